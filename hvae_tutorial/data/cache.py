@@ -1,0 +1,139 @@
+"""Finding a file of a data set: in `HVAE_DATA`, in the cache, or on a mirror. Unverified bytes are never handed out."""
+
+import gzip
+import hashlib
+import os
+import tempfile
+import zlib
+from pathlib import Path
+
+import pooch
+from tqdm import tqdm
+
+from hvae_tutorial.data.errors import DataError
+from hvae_tutorial.data.registry import REGISTRY, RemoteFile, Source
+
+DATA_FOLDER_VARIABLE = "HVAE_DATA"
+
+
+def fetch(source: Source, file: RemoteFile, *, cache: Path | str | None = None) -> bytes:
+    """Return the verified, uncompressed contents of one file.
+
+    Looked for in this order:
+
+    1. The folder named by the environment variable `HVAE_DATA`, which is only read: `<set>/<file>` or `<file>`, with or
+       without `.gz`. A damaged file there is an error, since the user asked for that folder.
+    2. The cache, `<cache>/<set>/<file>`. A damaged file there is downloaded again.
+    3. The mirrors, in order. A download goes to a temporary folder and moves to the cache once its hash is checked.
+
+    Args:
+        source: The data set.
+        file: One of its files.
+        cache: The cache folder; the user's cache folder for this package by default.
+
+    Raises:
+        DataError: `HVAE_DATA` names no folder or has a damaged file, the cache is unwritable, or no mirror delivers.
+    """
+    data = _from_data_folder(source, file)
+    if data is not None:
+        return data
+
+    target = Path(cache or pooch.os_cache("hvae_tutorial")) / source.name / file.name
+    failures = []
+    if target.is_file():
+        try:
+            return _verified(_contents(target), file)
+        except DataError as error:
+            failures.append(f"{target}: {error}")
+
+    with _temporary_folder(beside=target) as folder:
+        part = Path(folder, file.name)
+        for mirror in source.mirrors:
+            url = mirror + file.name
+            try:
+                _download(url, part)
+                data = _verified(_contents(part), file)
+            except (OSError, DataError) as error:  # the exceptions of requests are OSErrors
+                failures.append(f"{url}: {error}")
+            else:
+                part.replace(target)  # a rename: other processes see the whole file or none
+                return data
+    raise DataError(
+        f"could not get {file.name} of {source.name!r}:\n"
+        + "".join(f"  - {failure}\n" for failure in failures)
+        + "Check the network connection and try again, or get the file in another way, put it at"
+        + f" <folder>/{source.name}/{file.name} and set {DATA_FOLDER_VARIABLE} to <folder>."
+    )
+
+
+def _from_data_folder(source: Source, file: RemoteFile) -> bytes | None:
+    """Return the file's contents from `HVAE_DATA`; None if that is not set or does not hold the file."""
+    setting = os.environ.get(DATA_FOLDER_VARIABLE)
+    if not setting:
+        return None
+    root = Path(setting).expanduser()
+    if not root.is_dir():
+        raise DataError(
+            f"{DATA_FOLDER_VARIABLE} is {setting!r}, which is not a folder; correct it, or unset it to use the cache"
+        )
+    # Fashion-MNIST has the file names of MNIST, so in a flat folder the same name may be the other set's file.
+    others = {other.sha256 for entry in REGISTRY.values() if entry.name != source.name for other in entry.files}
+    for folder in (root / source.name, root):
+        for name in (file.name, file.name.removesuffix(".gz")):
+            path = folder / name
+            if not path.is_file():
+                continue
+            try:
+                data = _contents(path)
+                if folder == root and _sha256(data) in others:
+                    continue
+                return _verified(data, file)
+            except DataError as error:
+                raise DataError(
+                    f"{path}, found through {DATA_FOLDER_VARIABLE}: {error}; replace or remove it"
+                ) from error
+    return None
+
+
+def _temporary_folder(*, beside: Path) -> tempfile.TemporaryDirectory[str]:
+    """Make a temporary folder on the file system of a path, creating the folders above it."""
+    try:
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(dir=beside.parent, prefix="download-")
+    except OSError as error:
+        raise DataError(
+            f"cannot write to the cache folder {beside.parent}: {error}; make it writable, name another with `cache=`,"
+            f" or put the data into a folder of yours and set {DATA_FOLDER_VARIABLE} to it"
+        ) from error
+
+
+def _download(url: str, path: Path) -> None:
+    """Download to a file, with a progress bar on standard error."""
+    with tqdm(desc=path.name, unit="B", unit_scale=True, leave=False) as progress:
+        pooch.HTTPDownloader(progressbar=progress, chunk_size=2**16)(url, str(path), None)
+
+
+def _contents(path: Path) -> bytes:
+    """Read a file; decompress gzip, known by its first bytes since some servers decompress and keep the name."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot be read ({error})") from error
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    try:
+        return gzip.decompress(data)
+    except (EOFError, OSError, zlib.error) as error:
+        raise DataError(f"truncated or damaged gzip file ({error})") from error
+
+
+def _verified(data: bytes, file: RemoteFile) -> bytes:
+    """Return uncompressed contents if they are the registered ones."""
+    sha256 = _sha256(data)
+    if sha256 != file.sha256:
+        raise DataError(f"wrong contents, {len(data)} uncompressed bytes with sha256 {sha256}, expected {file.sha256}")
+    return data
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
