@@ -109,8 +109,9 @@ def _temporary_folder(*, beside: Path) -> tempfile.TemporaryDirectory[str]:
 
 def _download(url: str, path: Path) -> None:
     """Download to a file, with a progress bar on standard error."""
-    with tqdm(desc=path.name, unit="B", unit_scale=True, leave=False) as progress:
-        pooch.HTTPDownloader(progressbar=progress, chunk_size=2**16)(url, str(path), None)
+    # pooch sets the total once it knows it; until then the bar needs one, as pooch asks for its truth value, total > 0.
+    with tqdm(desc=path.name, total=1, unit="B", unit_scale=True, leave=False) as progress:
+        pooch.HTTPDownloader(progressbar=progress)(url, str(path), None)
 
 
 def _contents(path: Path) -> bytes:

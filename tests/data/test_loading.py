@@ -1,0 +1,41 @@
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from tiny_set import Mirrors, TinySet
+
+from hvae_tutorial.data import REGISTRY, CircleDataset, Source, load, names
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_name_loads(
+    name: str, tiny: TinySet, mirrors: Mirrors, register: Callable[[Source], Source], tmp_path: object
+) -> None:
+    if REGISTRY[name].files:
+        register(tiny.source(mirrors["good"], name=name))
+    data = load(name, cache=str(tmp_path))
+    assert data.name == name
+    assert len(data.train) == len(data.train_labels) > 0
+    assert len(data.validation) == len(data.validation_labels) > 0
+    assert len(data.test) == len(data.test_labels) > 0
+    assert isinstance(data, CircleDataset) == (name == "circle")
+
+
+@pytest.mark.parametrize("name", ["fashion_mnist", "MNIST", ""])
+def test_unknown_name(name: str) -> None:
+    message = f"unknown data set {name!r}; choose one of 'circle', 'digits', 'mnist', 'fashion-mnist'"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load(name)
+
+
+def test_data_stand_on_no_other_floor() -> None:
+    """Loading needs no distribution, model or plot: nothing else of the library is imported."""
+    program = (
+        "import sys, hvae_tutorial.data; "
+        "print([m for m in sys.modules if m.startswith('hvae_tutorial.') and not m.startswith('hvae_tutorial.data')])"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+    assert result.stderr == ""

@@ -1,0 +1,26 @@
+import re
+
+import pytest
+
+from hvae_tutorial.data import REGISTRY, Source
+
+DOWNLOADED = [source for source in REGISTRY.values() if source.files]
+
+
+@pytest.mark.parametrize("source", REGISTRY.values(), ids=REGISTRY)
+def test_entry_says_what_it_is_and_on_which_terms(source: Source) -> None:
+    assert REGISTRY[source.name] is source
+    assert source.description
+    assert source.licence
+
+
+@pytest.mark.parametrize("source", DOWNLOADED, ids=[source.name for source in DOWNLOADED])
+def test_downloads_have_hashes_and_more_than_one_mirror(source: Source) -> None:
+    assert len(set(source.mirrors)) >= 2
+    assert all(re.fullmatch(r"https?://[^ ]+/", mirror) for mirror in source.mirrors)
+    assert all(re.fullmatch(r"[0-9a-f]{64}", file.sha256) for file in source.files)
+
+
+def test_no_two_files_have_the_same_hash() -> None:
+    hashes = [file.sha256 for source in DOWNLOADED for file in source.files]
+    assert len(set(hashes)) == len(hashes)
