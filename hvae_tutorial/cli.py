@@ -1,0 +1,238 @@
+"""The command line: `hvae reproduce | records | data`.
+
+Nothing heavy is imported before a command needs it, so that `--help` and typing errors answer at once.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
+
+from hvae_tutorial import __version__
+from hvae_tutorial.experiments import presets
+from hvae_tutorial.experiments.presets import Preset
+
+if TYPE_CHECKING:
+    from hvae_tutorial.experiments.report import Report
+
+app = App(name="hvae", help="Hyperspherical Variational Auto-Encoders: the paper's experiments.", version=__version__)
+reproduce = App(name="reproduce", help="Run an experiment of the paper, or go on with it; print tables, draw pictures.")
+records = App(name="records", help="The records of real runs that come with the package.")
+data = App(name="data", help="The data sets.")
+for group in (reproduce, records, data):
+    app.command(group)
+
+AtLeast0 = Annotated[int | None, Parameter(validator=Number(gte=0))]
+AtLeast1 = Annotated[int | None, Parameter(validator=Number(gte=1))]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Options:
+    """Options that all experiments share; those without a default come from the preset."""
+
+    preset: Literal["smoke", "quick", "paper"] = "quick"
+    """How much effort: smoke (seconds), quick (minutes), paper (the paper's protocol)."""
+
+    seeds: AtLeast1 = None
+    """Number of runs of each cell: with 3, the seeds are 0, 1 and 2."""
+
+    epochs: AtLeast1 = None
+    """At most this many epochs."""
+
+    warmup_epochs: AtLeast0 = None
+    """Epochs over which the weight of the KL term rises."""
+
+    patience: AtLeast1 = None
+    """Stop after this many epochs, counted after warm-up, without a better validation ELBO."""
+
+    batch_size: AtLeast1 = None
+    """Images in a batch."""
+
+    learning_rate: Annotated[float | None, Parameter(validator=Number(gt=0))] = None
+    """Adam's step size."""
+
+    importance_samples: AtLeast1 = None
+    """Samples for the log-likelihood."""
+
+    device: str = "auto"
+    """cpu, cuda, cuda:1, ...; auto takes CUDA where there is one."""
+
+    jobs: AtLeast1 = None
+    """Processes; one a core by default, one in all on a GPU."""
+
+    dask: str | None = None
+    """Address of a Dask scheduler (tcp://host:8786) whose workers do the runs; they must share the folder --out."""
+
+    out: Path = Path("runs")
+    """Where results go. Runs recorded there are not done again."""
+
+    def chosen(self, choices: dict[str, Preset]) -> Preset:
+        """Return the preset with what the command line overrides."""
+        overrides = {field.name: getattr(self, field.name) for field in fields(Preset)}
+        return replace(choices[self.preset], **{k: v for k, v in overrides.items() if v is not None})
+
+
+_DEFAULTS = Options()
+
+
+@reproduce.command
+def figure1(*, options: Options = _DEFAULTS) -> None:
+    """A circle bent into R^100, seen by an autoencoder, two N-VAEs and an S-VAE."""
+    with _user_errors():
+        from hvae_tutorial.experiments import figure1
+
+        report = figure1.reproduce(
+            preset=options.chosen(presets.FIGURE1),
+            device=options.device,
+            out=options.out,
+            jobs=options.jobs,
+            dask=options.dask,
+        )
+        _show(report)
+
+
+@reproduce.command
+def table1(
+    *,
+    data: Literal["digits", "mnist", "fashion-mnist"] = "digits",
+    dims: Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative="", validator=Number(gte=1))] = (
+        2,
+        5,
+        10,
+        20,
+        40,
+    ),
+    models: Annotated[tuple[Literal["n", "s", "ps"], ...], Parameter(consume_multiple=True, negative="")] = ("n", "s"),
+    options: Options = _DEFAULTS,
+) -> None:
+    """Unsupervised learning on images (Table 1), and k-NN on the latent means of the same models (Table 2).
+
+    Args:
+        data: Images to learn; digits come with scikit-learn, the others are downloaded or found in $HVAE_DATA.
+        dims: Latent dimensions d: of the plane R^d for N-VAE, of the sphere S^d for S-VAE.
+        models: n (Gaussian), s (von Mises-Fisher), ps (Power Spherical).
+        options: Options that all experiments share.
+    """
+    with _user_errors():
+        from hvae_tutorial.experiments import table1
+
+        report = table1.reproduce(
+            data=data,
+            preset=options.chosen(presets.TABLE1),
+            dims=tuple(dict.fromkeys(dims)),
+            models=tuple(dict.fromkeys(models)),
+            device=options.device,
+            out=options.out,
+            jobs=options.jobs,
+            dask=options.dask,
+        )
+        _show(report)
+
+
+@records.command(name="add")
+def add_records(*runs: Path, to: Path | None = None) -> None:
+    """Check records of runs and copy them to where the tables of paper, site and chapters find them.
+
+    Args:
+        runs: JSON files that `hvae reproduce` wrote.
+        to: Folder to copy to; the package's own by default.
+    """
+    from hvae_tutorial.records import add
+
+    with _user_errors():
+        if not runs:
+            raise ValueError("name at least one record to add, for example runs/table1-mnist/*.json")
+        for path in add(runs, to=to):
+            print(path)
+
+
+@records.command(name="list")
+def list_records(*, folder: Path | None = None) -> None:
+    """List records with their main results.
+
+    Args:
+        folder: Where to look; the package's own records by default.
+    """
+    from tabulate import tabulate
+
+    from hvae_tutorial.records import load
+
+    with _user_errors():
+        rows = []
+        for record in load(folder=folder):
+            log_likelihood = record.results.get("log_likelihood", {}).get("mean")
+            terms = [record.results.get(name) for name in ("elbo", "reconstruction", "kl")]
+            rows.append([record.name, log_likelihood, *terms, record.training["epochs"], record.provenance["device"]])
+        headers = ["record", "LL", "ELBO", "RE", "KL", "epochs", "device"]
+        print(tabulate(rows, headers, floatfmt=".2f", missingval="") if rows else "no records")
+
+
+@data.command(name="list")
+def list_data() -> None:
+    """List the data sets with their licences."""
+    from tabulate import tabulate
+
+    from hvae_tutorial.data import REGISTRY
+
+    rows = [[source.name, source.description, source.licence] for source in REGISTRY.values()]
+    print(tabulate(rows, ["name", "data", "licence"], tablefmt="plain", maxcolwidths=[None, 50, 50]))
+
+
+@data.command(name="fetch")
+def fetch_data(name: str) -> None:
+    """Download a data set into the cache, where it is not there yet, and check it.
+
+    Args:
+        name: One of those that `hvae data list` shows.
+    """
+    with _user_errors():
+        from hvae_tutorial.data import load
+
+        dataset = load(name)
+        sizes = "/".join(str(len(split)) for split in (dataset.train, dataset.validation, dataset.test))
+        print(f"{name}: {sizes} for training/validation/test, sha256 {dataset.sha256}")
+
+
+def _show(report: "Report") -> None:
+    for table in report.tables:
+        print(f"\n{table.text()}")
+    print("\nWritten, beside the record and the model of each run:")
+    for path in report.files:
+        print(f"  {path}")
+
+
+@contextmanager
+def _user_errors() -> Iterator[None]:
+    """Turn what the user can mend into one message and an exit code, without a traceback."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        _exit(error, code=2)
+    except RuntimeError as error:
+        from hvae_tutorial.data import DataError
+        from hvae_tutorial.experiments.sweep import SweepError
+
+        if not isinstance(error, DataError | SweepError):
+            raise
+        _exit(error, code=2 if isinstance(error, DataError) else 1)
+    except KeyboardInterrupt:
+        _exit("interrupted; the same command goes on from here", code=130)
+
+
+def _exit(message: object, *, code: int) -> None:
+    print(f"hvae: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; `arguments` are the process's own by default."""
+    try:
+        app(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _exit(f"{error} See --help.", code=2)

@@ -1,0 +1,118 @@
+"""Many runs: those already recorded are read, the others spread over processes, or over machines with Dask."""
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import joblib
+import torch
+from tqdm import tqdm
+
+from hvae_tutorial.experiments.run import Evaluate, Run, execute
+from hvae_tutorial.records import Record, read
+from hvae_tutorial.training import resolve_device
+
+
+class SweepError(RuntimeError):
+    """Some runs of a sweep failed. The others are recorded; the same command tries the failed ones again."""
+
+
+def sweep(
+    runs: Sequence[Run], evaluate: Evaluate, folder: Path, *, jobs: int | None = None, dask: str | None = None
+) -> list[Record]:
+    """Do all runs that have no record in `folder` yet, and return the records of all.
+
+    With one process the epochs of each run are shown as they pass. With several, one bar counts the finished runs, and
+    each run writes its own bar to a `.log` file beside its record. A run that fails leaves its traceback there.
+
+    Args:
+        runs: what to do.
+        evaluate: measures of a trained model; a function at the top level of a module.
+        folder: where records, models, checkpoints and logs go. With Dask: a folder that all workers share.
+        jobs: number of processes; by default one a core, or one in all on a GPU. Each process uses its share of the
+            cores: networks this small gain less from a second thread than from a second run.
+        dask: address of a Dask scheduler (`tcp://host:8786`), whose workers then take the place of local processes.
+            They must run one thread each (`dask worker --nthreads 1`): PyTorch's generator belongs to the process.
+
+    Returns:
+        One record a run, in the order of `runs`.
+
+    Raises:
+        SweepError: some runs failed, after all the others have ended.
+        ValueError: `jobs` is not positive, or a Dask worker has several threads.
+        OSError: the Dask scheduler does not answer.
+    """
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"jobs must be at least 1, got {jobs}")
+    paths = [folder / f"{run.name}.json" for run in runs]
+    pending = [run for run, path in zip(runs, paths, strict=True) if not path.exists()]
+    if len(pending) < len(runs):
+        print(f"{len(runs) - len(pending)} of {len(runs)} runs are already recorded in {folder}", file=sys.stderr)
+    if pending:
+        _run_all(pending, evaluate, folder, jobs or _default_jobs(pending[0]), dask)
+    return [read(path) for path in paths]
+
+
+def _run_all(pending: Sequence[Run], evaluate: Evaluate, folder: Path, jobs: int, dask: str | None) -> None:
+    jobs = min(jobs, len(pending))
+    alone = jobs == 1 and dask is None
+    threads = max(1, joblib.cpu_count() // jobs) if dask is None else None
+    tasks = [joblib.delayed(_attempt)(run, evaluate, folder, threads, alone) for run in pending]
+    failures = []
+    with _dask_backend(dask) if dask else contextlib.nullcontext():
+        finished = joblib.Parallel(jobs, batch_size=1, return_as="generator_unordered")(tasks)
+        with tqdm(total=len(pending), desc=folder.name, unit="run", disable=alone) as bar:
+            for failed, line in finished:
+                bar.write(line, file=sys.stderr)
+                bar.update()
+                failures += [line] if failed else []
+    if failures:
+        raise SweepError(f"{len(failures)} of {len(pending)} runs failed:\n" + "\n".join(failures))
+
+
+def _attempt(run: Run, evaluate: Evaluate, folder: Path, threads: int | None, alone: bool) -> tuple[bool, str]:
+    """Execute a run in a worker and say in a line how it went: (whether it failed, the line)."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / f"{run.name}.log"
+    try:
+        with contextlib.nullcontext() if alone else _stderr_to(log):
+            record = execute(run, evaluate, folder, progress=True)
+    except Exception as error:  # one run's failure must not end the others
+        with log.open("a", encoding="utf-8") as file:
+            traceback.print_exc(file=file)
+        return True, f"{run.title}: failed, {type(error).__name__}: {error} (see {log})"
+    log.unlink(missing_ok=True)
+    return False, f"{run.title}: {_summary(record)}"
+
+
+@contextlib.contextmanager
+def _stderr_to(path: Path) -> Iterator[None]:
+    with path.open("a", encoding="utf-8") as file, contextlib.redirect_stderr(file):
+        yield
+
+
+def _summary(record: Record) -> str:
+    names = {"elbo": "ELBO", "reconstruction": "RE", "kl": "KL"}
+    numbers = [f"{short} {record.results[name]:.2f}" for name, short in names.items() if name in record.results]
+    return f"{', '.join(numbers)}, {record.training['epochs']} epochs, {record.training['seconds']:.0f} s"
+
+
+def _default_jobs(run: Run) -> int:
+    return 1 if resolve_device(run.training.device).type == "cuda" else joblib.cpu_count()
+
+
+@contextlib.contextmanager
+def _dask_backend(address: str) -> Iterator[None]:
+    """Let joblib hand its tasks to the workers of a Dask scheduler."""
+    from distributed import Client  # an optional dependency
+
+    with Client(address, timeout="10s", set_as_default=False) as client:
+        threads = client.nthreads()
+        if any(count > 1 for count in threads.values()):
+            raise ValueError(f"Dask workers must have one thread each (--nthreads 1), got {threads}")
+        with joblib.parallel_config("dask", client=client):
+            yield

@@ -1,0 +1,306 @@
+"""Pictures: latent spaces on circle, sphere and plane, reconstructions, samples, learning curves.
+
+Every function takes arrays (or CPU tensors) and returns a `matplotlib.figure.Figure` made without pyplot: nothing is
+shown, no state is kept, no display is needed. Save one with `figure.savefig("picture.png")`. Colours can be told apart
+with the common forms of colour blindness, and classes carry their number as well.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+import torch
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+from matplotlib.patheffects import withStroke
+from numpy.typing import ArrayLike
+
+from hvae_tutorial.sphere import hammer_projection
+
+__all__ = [
+    "Figure",
+    "circle_panels",
+    "latent_circle",
+    "latent_plane",
+    "latent_sphere",
+    "learning_curves",
+    "reconstructions",
+    "samples",
+    "sphere_scatter",
+]
+
+# Classes: the "muted" scheme of Tol (2021, technical note SRON/EPS/TN/09-002), its pale grey replaced by a dark one.
+CLASS_COLOURS = (
+    "#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499", "#555555",
+)  # fmt: skip
+# Models and other few curves: Okabe and Ito (2008), from dark to light.
+CURVE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+# Angles: a cycle through four of the same, whose lightness rises and falls once.
+ANGLE_COLOURS = LinearSegmentedColormap.from_list(
+    "angle", ["#0B3C6F", "#0072B2", "#56B4E9", "#E8B400", "#D55E00", "#7A1F4B", "#0B3C6F"]
+)
+
+_STYLE = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "figure.dpi": 150,
+    "figure.constrained_layout.use": True,
+    "font.size": 10,
+    "grid.alpha": 0.3,
+    "grid.linewidth": 0.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.2,
+}
+
+
+@rc_context(_STYLE)
+def latent_plane(z: ArrayLike, labels: ArrayLike, *, title: str = "") -> Figure:
+    """Draw points of the plane, with circles of one and two standard deviations of the Gaussian prior.
+
+    Args:
+        z: points, `(n, 2)`.
+        labels: classes, `(n,)`, integers.
+        title: shown above.
+    """
+    z, labels = _points(z, 2), np.asarray(labels)
+    figure = Figure(figsize=(5, 5))
+    axes = _square(figure.add_subplot(title=title))
+    for radius in (1, 2):
+        axes.add_patch(Circle((0, 0), radius, fill=False, color="0.6", linewidth=0.8, linestyle="--", zorder=0))
+    axes.scatter(*z.T, c=_class_colours(labels), s=6, linewidths=0, alpha=0.8)
+    _name_classes(axes, z, labels)
+    return figure
+
+
+@rc_context(_STYLE)
+def latent_circle(z: ArrayLike, labels: ArrayLike, *, title: str = "") -> Figure:
+    """Draw points of the circle S^1 as ticks around it, one ring of ticks for each class.
+
+    Args:
+        z: unit vectors, `(n, 2)`.
+        labels: classes, `(n,)`, integers.
+        title: shown above.
+    """
+    z, labels = _points(z, 2), np.asarray(labels)
+    figure = Figure(figsize=(5, 5))
+    axes = _square(figure.add_subplot(title=title))
+    axes.add_patch(Circle((0, 0), 1, fill=False, color="0.6", linewidth=0.8))
+    radii = 1.03 + 0.07 * np.searchsorted(np.unique(labels), labels)
+    _ticks(axes, z, radii, colours=_class_colours(labels), length=0.055)
+    limit = radii.max() + 0.2
+    axes.set(xlim=(-limit, limit), ylim=(-limit, limit), xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+    for label, radius in dict(zip(labels.tolist(), radii, strict=True)).items():
+        mean = z[labels == label].mean(0)
+        _write(axes, *(radius + 0.03) * mean / np.linalg.norm(mean), str(label))
+    return figure
+
+
+@rc_context(_STYLE)
+def latent_sphere(z: ArrayLike, labels: ArrayLike, *, title: str = "") -> Figure:
+    """Draw points of the sphere S^2 on Hammer's map, which keeps areas: uniform points look uniform.
+
+    Args:
+        z: unit vectors, `(n, 3)`.
+        labels: classes, `(n,)`, integers.
+        title: shown above.
+    """
+    z, labels = _points(z, 3), np.asarray(labels)
+    figure = Figure(figsize=(7, 4))
+    axes = figure.add_subplot(aspect="equal", title=title)
+    axes.set_axis_off()
+    for meridian in _graticule():
+        axes.plot(*_hammer(meridian).T, color="0.8", linewidth=0.5, zorder=0)
+    axes.scatter(*_hammer(z).T, c=_class_colours(labels), s=6, linewidths=0, alpha=0.8)
+    classes = np.unique(labels)
+    means = np.stack([z[labels == label].mean(0) for label in classes])
+    for label, position in zip(classes, _hammer(means / np.linalg.norm(means, axis=1, keepdims=True)), strict=True):
+        _write(axes, *position, str(label))
+    return figure
+
+
+@rc_context(_STYLE)
+def sphere_scatter(z: ArrayLike, values: ArrayLike, *, title: str = "", label: str = "") -> Figure:
+    """Draw points of the sphere S^2 in space, coloured by a number such as a log density.
+
+    Args:
+        z: unit vectors, `(n, 3)`.
+        values: one number a point, `(n,)`.
+        title: shown above.
+        label: what the colours mean.
+    """
+    z = _points(z, 3)
+    figure = Figure(figsize=(5.5, 5))
+    axes = figure.add_subplot(projection="3d", title=title, xlabel="$z_1$", ylabel="$z_2$", zlabel="$z_3$")
+    for line in _graticule():
+        axes.plot(*line.T, color="0.8", linewidth=0.5)
+    points = axes.scatter(*z.T, c=np.asarray(values), cmap="viridis", s=8, linewidths=0)
+    ticks = (-1, 0, 1)
+    axes.set(xticks=ticks, yticks=ticks, zticks=ticks, box_aspect=(1, 1, 1))
+    figure.colorbar(points, ax=axes, shrink=0.6, pad=0.1, label=label)
+    return figure
+
+
+@rc_context(_STYLE)
+def circle_panels(
+    panels: Mapping[str, ArrayLike], angles: ArrayLike, *, on_circle: Collection[str] = (), title: str = ""
+) -> Figure:
+    """Draw Figure 1: one panel for each latent space, points coloured by the angle of the circle that they come from.
+
+    Args:
+        panels: for each panel its title and points, `(n, 2)`.
+        angles: the true angles in radians, `(n,)`, in the order of the points.
+        on_circle: titles of the panels whose points are unit vectors.
+        title: shown above all.
+    """
+    angles = np.asarray(angles)
+    colours = ANGLE_COLOURS((angles / (2 * np.pi)) % 1)
+    figure = Figure(figsize=(2.6 * len(panels), 3))
+    if title:
+        figure.suptitle(title)
+    for axes, (name, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        points = _points(points, 2)
+        _square(axes).set_title(name)
+        if name in on_circle:
+            axes.add_patch(Circle((0, 0), 1, fill=False, color="0.6", linewidth=0.8))
+            _ticks(axes, points, np.ones(len(points)), colours=colours, length=0.15)
+            axes.set(xlim=(-1.35, 1.35), ylim=(-1.35, 1.35), xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+        else:
+            axes.scatter(*points.T, c=colours, s=6, linewidths=0, alpha=0.8)
+    return figure
+
+
+@rc_context(_STYLE)
+def learning_curves(curves: Mapping[str, Sequence[Mapping[str, Sequence[float]]]], *, title: str = "") -> Figure:
+    """Draw ELBO and KL on the validation data, and the weight beta of the KL term in training, against the epoch.
+
+    Args:
+        curves: for each model its runs, each with `epoch`, `validation_elbo`, `validation_kl` and `beta`: lists of one
+            length, as a record's `history` has them.
+        title: shown above.
+    """
+    columns = {
+        "validation_elbo": "validation ELBO (nats)",
+        "validation_kl": "validation KL (nats)",
+        "beta": "β, weight of the KL term",
+    }
+    figure = Figure(figsize=(10, 3))
+    if title:
+        figure.suptitle(title)
+    for axes, (column, label) in zip(figure.subplots(1, len(columns)), columns.items(), strict=True):
+        axes.set(xlabel="epoch", ylabel=label)
+        axes.grid()
+        for colour, (name, runs) in zip(CURVE_COLOURS, curves.items(), strict=False):
+            for i, history in enumerate(runs):
+                axes.plot(history["epoch"], history[column], color=colour, label=name if i == 0 else None, alpha=0.8)
+    figure.axes[0].legend()
+    return figure
+
+
+@rc_context(_STYLE)
+def reconstructions(rows: Mapping[str, ArrayLike], *, title: str = "") -> Figure:
+    """Draw images above their reconstructions.
+
+    Args:
+        rows: for each row its name and images, `(n, height, width)` in [0, 1], with the same n in each.
+        title: shown above.
+    """
+    stacked = np.stack([np.asarray(images) for images in rows.values()])  # (rows, n, height, width)
+    figure = Figure(figsize=(0.6 * stacked.shape[1] + 1, 0.65 * stacked.shape[0] + 0.4))
+    if title:
+        figure.suptitle(title, fontsize=11)
+    grid = figure.subplots(*stacked.shape[:2], squeeze=False)
+    for name, images, line in zip(rows, stacked, grid, strict=True):
+        for image, axes in zip(images, line, strict=True):
+            _show(axes, image)
+        line[0].set_ylabel(name, rotation=0, horizontalalignment="right", verticalalignment="center")
+    return figure
+
+
+@rc_context(_STYLE)
+def samples(grids: Mapping[str, ArrayLike], *, columns: int = 10, title: str = "") -> Figure:
+    """Draw samples of one or several models, a block of images each.
+
+    Args:
+        grids: for each model its name and images, `(n, height, width)` in [0, 1].
+        columns: images in a line.
+        title: shown above.
+    """
+    blocks = {name: _tiled(np.asarray(images), columns) for name, images in grids.items()}
+    height, width = next(iter(blocks.values())).shape
+    figure = Figure(figsize=(4 * len(blocks), 4 * height / width + 0.6))
+    figure.get_layout_engine().set(wspace=0.08)  # between models, wider than between images
+    if title:
+        figure.suptitle(title, fontsize=11)
+    for axes, (name, block) in zip(figure.subplots(1, len(blocks), squeeze=False)[0], blocks.items(), strict=True):
+        _show(axes, block)
+        axes.set_title(name)
+    return figure
+
+
+def _points(z: ArrayLike, size: int) -> np.ndarray:
+    z = np.asarray(z, dtype=float)
+    if z.ndim != 2 or z.shape[1] != size:
+        raise ValueError(f"z must have shape (n, {size}), got {z.shape}")
+    return z
+
+
+def _square(axes: Axes) -> Axes:
+    """Give a plot of the latent plane a square box and the same scale on both axes."""
+    axes.set(aspect="equal", adjustable="datalim", box_aspect=1, xlabel="$z_1$", ylabel="$z_2$")
+    return axes
+
+
+def _class_colours(labels: np.ndarray) -> np.ndarray:
+    return np.array(CLASS_COLOURS)[labels % len(CLASS_COLOURS)]
+
+
+def _write(axes: Axes, x: float, y: float, text: str) -> None:
+    """Write in bold with a white edge, legible on top of points."""
+    edge = [withStroke(linewidth=2.5, foreground="white")]
+    axes.text(x, y, text, weight="bold", ha="center", va="center", path_effects=edge)
+
+
+def _name_classes(axes: Axes, z: np.ndarray, labels: np.ndarray) -> None:
+    for label in np.unique(labels):
+        _write(axes, *np.median(z[labels == label], axis=0), str(label))
+
+
+def _ticks(axes: Axes, z: np.ndarray, radii: np.ndarray, *, colours: np.ndarray, length: float) -> None:
+    """Draw a short radial line outside the circle of the given radius for each unit vector."""
+    starts = radii[:, None] * z
+    segments = np.stack([starts, starts + length * z], axis=1)  # (n, 2 ends, 2 coordinates)
+    axes.add_collection(LineCollection(segments, colors=colours, linewidths=0.6, alpha=0.6))
+
+
+def _graticule() -> list[np.ndarray]:
+    """Return meridians and parallels of the sphere every 30 degrees, each an array of unit vectors."""
+    fine, edge = np.linspace(-np.pi, np.pi, 181), np.pi - 1e-6  # the map's border is a meridian seen from inside
+    meridians = [(np.full(181, longitude), fine / 2) for longitude in np.linspace(-edge, edge, 13)]
+    parallels = [(fine * (edge / np.pi), np.full(181, latitude)) for latitude in np.radians(range(-60, 61, 30))]
+    return [
+        np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
+        for lon, lat in meridians + parallels
+    ]
+
+
+def _hammer(z: np.ndarray) -> np.ndarray:
+    return hammer_projection(torch.from_numpy(z)).numpy()
+
+
+def _show(axes: Axes, image: np.ndarray) -> None:
+    axes.imshow(image, cmap="gray_r", vmin=0, vmax=1)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def _tiled(images: np.ndarray, columns: int) -> np.ndarray:
+    """Return one image of all, `columns` in a line, with a white border of one pixel between them."""
+    n, height, width = images.shape
+    lines = -(-n // columns)
+    padded = np.zeros((lines * columns, height + 1, width + 1))
+    padded[:n, :height, :width] = images
+    return padded.reshape(lines, columns, height + 1, width + 1).swapaxes(1, 2).reshape(lines * (height + 1), -1)

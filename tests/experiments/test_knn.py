@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from hvae_tutorial.experiments.knn import knn_accuracies
+
+
+def two_classes(n: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return points in two directions and at all distances from the origin: only the angle tells the classes apart."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, n)
+    angles = np.where(labels == 0, 0.0, 0.5) + 0.02 * rng.standard_normal(n)
+    radii = rng.uniform(0.01, 10, n)
+    return np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1), labels
+
+
+def test_separate_classes_are_told_apart() -> None:
+    x, labels = two_classes(200)
+    result = knn_accuracies(x, labels, *two_classes(100, seed=1), metric="cosine", labels=(20, 50))
+    assert result.keys() == {"20", "50"}
+    assert result["50"] == {"mean": 1.0, "standard_deviation": 0.0, "draws": 20}
+
+
+def test_the_metric_matters() -> None:
+    arguments = (*two_classes(200), *two_classes(100, seed=1))
+    euclidean = knn_accuracies(*arguments, metric="euclidean", labels=(20,))["20"]["mean"]
+    cosine = knn_accuracies(*arguments, metric="cosine", labels=(20,))["20"]["mean"]
+    assert cosine == 1.0
+    assert euclidean < 0.95
+
+
+def test_labelled_sets_are_balanced_and_come_from_the_training_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    class Spy:
+        def __init__(self, neighbours: int, *, metric: str) -> None:
+            assert (neighbours, metric) == (5, "euclidean")
+
+        def fit(self, x: np.ndarray, labels: np.ndarray) -> "Spy":
+            assert len(np.unique(x)) == 20  # drawn without replacement
+            assert np.bincount(labels).tolist() == [10, 10]
+            seen.append(frozenset(x[:, 0]))
+            return self
+
+        def score(self, x: np.ndarray, labels: np.ndarray) -> float:
+            assert len(x) == len(labels) == 7
+            return 0.5
+
+    monkeypatch.setattr("hvae_tutorial.experiments.knn.KNeighborsClassifier", Spy)
+    train, labels = np.arange(100.0)[:, None], np.repeat([0, 1], [80, 20])
+    knn_accuracies(train, labels, np.zeros((7, 1)), np.zeros(7), metric="euclidean", labels=(20,))
+    assert len(set(seen)) == len(seen) == 20
+
+
+def test_a_size_for_which_a_class_is_too_small_is_left_out() -> None:
+    train, labels = np.random.default_rng(0).standard_normal((100, 2)), np.repeat([0, 1], [80, 20])
+    result = knn_accuracies(train, labels, train, labels, metric="euclidean", labels=(10, 40, 42))
+    assert result.keys() == {"10", "40"}
+
+
+def test_draws_depend_on_the_seed_alone() -> None:
+    rng = np.random.default_rng(0)
+    arguments = (rng.standard_normal((100, 2)), np.arange(100) % 2, rng.standard_normal((50, 2)), np.arange(50) % 2)
+    first, again, other = (
+        knn_accuracies(*arguments, metric="euclidean", labels=(20,), seed=seed) for seed in (0, 0, 1)
+    )
+    assert first == again != other

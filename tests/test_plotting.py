@@ -1,0 +1,107 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_rgb
+
+from hvae_tutorial import plotting
+from hvae_tutorial.plotting import Figure
+
+RANDOM = np.random.default_rng(0)
+LABELS = np.arange(40) % 10
+PLANE = RANDOM.standard_normal((40, 2))
+CIRCLE = PLANE / np.linalg.norm(PLANE, axis=1, keepdims=True)
+SPACE = RANDOM.standard_normal((40, 3))
+SPHERE = SPACE / np.linalg.norm(SPACE, axis=1, keepdims=True)
+IMAGES = RANDOM.random((10, 8, 6))
+HISTORY = {"epoch": [1, 2], "validation_elbo": [-3.0, -2.0], "validation_kl": [1.0, 2.0], "beta": [0.5, 1.0]}
+
+PICTURES: dict[str, Callable[[], Figure]] = {
+    "plane": lambda: plotting.latent_plane(PLANE, LABELS, title="plane"),
+    "circle": lambda: plotting.latent_circle(CIRCLE, LABELS),
+    "sphere": lambda: plotting.latent_sphere(SPHERE, LABELS),
+    "space": lambda: plotting.sphere_scatter(SPHERE, SPHERE[:, 0], label="log density"),
+    "panels": lambda: plotting.circle_panels({"a": PLANE, "b": CIRCLE}, PLANE[:, 0], on_circle={"b"}, title="both"),
+    "curves": lambda: plotting.learning_curves({"N-VAE": [HISTORY, HISTORY], "S-VAE": [HISTORY]}, title="d = 2"),
+    "reconstructions": lambda: plotting.reconstructions({"image": IMAGES, "N-VAE": IMAGES}, title="d = 2"),
+    "samples": lambda: plotting.samples({"N-VAE": IMAGES, "S-VAE": IMAGES}, columns=4, title="d = 2"),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_every_picture_can_be_saved(name: str, tmp_path: Path) -> None:
+    figure = PICTURES[name]()
+    assert isinstance(figure, Figure)
+    figure.savefig(tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").stat().st_size > 2000
+
+
+def test_plotting_needs_neither_pyplot_nor_a_display() -> None:
+    code = "import sys; import hvae_tutorial.plotting; print('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_tensors_are_taken_as_arrays_are() -> None:
+    axes = plotting.latent_plane(torch.from_numpy(PLANE), torch.from_numpy(LABELS)).axes[0]
+    np.testing.assert_allclose(axes.collections[0].get_offsets(), PLANE)
+
+
+@pytest.mark.parametrize(
+    ("draw", "size"), [(plotting.latent_plane, 2), (plotting.latent_circle, 2), (plotting.latent_sphere, 3)]
+)
+def test_points_of_the_wrong_dimension_are_refused(draw: Callable[..., Figure], size: int) -> None:
+    with pytest.raises(ValueError, match=rf"z must have shape \(n, {size}\), got \(40, 5\)"):
+        draw(np.zeros((40, 5)), LABELS)
+
+
+def test_classes_are_named_as_well_as_coloured() -> None:
+    for name in ("plane", "circle", "sphere"):
+        figure = PICTURES[name]()
+        assert [text.get_text() for text in figure.axes[0].texts] == [str(label) for label in range(10)]
+
+
+def test_circle_points_are_drawn_at_their_own_angle() -> None:
+    axes = plotting.latent_circle(CIRCLE, LABELS).axes[0]
+    ends = np.array(axes.collections[0].get_segments())  # (n, 2 ends, 2)
+    directions = ends / np.linalg.norm(ends, axis=-1, keepdims=True)
+    np.testing.assert_allclose(directions, np.stack([CIRCLE, CIRCLE], axis=1), atol=1e-12)
+
+
+def test_the_map_of_the_sphere_is_hammers() -> None:
+    axes = plotting.latent_sphere(np.array([[1.0, 0, 0], [0, 0, 1.0]]), np.array([0, 1])).axes[0]
+    np.testing.assert_allclose(axes.collections[0].get_offsets(), [[0, 0], [0, 2**0.5]], atol=1e-12)
+
+
+def test_learning_curves_show_every_run_and_name_each_model_once() -> None:
+    figure = PICTURES["curves"]()
+    assert [axes.get_ylabel() for axes in figure.axes] == [
+        "validation ELBO (nats)",
+        "validation KL (nats)",
+        "β, weight of the KL term",
+    ]
+    assert [len(axes.lines) for axes in figure.axes] == [3, 3, 3]
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["N-VAE", "S-VAE"]
+
+
+def test_images_are_drawn_in_their_place() -> None:
+    figure = plotting.reconstructions({"image": IMAGES, "N-VAE": 0.5 * IMAGES})
+    assert len(figure.axes) == 20
+    np.testing.assert_array_equal(figure.axes[13].images[0].get_array(), 0.5 * IMAGES[3])
+
+    block = plotting.samples({"N-VAE": IMAGES}, columns=4).axes[0].images[0].get_array()
+    assert block.shape == (3 * 9, 4 * 7)
+    np.testing.assert_array_equal(block[9:17, 7:13], IMAGES[5])
+    assert block[18:, 14:].sum() == 0  # the last line is not full
+
+
+def test_colours_differ_and_stand_out_from_white() -> None:
+    assert len(set(plotting.CLASS_COLOURS)) == 10
+    for colour in (*plotting.CLASS_COLOURS, *plotting.CURVE_COLOURS):
+        luminance = np.dot(to_rgb(colour), (0.2126, 0.7152, 0.0722))
+        assert luminance < 0.8, colour
