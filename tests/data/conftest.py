@@ -23,13 +23,13 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def tiny() -> TinySet:
-    pixels = np.arange(12 * 6).reshape(12, 2, 3) * 3
+    pixels = np.arange(20 * 6).reshape(20, 2, 3) * 2
     pixels[-1, -1, -1] = 255
     test_pixels = np.arange(4 * 6).reshape(4, 2, 3)
     return TinySet(
         {
             "train-images-idx3-ubyte": idx_bytes(pixels),
-            "train-labels-idx1-ubyte": idx_bytes(np.arange(12) % 10),
+            "train-labels-idx1-ubyte": idx_bytes(np.arange(20) % 10),
             "t10k-images-idx3-ubyte": idx_bytes(test_pixels),
             "t10k-labels-idx1-ubyte": idx_bytes(np.arange(4)),
         }

@@ -172,6 +172,9 @@ def test_data_folder_without_the_file_falls_back(
 def test_empty_setting_is_no_setting(
     tiny: TinySet, mirrors: Mirrors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    tiny.write(tmp_path / "here" / "mnist")
+    (tmp_path / "here" / "mnist" / f"{IMAGES}.gz").write_bytes(b"not to be looked at")
+    monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("HVAE_DATA", "")
     assert first(tiny.source(mirrors["good"]), cache=tmp_path) == tiny.contents[IMAGES]
 

@@ -40,7 +40,7 @@ def test_same_data_every_time_whatever_the_global_seeds() -> None:
 
 
 def test_angles_follow_the_clusters() -> None:
-    """Kolmogorov-Smirnov in each cluster, on fixed data; new data from the same law would fail with probability 0.3%."""
+    """Kolmogorov-Smirnov in each cluster, on fixed data; other draws of the same law would fail in 0.3% of cases."""
     data = load("circle")
     angles, labels = joined(data, "_angles").double().numpy(), joined(data, "_labels").numpy()
     assert np.abs(angles).max() <= np.float32(math.pi)

@@ -71,13 +71,13 @@ def test_last_sixth_of_the_training_images_is_for_validation(tiny: TinySet, fold
     data = load_idx_images(tiny.source())
     assert data.name == "mnist"
     assert data.image_shape == (2, 3)
-    assert (data.train.shape, data.validation.shape, data.test.shape) == ((10, 6), (2, 6), (4, 6))
+    assert (data.train.shape, data.validation.shape, data.test.shape) == ((17, 6), (3, 6), (4, 6))
     assert data.train.dtype == data.validation.dtype == data.test.dtype == torch.float32
-    torch.testing.assert_close(data.train[3], torch.arange(18, 24) * 3 / 255)
-    torch.testing.assert_close(data.validation[1], torch.tensor([198, 201, 204, 207, 210, 255]) / 255)
+    torch.testing.assert_close(data.train[3], torch.arange(36, 48, 2) / 255)
+    torch.testing.assert_close(data.validation[-1], torch.tensor([228, 230, 232, 234, 236, 255]) / 255)
     torch.testing.assert_close(data.test[1], torch.arange(6, 12) / 255)
-    assert data.train_labels.tolist() == list(range(10))
-    assert data.validation_labels.tolist() == [0, 1]
+    assert data.train_labels.tolist() == [*range(10), *range(7)]
+    assert data.validation_labels.tolist() == [7, 8, 9]
     assert data.test_labels.tolist() == [0, 1, 2, 3]
     assert data.test_labels.dtype == torch.int64
 
@@ -88,7 +88,7 @@ def test_last_sixth_of_the_training_images_is_for_validation(tiny: TinySet, fold
         (
             "train-labels-idx1-ubyte",
             idx_bytes(np.zeros(11)),
-            "mnist: 12 training images, but 11 training labels",
+            "mnist: 20 training images, but 11 training labels",
         ),
         (
             "t10k-images-idx3-ubyte",
@@ -111,6 +111,7 @@ def test_last_sixth_of_the_training_images_is_for_validation(tiny: TinySet, fold
             "mnist/t10k-labels-idx1-ubyte.gz: the header announces shape (4,), that is 4 entries, but 3 follow",
         ),
     ],
+    ids=["labels missing", "images too many", "other shape", "labels for images", "cut off"],
 )
 def test_files_that_do_not_fit(file: str, contents: bytes, message: str, tiny: TinySet, folder: Path) -> None:
     tiny.contents[file] = contents
@@ -144,8 +145,10 @@ def held(name: str) -> pytest.MarkDecorator:
 @pytest.mark.parametrize(
     ("name", "mean", "first_labels", "sha256"),
     [
-        pytest.param("mnist", 0.1307, [5, 0, 4, 1, 9], MNIST, marks=held("mnist")),
-        pytest.param("fashion-mnist", 0.2860, [9, 0, 0, 3, 0], FASHION_MNIST, marks=held("fashion-mnist")),
+        pytest.param("mnist", 0.1307, [5, 0, 4, 1, 9], MNIST, marks=held("mnist"), id="mnist"),
+        pytest.param(
+            "fashion-mnist", 0.2860, [9, 0, 0, 3, 0], FASHION_MNIST, marks=held("fashion-mnist"), id="fashion"
+        ),
     ],
 )
 def test_real_files(

@@ -18,7 +18,7 @@ def idx_bytes(array: np.ndarray) -> bytes:
 
 @dataclass
 class TinySet:
-    """Twelve training and four test images of 2x3 pixels; the contents of the files by their names without `.gz`."""
+    """Twenty training and four test images of 2x3 pixels; the contents of the files by their names without `.gz`."""
 
     contents: dict[str, bytes]
 
