@@ -40,6 +40,10 @@ def fetch(source: Source, file: RemoteFile, *, cache: Path | str | None = None) 
 
     target = Path(cache or pooch.os_cache("hvae_tutorial")) / source.name / file.name
     failures = []
+    if setting := os.environ.get(DATA_FOLDER_VARIABLE):
+        failures.append(
+            f"{setting}, named by {DATA_FOLDER_VARIABLE}: holds neither {source.name}/{file.name} nor {file.name}"
+        )
     if target.is_file():
         try:
             return _verified(_contents(target), file)

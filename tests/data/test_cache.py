@@ -169,6 +169,15 @@ def test_data_folder_without_the_file_falls_back(
     assert list((tmp_path / "data").iterdir()) == [], "HVAE_DATA is only read"
 
 
+def test_data_folder_without_the_file_is_named_when_no_mirror_delivers(
+    tiny: TinySet, mirrors: Mirrors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HVAE_DATA", str(tmp_path))
+    message = f"  - {tmp_path}, named by HVAE_DATA: holds neither mnist/{IMAGES}.gz nor {IMAGES}.gz\n  - http"
+    with pytest.raises(DataError, match=re.escape(message)):
+        first(tiny.source(mirrors["forbidden"]), cache=tmp_path / "cache")
+
+
 def test_empty_setting_is_no_setting(
     tiny: TinySet, mirrors: Mirrors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
