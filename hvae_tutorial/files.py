@@ -1,0 +1,27 @@
+"""Writing files so that a reader never meets a half-written one."""
+
+import os
+from pathlib import Path
+
+
+def write_atomically(path: str | Path, content: bytes) -> None:
+    """Write `content` to `path` at once: after a crash the file is the old one or the new one, never a part of either.
+
+    The bytes go to a temporary file in the same folder (which is made if it is missing), are flushed to the disk, and
+    the file is then renamed over `path`, which POSIX and Windows both do in one step.
+
+    Raises:
+        OSError: if the folder cannot be made or written to; nothing is left behind.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The process number keeps two writers of one path apart: the last one wins, with a whole file.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

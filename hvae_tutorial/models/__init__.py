@@ -1,0 +1,26 @@
+"""Models: the VAE, its posterior heads and its likelihoods."""
+
+from hvae_tutorial.models.likelihoods import BernoulliLikelihood, GaussianLikelihood, Likelihood
+from hvae_tutorial.models.posteriors import (
+    DeterministicPosterior,
+    GaussianPosterior,
+    PointMass,
+    Posterior,
+    PowerSphericalPosterior,
+    VonMisesFisherPosterior,
+)
+from hvae_tutorial.models.vae import VAE, mlp_vae
+
+__all__ = [
+    "VAE",
+    "BernoulliLikelihood",
+    "DeterministicPosterior",
+    "GaussianLikelihood",
+    "GaussianPosterior",
+    "Likelihood",
+    "PointMass",
+    "Posterior",
+    "PowerSphericalPosterior",
+    "VonMisesFisherPosterior",
+    "mlp_vae",
+]

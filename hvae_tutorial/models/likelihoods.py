@@ -1,0 +1,88 @@
+r"""Likelihoods p(x|z): what the decoder's output means.
+
+One `log_prob` serves training, validation and the importance-sampling bound, so they cannot disagree about the model.
+"""
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Bernoulli, Distribution, Independent, Normal
+from torch.nn import functional as F
+
+from hvae_tutorial.models.posteriors import check_size
+
+
+class Likelihood(nn.Module, ABC):
+    """A map from the decoder's output to a distribution over x."""
+
+    def __init__(self, x_dim: int) -> None:
+        """Build the likelihood of an x with `x_dim` coordinates.
+
+        Raises:
+            ValueError: if `x_dim` is not an integer >= 1.
+        """
+        super().__init__()
+        self.x_dim = check_size("x_dim", x_dim)
+
+    @abstractmethod
+    def forward(self, output: Tensor) -> Distribution:
+        """Return p(x|z) for the decoder's `output`, (..., x_dim): batch shape (...), event shape (x_dim,)."""
+
+    @abstractmethod
+    def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
+        """Return log p(x|z) in nats: `x`, (..., x_dim), broadcasts against `output`, (..., x_dim)."""
+
+    def extra_repr(self) -> str:
+        """The settings shown in the model's repr."""
+        return f"x_dim={self.x_dim}"
+
+
+class BernoulliLikelihood(Likelihood):
+    r"""Independent pixels, with the logits $l$ as the decoder's output.
+
+    $$\log p(x|z) = x.l - \sum_i \log(1 + e^{l_i})$$
+
+    Pixels are 0 or 1. Grey values in [0, 1] are allowed, and stand for the mean over pixels drawn from them. Values are
+    not checked here, since that would wait on the device in every step; `training.fit` checks its data once.
+    """
+
+    def forward(self, output: Tensor) -> Independent:
+        """Return p(x|z) for logits `output`, (..., x_dim): batch shape (...), event shape (x_dim,)."""
+        return Independent(Bernoulli(logits=output, validate_args=False), 1, validate_args=False)
+
+    def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
+        """Return log p(x|z) in nats: `x`, (..., x_dim), broadcasts against logits `output`, (..., x_dim)."""
+        # -softplus(l) = log sigmoid(-l). F.softplus itself becomes linear beyond 20, an error of 2e-9 in float64.
+        return torch.linalg.vecdot(x, output) + F.logsigmoid(-output).sum(-1)
+
+
+class GaussianLikelihood(Likelihood):
+    r"""Real-valued x with the mean $y$, the decoder's output, and one learned noise scale.
+
+    $$p(x|z) = N(x; y, \sigma^2 I)$$
+
+    Learning $\sigma$ with the network balances reconstruction and KL by maximum likelihood instead of by hand
+    (Rybkin, Daniilidis and Levine 2021). The data must be noisy: where the decoder can match them exactly, the
+    likelihood grows without bound as $\sigma$ shrinks.
+    """
+
+    def __init__(self, x_dim: int) -> None:
+        """Build the likelihood of an x with `x_dim` coordinates; the scale starts at 1.
+
+        Raises:
+            ValueError: if `x_dim` is not an integer >= 1.
+        """
+        super().__init__(x_dim)
+        self.log_scale = nn.Parameter(torch.zeros(()))
+
+    def forward(self, output: Tensor) -> Independent:
+        """Return p(x|z) with mean `output`, (..., x_dim): batch shape (...), event shape (x_dim,)."""
+        return Independent(Normal(output, self.log_scale.exp(), validate_args=False), 1, validate_args=False)
+
+    def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
+        """Return log p(x|z) in nats: `x`, (..., x_dim), broadcasts against the mean `output`, (..., x_dim)."""
+        residual = (x - output) * torch.exp(-self.log_scale)
+        log_normaliser = self.x_dim * (self.log_scale + 0.5 * math.log(2 * math.pi))
+        return -0.5 * torch.linalg.vecdot(residual, residual) - log_normaliser

@@ -1,0 +1,248 @@
+r"""Posterior heads: from features to a distribution over the latent space.
+
+A head maps features $h$ to $q(z|x)$ and knows the prior $p(z)$, $\mathrm{KL}(q \Vert p)$ and the distance of its latent
+space. It is the only part in which one autoencoder of this library differs from another, and it serves the VAE, the
+semi-supervised and the graph models alike. The parametrisations are those of Davidson et al. (2018), arXiv 1804.00891.
+"""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal, constraints, kl_divergence
+from torch.nn import functional as F
+
+from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, VonMisesFisher
+from hvae_tutorial.sphere import geodesic_distance
+
+
+def check_size(name: str, value: int) -> int:
+    """Return `value` if it is an integer >= 1.
+
+    Raises:
+        ValueError: if it is not; the message begins with `name`.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
+    return value
+
+
+def glorot_linear(in_features: int, out_features: int) -> nn.Linear:
+    """Return a linear layer with Glorot-uniform weights and zero bias, as the paper's networks start."""
+    layer = nn.Linear(in_features, out_features)
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class Posterior(nn.Module, ABC):
+    """A map from features to a distribution over the latent space, which knows that space.
+
+    Attributes:
+        d: dimension of the latent space itself: d for the plane R^d and for the sphere S^d.
+        ambient_dim: number of coordinates of z: d in the plane, m = d + 1 on the sphere.
+        metric: the name scikit-learn's nearest neighbours takes for the order of `distance`: "euclidean" or "cosine".
+    """
+
+    d: int
+    ambient_dim: int
+    metric: ClassVar[str]
+
+    @abstractmethod
+    def forward(self, h: Tensor) -> Distribution:
+        """Return q(z|x) for features `h`, (..., in_features): batch shape (...), event shape (ambient_dim,).
+
+        Its arguments are not validated: a head stands inside the training step, where a check would wait on the device.
+        """
+
+    @abstractmethod
+    def prior(self) -> Distribution:
+        """Return p(z), of event shape (ambient_dim,), on the device and in the precision of the head's parameters."""
+
+    def kl(self, q: Distribution) -> Tensor:
+        """Return KL(q || prior) in nats for a `q` that this head made: a tensor of q's batch shape."""
+        return kl_divergence(q, self.prior())
+
+    @abstractmethod
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the distances between all points of two sets: (..., n_a, n_b).
+
+        Args:
+            a: points, (..., n_a, ambient_dim).
+            b: points, (..., n_b, ambient_dim).
+        """
+
+
+class _PlanePosterior(Posterior):
+    """What heads on R^d share."""
+
+    metric = "euclidean"
+
+    def __init__(self, in_features: int, d: int) -> None:
+        """Build the head.
+
+        Args:
+            in_features: number of features the head reads.
+            d: number of latent coordinates, >= 1.
+
+        Raises:
+            ValueError: if `d` is not an integer >= 1.
+        """
+        super().__init__()
+        self.d = self.ambient_dim = check_size("d", d)
+        self.mean = glorot_linear(in_features, d)
+
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the Euclidean distances between all points of `a`, (..., n_a, d), and `b`, (..., n_b, d)."""
+        # cdist's matrix-product mode subtracts squares and is off by 1e-3 between near points in float32.
+        return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+class GaussianPosterior(_PlanePosterior):
+    r"""A normal distribution with diagonal covariance on R^d; the prior is standard normal.
+
+    $$q(z|x) = N(\mu, \mathrm{diag}(\sigma^2)), \quad \mu = W h + b, \quad \sigma = \mathrm{softplus}(W' h + b')$$
+    """
+
+    def __init__(self, in_features: int, d: int) -> None:
+        """Build the head.
+
+        Args:
+            in_features: number of features the head reads.
+            d: number of latent coordinates, >= 1.
+
+        Raises:
+            ValueError: if `d` is not an integer >= 1.
+        """
+        super().__init__(in_features, d)
+        self.raw_scale = glorot_linear(in_features, d)
+
+    def forward(self, h: Tensor) -> Independent:
+        """Return q(z|x) for features `h`, (..., in_features): batch shape (...), event shape (d,)."""
+        return _diagonal_normal(self.mean(h), F.softplus(self.raw_scale(h)))
+
+    def prior(self) -> Independent:
+        """Return N(0, I) on R^d, on the device and in the precision of the head's parameters."""
+        zero = torch.zeros_like(self.mean.bias.detach())
+        return _diagonal_normal(zero, zero + 1)
+
+    def kl(self, q: Distribution) -> Tensor:
+        r"""Return KL(q || prior) in nats for a `q` that this head made: a tensor of q's batch shape.
+
+        $$\mathrm{KL}(q \Vert N(0, I)) = \sum_i \tfrac12 (\mu_i^2 + \sigma_i^2 - 1) - \log \sigma_i$$
+        """
+        # kl_divergence(q, self.prior()) is the same number from twice as many operations, and here each counts:
+        # on the CPU a training step of this size waits for Python as much as for its small tensors.
+        mean, scale = q.base_dist.loc, q.base_dist.scale  # type: ignore[attr-defined]
+        return (0.5 * (mean * mean + scale * scale - 1) - scale.log()).sum(-1)
+
+
+class DeterministicPosterior(_PlanePosterior):
+    """A point mass at z = W h + b on R^d, without a prior: with it the VAE is a plain autoencoder."""
+
+    def forward(self, h: Tensor) -> "PointMass":
+        """Return the point mass at z for features `h`, (..., in_features): batch shape (...), event shape (d,)."""
+        return PointMass(self.mean(h), validate_args=False)
+
+    def prior(self) -> Distribution:
+        """Raise: an autoencoder has no prior.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(
+            "a plain autoencoder (DeterministicPosterior) has no prior over z: it can neither draw new samples "
+            "nor bound log p(x) by importance sampling; use a Gaussian or a hyperspherical posterior for these"
+        )
+
+    def kl(self, q: Distribution) -> Tensor:
+        """Return zeros of q's batch shape: an autoencoder is trained on its reconstructions alone."""
+        return q.mean.new_zeros(q.batch_shape)
+
+
+class _SpherePosterior(Posterior):
+    """What heads on the sphere S^d share: they differ in the family of distributions alone."""
+
+    metric = "cosine"
+    family: ClassVar[type[VonMisesFisher] | type[PowerSpherical]]
+
+    def __init__(self, in_features: int, d: int) -> None:
+        """Build the head.
+
+        Args:
+            in_features: number of features the head reads.
+            d: dimension of the sphere, >= 1; z has m = d + 1 coordinates.
+
+        Raises:
+            ValueError: if `d` is not an integer >= 1.
+        """
+        super().__init__()
+        self.d = check_size("d", d)
+        self.ambient_dim = d + 1
+        self.direction = glorot_linear(in_features, self.ambient_dim)
+        self.raw_concentration = glorot_linear(in_features, 1)
+
+    def forward(self, h: Tensor) -> Distribution:
+        """Return q(z|x) for features `h`, (..., in_features): batch shape (...), event shape (m,)."""
+        loc = F.normalize(self.direction(h), dim=-1)
+        concentration = F.softplus(self.raw_concentration(h)).squeeze(-1) + 1
+        return self.family(loc, concentration, validate_args=False)
+
+    def prior(self) -> HypersphericalUniform:
+        """Return the uniform distribution on S^d, on the device and in the precision of the head's parameters."""
+        bias = self.direction.bias
+        return HypersphericalUniform(self.ambient_dim, dtype=bias.dtype, device=bias.device)
+
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the angles, in [0, pi], between all points of `a`, (..., n_a, m), and `b`, (..., n_b, m)."""
+        return geodesic_distance(a.unsqueeze(-2), b.unsqueeze(-3))
+
+
+class VonMisesFisherPosterior(_SpherePosterior):
+    r"""A von Mises-Fisher distribution on S^d; the prior is uniform (Davidson et al. 2018).
+
+    $$q(z|x) = \mathrm{vMF}(\mu, \kappa), \quad \mu = \mathrm{normalize}(W h + b),
+      \quad \kappa = \mathrm{softplus}(w.h + b') + 1$$
+
+    The concentration has no cap: a cap on it is a cap on the KL term.
+    """
+
+    family = VonMisesFisher
+
+
+class PowerSphericalPosterior(_SpherePosterior):
+    """A power spherical distribution on S^d (De Cao and Aziz 2020); parameters and prior as for von Mises-Fisher."""
+
+    family = PowerSpherical
+
+
+class PointMass(Distribution):
+    """All mass at one point. It can be sampled, but has no density."""
+
+    arg_constraints = {"loc": constraints.real_vector}  # noqa: RUF012 (the name and form torch.distributions asks for)
+    support = constraints.real_vector
+    has_rsample = True
+
+    def __init__(self, loc: Tensor, *, validate_args: bool | None = None) -> None:
+        """Put all mass at `loc`, (..., d): batch shape (...), event shape (d,)."""
+        self.loc = loc
+        super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=validate_args)
+
+    @property
+    def mean(self) -> Tensor:
+        """The point, (..., d)."""
+        return self.loc
+
+    @property
+    def mode(self) -> Tensor:
+        """The point, (..., d)."""
+        return self.loc
+
+    def rsample(self, sample_shape: torch.types._size = torch.Size()) -> Tensor:  # noqa: B008 (torch's own signature)
+        """Return the point, repeated to `sample_shape` + (..., d)."""
+        return self.loc.expand(self._extended_shape(sample_shape))
+
+
+def _diagonal_normal(loc: Tensor, scale: Tensor) -> Independent:
+    return Independent(Normal(loc, scale, validate_args=False), 1, validate_args=False)

@@ -1,0 +1,200 @@
+"""The variational auto-encoder: one class for every latent space (Kingma and Welling 2014; Davidson et al. 2018).
+
+    x --encoder--> h --posterior--> q(z|x) --draw--> z --decoder--> y --likelihood--> p(x|z)
+
+Whether it is an N-VAE, an S-VAE or a plain autoencoder is decided by the posterior head it is handed.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from hvae_tutorial.files import write_atomically
+from hvae_tutorial.models.likelihoods import BernoulliLikelihood, GaussianLikelihood, Likelihood
+from hvae_tutorial.models.posteriors import (
+    DeterministicPosterior,
+    GaussianPosterior,
+    Posterior,
+    PowerSphericalPosterior,
+    VonMisesFisherPosterior,
+    check_size,
+    glorot_linear,
+)
+
+POSTERIORS: dict[str, Callable[[int, int], Posterior]] = {
+    "s": VonMisesFisherPosterior,
+    "n": GaussianPosterior,
+    "ps": PowerSphericalPosterior,
+    "ae": DeterministicPosterior,
+}
+LIKELIHOODS: dict[str, Callable[[int], Likelihood]] = {"bernoulli": BernoulliLikelihood, "gaussian": GaussianLikelihood}
+
+FILE_FORMAT = "hvae_tutorial.VAE"
+FILE_VERSION = "1"
+
+
+class VAE(nn.Module):
+    """A variational auto-encoder: two networks, the posterior of z and the likelihood of x."""
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        posterior: Posterior,
+        likelihood: Likelihood,
+        *,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            encoder: module from x, (batch, x_dim), to features, (batch, in_features of the posterior).
+            decoder: module from z, (..., ambient_dim), to the likelihood's parameters, (..., x_dim).
+            posterior: head from features to q(z|x); it brings the prior.
+            likelihood: from the decoder's output to p(x|z).
+            settings: the arguments of `mlp_vae`, if it builds this model; `save` stores them.
+        """
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.posterior = posterior
+        self.likelihood = likelihood
+        self.settings = settings
+
+    def encode(self, x: Tensor) -> Distribution:
+        """Return q(z|x) for `x`, (batch, x_dim): batch shape (batch,), event shape (ambient_dim,).
+
+        Raises:
+            ValueError: if `x` has another shape.
+        """
+        if x.ndim != 2 or x.shape[1] != self.likelihood.x_dim:
+            raise ValueError(f"x must have shape (batch, {self.likelihood.x_dim}), got {tuple(x.shape)}")
+        return self.posterior(self.encoder(x))
+
+    def decode(self, z: Tensor) -> Distribution:
+        """Return p(x|z) for `z`, (..., ambient_dim): batch shape (...), event shape (x_dim,).
+
+        Raises:
+            ValueError: if the last axis of `z` has another size.
+        """
+        if z.shape[-1:] != (self.posterior.ambient_dim,):
+            raise ValueError(f"z must have shape (..., {self.posterior.ambient_dim}), got {tuple(z.shape)}")
+        return self.likelihood(self.decoder(z))
+
+    @torch.no_grad()
+    def sample(self, n: int) -> Tensor:
+        """Return E[x|z] at `n` draws of z from the prior: (n, x_dim). For pixels these are grey values, as in pictures.
+
+        Raises:
+            NotImplementedError: for a plain autoencoder, which has no prior.
+        """
+        return self.decode(self.posterior.prior().sample((n,))).mean
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Return E[x|z] at the mode of q(z|x) for `x`, (batch, x_dim): (batch, x_dim).
+
+        Raises:
+            ValueError: if `x` has another shape.
+        """
+        return self.decode(self.encode(x).mode).mean
+
+    def save(self, path: str | Path) -> None:
+        """Write the weights as safetensors, with the settings of `mlp_vae` as JSON in the file's metadata.
+
+        The file appears at once, never in part.
+
+        Raises:
+            ValueError: if `mlp_vae` did not build this model, so that no settings say how to rebuild it.
+            OSError: if `path` cannot be written.
+        """
+        if self.settings is None:
+            raise ValueError(
+                "only a VAE built by mlp_vae can be saved: its settings say how to build it again; "
+                "for other networks store state_dict() and build the VAE yourself"
+            )
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        metadata = {"format": FILE_FORMAT, "version": FILE_VERSION, "settings": json.dumps(dict(self.settings))}
+        write_atomically(path, safetensors.torch.save(tensors, metadata))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "VAE":
+        """Return the model that `save` wrote to `path`, on the CPU, in the precision it was saved in.
+
+        Raises:
+            FileNotFoundError: if there is no file at `path`.
+            ValueError: if the file is not safetensors, not from `save`, or from another version of the format.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"no saved VAE at {path}: there is no such file")
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        except SafetensorError as error:
+            raise ValueError(f"{path} is not a safetensors file, or is damaged: {error}") from error
+        if metadata.get("format") != FILE_FORMAT:
+            raise ValueError(f"{path} was not written by VAE.save: its metadata lack format = {FILE_FORMAT!r}")
+        if metadata.get("version") != FILE_VERSION:
+            version = metadata.get("version")
+            raise ValueError(f"{path} has version {version!r} of the format; this release reads {FILE_VERSION!r}")
+        model = mlp_vae(**json.loads(metadata["settings"]))
+        try:
+            model.load_state_dict(tensors, assign=True)  # assign keeps the saved precision
+        except RuntimeError as error:
+            raise ValueError(f"the weights in {path} do not fit its settings, {model.settings}: {error}") from error
+        return model
+
+
+def mlp_vae(
+    kind: str,
+    d: int,
+    *,
+    x_dim: int = 784,
+    hidden: Sequence[int] = (256, 128),
+    likelihood: str = "bernoulli",
+) -> VAE:
+    """Build the paper's network: x_dim-256-128 with ReLU, a posterior head, and the same sizes back.
+
+    Weights are Glorot-uniform and biases zero.
+
+    Args:
+        kind: posterior: "s" von Mises-Fisher, "n" Gaussian, "ps" power spherical, "ae" deterministic (an autoencoder).
+        d: dimension of the latent space, >= 1: "s" and "ps" live on the sphere S^d and z has d + 1 coordinates.
+        x_dim: number of coordinates of x, >= 1.
+        hidden: widths of the encoder's hidden layers, from x inwards; the decoder has them in reverse. May be empty.
+        likelihood: "bernoulli" for pixels in {0, 1}, "gaussian" for real-valued data.
+
+    Raises:
+        ValueError: if `kind` or `likelihood` is unknown, or a size is not an integer >= 1.
+    """
+    if kind not in POSTERIORS:
+        raise ValueError(f"kind must be one of {', '.join(map(repr, POSTERIORS))}, got {kind!r}")
+    if likelihood not in LIKELIHOODS:
+        raise ValueError(f"likelihood must be one of {', '.join(map(repr, LIKELIHOODS))}, got {likelihood!r}")
+    x_dim = check_size("x_dim", x_dim)
+    hidden = [check_size("every width in hidden", width) for width in hidden]
+
+    inwards = [x_dim, *hidden]
+    posterior = POSTERIORS[kind](inwards[-1], d)
+    outwards = [posterior.ambient_dim, *reversed(hidden)]
+    return VAE(
+        encoder=nn.Sequential(*_hidden_layers(inwards)),
+        decoder=nn.Sequential(*_hidden_layers(outwards), glorot_linear(outwards[-1], x_dim)),
+        posterior=posterior,
+        likelihood=LIKELIHOODS[likelihood](x_dim),
+        settings={"kind": kind, "d": d, "x_dim": x_dim, "hidden": hidden, "likelihood": likelihood},
+    )
+
+
+def _hidden_layers(sizes: Sequence[int]) -> list[nn.Module]:
+    return [module for sizes_ in pairwise(sizes) for module in (glorot_linear(*sizes_), nn.ReLU())]

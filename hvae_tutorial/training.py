@@ -1,0 +1,381 @@
+r"""The training loop: one function, readable from top to bottom.
+
+Epochs are counted from 1. The KL term of epoch e has the weight
+
+$$\beta_e = \beta \min(1, (e - 1) / W), \qquad W = \text{warmup\_epochs}$$
+
+so that it is 0 in the first epoch and $\beta$ from epoch W + 1 on. Only these later epochs count for early stopping,
+which judges them by the validation ELBO at the final $\beta$: during warm-up the KL is hardly weighed, and an epoch
+chosen then would be chosen for its reconstruction alone.
+"""
+
+import io
+import math
+import statistics
+import sys
+import time
+import zlib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from hvae_tutorial.files import write_atomically
+from hvae_tutorial.models import VAE, BernoulliLikelihood
+from hvae_tutorial.objectives import elbo
+
+# A checkpoint is written at the end of the first epoch that ends this long after the last: small data have epochs
+# shorter than the writing takes.
+CHECKPOINT_SECONDS = 5.0
+CHECKPOINT_FORMAT = 1
+
+VALIDATION_BATCH = 1024
+
+HISTORY = (
+    "beta",
+    "train_elbo",
+    "train_reconstruction",
+    "train_kl",
+    "validation_elbo",
+    "validation_reconstruction",
+    "validation_kl",
+    "seconds",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """The settings of `fit`. The defaults are the paper's protocol.
+
+    Raises:
+        ValueError: if a setting is out of its range.
+    """
+
+    epochs: int = 1000  # at most so many, >= 1
+    batch_size: int = 64  # >= 1; the last batch of an epoch may be smaller
+    learning_rate: float = 1e-3  # of Adam, > 0
+    warmup_epochs: int = 100  # over which the KL weight rises from 0 to beta, >= 0
+    patience: int = 50  # stop after so many epochs (past warm-up) without a better validation ELBO, >= 1
+    beta: float = 1.0  # weight of the KL term when warm-up has ended, >= 0
+    seed: int = 0  # of shuffling, binarisation and latent draws, >= 0; the initial weights are the caller's
+    device: str = "auto"  # as `resolve_device` takes it
+    dynamic_binarization: bool = True  # draw binary pixels from the intensities anew for every batch
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name, least in (("epochs", 1), ("batch_size", 1), ("warmup_epochs", 0), ("patience", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(f"learning_rate must be a finite number > 0, got {self.learning_rate!r}")
+        if not (math.isfinite(self.beta) and self.beta >= 0):
+            raise ValueError(f"beta must be a finite number >= 0, got {self.beta!r}")
+
+    def kl_weight(self, epoch: int) -> float:
+        """Return beta_e, the weight of the KL term in epoch `epoch` = 1, 2, ..."""
+        if epoch > self.warmup_epochs:
+            return self.beta
+        return self.beta * (epoch - 1) / self.warmup_epochs
+
+    def best_epoch(self, validation_elbo: list[float]) -> int:
+        """Return the epoch whose weights are to be kept, after epochs 1, 2, ... with these validation ELBOs.
+
+        It is the (first) best of the epochs after warm-up, and the last epoch as long as there are none.
+        """
+        counted = validation_elbo[self.warmup_epochs :]
+        if not counted:
+            return len(validation_elbo)
+        return self.warmup_epochs + 1 + counted.index(max(counted))
+
+    def is_finished(self, validation_elbo: list[float]) -> bool:
+        """Return whether training ends after epochs 1, 2, ... with these validation ELBOs."""
+        epoch = len(validation_elbo)
+        return epoch >= self.epochs or epoch - self.best_epoch(validation_elbo) >= self.patience
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What `fit` did.
+
+    Attributes:
+        history: one list for each column, with one value an epoch. "beta" is the weight of the KL term in that epoch.
+            "train_elbo", "train_reconstruction", "train_kl" are means over the epoch's batches as they were trained on,
+            "validation_..." over the validation data after the epoch; every ELBO is at the final beta, so that epochs
+            compare. "seconds" is the time of the epoch, validation included.
+        epochs: number of epochs run.
+        best_epoch: the epoch, counted from 1, whose weights the model now has.
+        seconds: time of all epochs, summed over the parts of a resumed run.
+        seconds_per_epoch: median time of an epoch.
+    """
+
+    history: dict[str, list[float]]
+    epochs: int
+    best_epoch: int
+    seconds: float
+    seconds_per_epoch: float
+
+
+def fit(
+    model: VAE,
+    train: Tensor,
+    validation: Tensor,
+    settings: TrainingSettings,
+    *,
+    checkpoint: str | Path | None = None,
+    progress: bool = True,
+    description: str = "",
+) -> TrainingResult:
+    """Train `model` by Adam on the ELBO; when it returns, the model has the best weights and is in evaluation mode.
+
+    All randomness comes from `settings.seed`; torch's global generators are left as they were. With a checkpoint, a run
+    that was killed goes on where it was when called again with the same arguments: on the CPU, with the same number of
+    threads, it ends with the very weights of a run that was never interrupted. Called again when finished, it returns
+    the same result at once.
+
+    Args:
+        model: moved to the device, where it stays.
+        train: (n, x_dim). With dynamic binarisation intensities in [0, 1], from which pixels are drawn anew for every
+            batch; without, the data as the likelihood takes them.
+        validation: (n, x_dim), as the likelihood takes them: already binarised if it is Bernoulli.
+        settings: see `TrainingSettings`.
+        checkpoint: file to resume from if it exists, and to write every few seconds and at the end.
+        progress: show a progress bar on the standard error stream.
+        description: the bar's label.
+
+    Raises:
+        ValueError: if the data have a wrong shape or range, or the checkpoint is damaged or belongs to a run with other
+            settings, model or data.
+        FloatingPointError: if a term or a parameter is no longer finite at the end of an epoch.
+    """
+    device = resolve_device(settings.device)
+    _check_data(model, train, validation, settings)
+    run = _identity(model, train, validation, settings, device)
+
+    model.to(device)
+    train, validation = train.to(device), validation.to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
+    history: dict[str, list[float]] = {column: [] for column in HISTORY}
+    best_weights: dict[str, Tensor] = {}
+
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(settings.seed)
+        if checkpoint is not None and Path(checkpoint).exists():
+            saved = _read_checkpoint(Path(checkpoint), run)
+            model.load_state_dict(saved["model"])
+            optimizer.load_state_dict(saved["optimizer"])
+            history, best_weights = saved["history"], saved["best_weights"]
+            _set_random_state(saved["random_state"], device)
+
+        last_written = time.monotonic()
+        bar = tqdm(
+            total=settings.epochs,
+            initial=len(history["beta"]),
+            desc=description,
+            unit="epoch",
+            file=sys.stderr,
+            disable=not progress,
+        )
+        with bar:
+            while not settings.is_finished(history["validation_elbo"]):
+                started = time.perf_counter()
+                epoch = len(history["beta"]) + 1
+                beta = settings.kl_weight(epoch)
+
+                model.train()
+                seen = []  # (reconstruction, kl) of each batch: read once, when the epoch is over
+                for index in torch.randperm(len(train), device=device).split(settings.batch_size):
+                    x = train.index_select(0, index)
+                    if settings.dynamic_binarization:
+                        x = binarize(x)
+                    terms = elbo(model, x, beta)
+                    optimizer.zero_grad()
+                    (-terms.elbo.mean()).backward()
+                    optimizer.step()
+                    seen.append(torch.stack((terms.reconstruction, terms.kl)).detach())
+
+                model.eval()
+                measured = {
+                    "beta": beta,
+                    **_means("train", seen, settings.beta),
+                    **_means("validation", _terms_in_batches(model, validation), settings.beta),
+                }
+                _check_finite(epoch, measured, model)
+                for column, value in (measured | {"seconds": time.perf_counter() - started}).items():
+                    history[column].append(value)
+                if settings.best_epoch(history["validation_elbo"]) == epoch:
+                    best_weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+                bar.set_postfix_str(_summary(measured), refresh=False)
+                bar.update()
+                finished = settings.is_finished(history["validation_elbo"])
+                if checkpoint is not None and (finished or time.monotonic() - last_written >= CHECKPOINT_SECONDS):
+                    content = {
+                        "format": CHECKPOINT_FORMAT,
+                        "run": run,
+                        "model": model.state_dict(),
+                        "optimizer": optimizer.state_dict(),
+                        "history": history,
+                        "best_weights": best_weights,
+                        "random_state": _random_state(device),
+                    }
+                    _write_checkpoint(Path(checkpoint), content)
+                    last_written = time.monotonic()
+
+    model.load_state_dict(best_weights)
+    model.eval()
+    return TrainingResult(
+        history=history,
+        epochs=len(history["beta"]),
+        best_epoch=settings.best_epoch(history["validation_elbo"]),
+        seconds=sum(history["seconds"]),
+        seconds_per_epoch=statistics.median(history["seconds"]),
+    )
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device called `name`: "cpu", "cuda", "cuda:1", ..., or "auto": CUDA if there is one, else the CPU.
+
+    Raises:
+        ValueError: if the name is unknown or the device is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got {name!r}")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device {name!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices")
+    return device
+
+
+def binarize(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Draw binary pixels: 1 with probability `x`, else 0.
+
+    A pixel is 1 where a uniform number, which torch draws as a multiple of 2^-24 (2^-53 in float64), is below x: exact
+    to this resolution, exact at 0 and 1, and four times faster than `torch.bernoulli` on the CPU.
+
+    Args:
+        x: probabilities in [0, 1], floating point, any shape.
+        generator: source of the draws, on x's device; torch's global one by default.
+
+    Returns:
+        Zeros and ones in the shape, dtype and device of `x`.
+    """
+    uniform = torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+    return torch.lt(uniform, x, out=uniform)
+
+
+@torch.no_grad()
+def _terms_in_batches(model: VAE, x: Tensor) -> list[Tensor]:
+    """Return (reconstruction, kl) of each batch of `x`, from one latent draw a point."""
+    return [torch.stack(elbo(model, batch)[1:]) for batch in x.split(VALIDATION_BATCH)]
+
+
+def _means(split: str, terms: Iterable[Tensor], beta: float) -> dict[str, float]:
+    """Return the means of the terms over all points, and of their ELBO at `beta`. This waits for the device."""
+    reconstruction, kl = torch.cat(list(terms), dim=1).mean(dim=1).tolist()
+    return {
+        f"{split}_elbo": reconstruction - beta * kl,
+        f"{split}_reconstruction": reconstruction,
+        f"{split}_kl": kl,
+    }
+
+
+def _summary(measured: dict[str, float]) -> str:
+    return (
+        "train {train_elbo:.2f}, validation {validation_elbo:.2f} "
+        "(reconstruction {validation_reconstruction:.2f}, KL {validation_kl:.2f}), beta {beta:.2f}"
+    ).format(**measured)
+
+
+def _check_finite(epoch: int, measured: dict[str, float], model: VAE) -> None:
+    """Raise a FloatingPointError that names the first term, else the first parameter, that is not finite."""
+    # The ELBO is the difference of the two terms after it: these say where the fault lies.
+    terms = {name: value for name, value in measured.items() if not name.endswith("_elbo")}
+    for name, value in terms.items():
+        if not math.isfinite(value):
+            raise FloatingPointError(f"training broke in epoch {epoch}: {name} is {value}")
+    finite = torch.stack([parameter.isfinite().all() for parameter in model.parameters()]).tolist()
+    for (name, _), good in zip(model.named_parameters(), finite, strict=True):
+        if not good:
+            raise FloatingPointError(f"training broke in epoch {epoch}: parameter {name} is not finite")
+
+
+def _check_data(model: VAE, train: Tensor, validation: Tensor, settings: TrainingSettings) -> None:
+    x_dim = model.likelihood.x_dim
+    binary = isinstance(model.likelihood, BernoulliLikelihood)
+    if settings.dynamic_binarization and not binary:
+        raise ValueError(
+            "dynamic_binarization=True draws binary pixels, but the model has a "
+            f"{type(model.likelihood).__name__}: set dynamic_binarization=False"
+        )
+    for name, data in (("train", train), ("validation", validation)):
+        if data.ndim != 2 or data.shape[1] != x_dim or len(data) == 0:
+            raise ValueError(f"{name} must have shape (n, {x_dim}) with n >= 1, got {tuple(data.shape)}")
+        least, greatest = (value.item() for value in data.aminmax())  # NaN if there is a NaN
+        if not (math.isfinite(least) and math.isfinite(greatest)):
+            raise ValueError(f"{name} must be finite, but holds {least} to {greatest}")
+        if binary and not (least >= 0 and greatest <= 1):
+            raise ValueError(
+                f"{name} must be in [0, 1] for a Bernoulli likelihood, but spans {least:g} to {greatest:g}"
+            )
+
+
+def _identity(
+    model: VAE, train: Tensor, validation: Tensor, settings: TrainingSettings, device: torch.device
+) -> dict[str, Any]:
+    """Return all that decides a run's weights: two runs that differ in one of these must not share a checkpoint."""
+    return {
+        **asdict(settings),
+        "device": device.type,
+        "model": repr(model),
+        "train": _fingerprint(train),
+        "validation": _fingerprint(validation),
+    }
+
+
+def _fingerprint(data: Tensor) -> str:
+    return f"{tuple(data.shape)} with CRC-32 {zlib.crc32(data.contiguous().cpu().numpy().data):08x}"
+
+
+def _random_state(device: torch.device) -> list[Tensor]:
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def _set_random_state(state: list[Tensor], device: torch.device) -> None:
+    torch.set_rng_state(state[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state[1], device)
+
+
+def _write_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def _read_checkpoint(path: Path, run: dict[str, Any]) -> dict[str, Any]:
+    """Return the checkpoint at `path`, provided that it belongs to `run`."""
+    advice = "delete it to train anew, or give another path"
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        readable = saved["format"] == CHECKPOINT_FORMAT
+    except Exception as error:  # torch.load has no exception of its own: zip, pickle and key errors all come through
+        raise ValueError(f"{path} is not a readable checkpoint ({error}); {advice}") from error
+    if not readable:
+        raise ValueError(f"{path} has format {saved['format']!r}, this release reads {CHECKPOINT_FORMAT}; {advice}")
+    for name, value in run.items():
+        if saved["run"].get(name) != value:
+            raise ValueError(
+                f"the checkpoint {path} belongs to another run: {name} was {saved['run'].get(name)!r} "
+                f"and is now {value!r}; {advice}"
+            )
+    return saved
