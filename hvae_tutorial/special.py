@@ -17,8 +17,8 @@ $$\phi_m(\kappa) = \kappa x_0 + \tfrac{m-1}{2} \log(1 - x_0^2) + \log E_x \bigl[
 
 The last expectation lies between 0.65 and 1: it is the acceptance rate of Ulrich's and Wood's rejection sampler
 (Ulrich 1984; Wood 1994), whose proposal is this very substitution, and ``x0`` is Wood's constant. The cumulants of
-``w`` are those of ``-c``, rescaled. All of this depends on kappa through ``x0`` in [0, 1) alone, so that phi and each of
-its derivatives is an elementary factor, which carries the behaviour at small and large kappa, times an even smooth
+``w`` are those of ``-c``, rescaled. All of this depends on kappa through ``x0`` in [0, 1) alone, so that phi and each
+of its derivatives is an elementary factor, which carries the behaviour at small and large kappa, times an even smooth
 function of ``x0``. These are integrated once per dimension by a Gauss rule at Chebyshev points, and interpolated: no
 case distinction, no recurrence, and no cancellation at either end.
 
@@ -153,6 +153,11 @@ def log_partition_complement(kappa: Tensor, m: int) -> Tensor:
     return _Complement.apply(_checked(kappa, "kappa", m), m)[0]
 
 
+def widen(values: Tensor) -> Tensor:
+    """``values`` in the dtype of internal computations: float64, or float32 on a device that has no other."""
+    return values.to(_working_dtype(values))
+
+
 def check_ambient_dimension(m: int) -> int:
     """Return ``m`` if it is an integer of at least 2, else raise a `TypeError` or a `ValueError`."""
     if isinstance(m, bool) or not isinstance(m, Integral):
@@ -244,7 +249,7 @@ class _InverseMeanResultantLength(torch.autograd.Function):
 
     @staticmethod
     def forward(r: Tensor, m: int) -> Tensor:
-        target = r.to(_working_dtype(r))
+        target = widen(r)
         complement = 1 - target
         kappa = torch.maximum(m * target, (m - 1) * target / (complement * (1 + target)))
         table = _table(m, _points(m, torch.float64), target.dtype, target.device)
@@ -294,7 +299,7 @@ def _working_dtype(values: Tensor) -> torch.dtype:
 
 def _evaluate(kappa: Tensor, m: int, statistics) -> tuple[Tensor, Tensor]:  # type: ignore[no-untyped-def]
     """Apply ``statistics`` to the law in slices of bounded size; results have kappa's dtype."""
-    values = kappa.to(_working_dtype(kappa))
+    values = widen(kappa)
     table = _table(m, _points(m, kappa.dtype), values.dtype, values.device)
     chunk = _CHUNK_ELEMENTS // table.shape[0]
     if values.numel() <= chunk or torch.compiler.is_compiling():

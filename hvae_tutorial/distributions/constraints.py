@@ -1,0 +1,29 @@
+"""Constraints on the parameters and values of distributions on the sphere."""
+
+import torch
+from torch import Tensor
+from torch.distributions.constraints import Constraint
+
+__all__ = ["finite_nonnegative", "unit_vector"]
+
+
+class _FiniteNonnegative(Constraint):
+    """A number that is finite and not negative; NaN is neither."""
+
+    def check(self, value: Tensor) -> Tensor:
+        return torch.isfinite(value) & (value >= 0)
+
+
+class _UnitVector(Constraint):
+    """A vector of norm one along the last dimension, up to rounding: 1e-5, or 8 epsilons of a narrower dtype."""
+
+    event_dim = 1
+
+    def check(self, value: Tensor) -> Tensor:
+        tolerance = max(1e-5, 8 * torch.finfo(value.dtype).eps)
+        norm = torch.linalg.vector_norm(value, dim=-1, dtype=torch.promote_types(value.dtype, torch.float32))
+        return (norm - 1).abs() <= tolerance
+
+
+finite_nonnegative = _FiniteNonnegative()
+unit_vector = _UnitVector()

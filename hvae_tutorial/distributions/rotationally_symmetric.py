@@ -1,0 +1,217 @@
+"""What laws that are symmetric about a mean direction have in common."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import Distribution
+from torch.distributions.constraints import Constraint
+
+from hvae_tutorial.distributions._sampling import rotate_to
+from hvae_tutorial.distributions.constraints import finite_nonnegative, unit_vector
+
+__all__ = ["RotationallySymmetric"]
+
+
+class RotationallySymmetric(Distribution):
+    r"""Law on the unit sphere of R^m whose density depends on ``w = mu . z`` and a concentration alone.
+
+    Moments follow from the mean ``A`` and the variance ``A'`` of ``w``:
+
+    $$E z = A \mu,\qquad
+      \mathrm{Cov}\, z = A' \mu\mu^\top + \frac{1 - A^2 - A'}{m-1} (I - \mu\mu^\top)$$
+
+    (Mardia and Jupp 2000, section 9.3). Subclasses give the law of ``w``.
+
+    Args:
+        loc: Mean direction ``mu``, unit vectors of shape (..., m), m at least 2.
+        concentration: ``kappa``, finite and at least 0, shape (...) without a trailing axis, broadcast against the
+            batch of loc; or a number.
+        validate_args: As in `torch.distributions.Distribution`.
+
+    Raises:
+        TypeError: loc is not a floating-point tensor.
+        ValueError: the shapes do not fit, or (validated) loc is not of unit norm or concentration is negative,
+            infinite or NaN.
+    """
+
+    arg_constraints: ClassVar[dict[str, Constraint]] = {"loc": unit_vector, "concentration": finite_nonnegative}
+    support = unit_vector
+    has_rsample = True
+
+    loc: Tensor
+    concentration: Tensor
+
+    def __init__(self, loc: Tensor, concentration: Tensor | float, validate_args: bool | None = None) -> None:
+        if not isinstance(loc, Tensor) or not loc.is_floating_point():
+            kind = f"a tensor of dtype {loc.dtype}" if isinstance(loc, Tensor) else f"{type(loc).__name__}"
+            raise TypeError(f"loc must be a floating-point tensor of shape (..., m), got {kind}")
+        if loc.ndim < 1 or loc.shape[-1] < 2:
+            raise ValueError(f"loc must have shape (..., m) with m >= 2, got {tuple(loc.shape)}")
+        if not isinstance(concentration, Tensor):
+            concentration = torch.as_tensor(concentration, dtype=loc.dtype, device=loc.device)
+        try:
+            batch_shape = torch.broadcast_shapes(loc.shape[:-1], concentration.shape)
+        except RuntimeError as error:
+            raise ValueError(
+                f"concentration must have a shape that broadcasts with loc.shape[:-1] = {tuple(loc.shape[:-1])} "
+                f"(no trailing axis), got {tuple(concentration.shape)}"
+            ) from error
+        dtype = torch.promote_types(loc.dtype, concentration.dtype)
+        self.loc = loc.to(dtype).expand(batch_shape + loc.shape[-1:])
+        self.concentration = concentration.to(dtype).expand(batch_shape)
+        super().__init__(batch_shape, loc.shape[-1:], validate_args=validate_args)
+
+    @property
+    def m(self) -> int:
+        """Dimension of the ambient space."""
+        return self.event_shape[0]
+
+    def expand(self, batch_shape: Any, _instance: Self | None = None) -> Self:
+        """The same law with its batch expanded to ``batch_shape``."""
+        new = self._get_checked_instance(type(self), _instance)
+        batch_shape = Size(batch_shape)
+        new.loc = self.loc.expand(batch_shape + self.event_shape)
+        new.concentration = self.concentration.expand(batch_shape)
+        Distribution.__init__(new, batch_shape, self.event_shape, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+    # --- what a subclass gives ---
+
+    @property
+    @abstractmethod
+    def mean_resultant_length(self) -> Tensor:
+        """``A``, the mean of ``mu . z``, in [0, 1), shape (...)."""
+
+    @property
+    @abstractmethod
+    def mean_resultant_length_complement(self) -> Tensor:
+        """``1 - A`` without cancellation, shape (...)."""
+
+    @property
+    @abstractmethod
+    def projection_variance(self) -> Tensor:
+        """Variance of ``mu . z``, shape (...)."""
+
+    @staticmethod
+    @abstractmethod
+    def _sample_complement(concentration: Tensor, m: int) -> Tensor:
+        """Samples of ``y = 1 - mu . z`` for a flat tensor of concentrations, float32 or float64."""
+
+    @staticmethod
+    @abstractmethod
+    def _rate(y: Tensor, concentration: Tensor, m: int) -> Tensor:
+        """``-d theta / d kappa`` at fixed quantile, see `hvae_tutorial.distributions._implicit`."""
+
+    # --- moments ---
+
+    @property
+    def mean(self) -> Tensor:
+        """``A mu``, inside the ball, shape (..., m)."""
+        return self.mean_resultant_length.unsqueeze(-1) * self.loc
+
+    @property
+    def mode(self) -> Tensor:
+        """``mu``, shape (..., m)."""
+        return self.loc
+
+    @property
+    def _tangent_variance(self) -> Tensor:
+        complement = self.mean_resultant_length_complement
+        return (complement * (2 - complement) - self.projection_variance) / (self.m - 1)
+
+    @property
+    def covariance_matrix(self) -> Tensor:
+        """Covariance of z, shape (..., m, m)."""
+        tangent = self._tangent_variance[..., None, None]
+        eye = torch.eye(self.m, dtype=self.loc.dtype, device=self.loc.device)
+        outer = self.loc.unsqueeze(-1) * self.loc.unsqueeze(-2)
+        return tangent * eye + (self.projection_variance[..., None, None] - tangent) * outer
+
+    @property
+    def variance(self) -> Tensor:
+        """Diagonal of the covariance matrix, shape (..., m)."""
+        tangent = self._tangent_variance.unsqueeze(-1)
+        return tangent + (self.projection_variance.unsqueeze(-1) - tangent) * self.loc**2
+
+    # --- sampling ---
+
+    def sample(self, sample_shape: Any = Size()) -> Tensor:  # noqa: B008  (an empty Size is immutable)
+        """Exact samples without gradient, shape sample_shape + batch_shape + (m,)."""
+        with torch.no_grad():
+            return self._draw(sample_shape)[0].to(self.loc.dtype)
+
+    def rsample(self, sample_shape: Any = Size()) -> Tensor:  # noqa: B008
+        r"""Exact samples with implicit-reparameterisation gradients, shape sample_shape + batch_shape + (m,).
+
+        With ``theta`` the angle to the mean direction, a sample moves with the concentration along its meridian, at
+        fixed quantile of ``theta``; with the mean direction it moves by the smallest rotation that moves ``mu``, so
+        that the gradient for loc lies in the tangent space at loc:
+
+        $$\frac{\partial z}{\partial\kappa} = -\frac{d\theta}{d\kappa}\, \frac{\mu - w z}{\sin\theta},\qquad
+          \nabla_\mu = (\mu \cdot z)\, g - (\mu \cdot g)\, z$$
+
+        for an incoming gradient g. Gradients are exact in expectation: nothing is lost at the rejection step. The
+        result can be differentiated once; a second differentiation raises a RuntimeError.
+        """
+        with torch.no_grad():
+            z, y = self._draw(sample_shape)
+        loc, concentration = self.loc.to(z.dtype), self.concentration.to(z.dtype)
+        z = _ImplicitGradient.apply(loc.expand(z.shape), concentration.expand(y.shape), z, y, self._rate)
+        return z.to(self.loc.dtype)
+
+    def _draw(self, sample_shape: Any) -> tuple[Tensor, Tensor]:
+        """Samples z and their complements ``y = 1 - mu . z``, in float32 or float64."""
+        dtype = torch.promote_types(self.loc.dtype, torch.float32)
+        shape = self._extended_shape(sample_shape)[:-1]
+        concentration = self.concentration.to(dtype).expand(shape).reshape(-1)
+        y = self._sample_complement(concentration, self.m).reshape(shape)
+        # One direction for all samples is by far the most frequent large case, and needs no batched product.
+        loc = self.loc if self.loc.ndim > 1 and self.batch_shape.numel() > 1 else self.loc.reshape(-1)
+        return rotate_to(loc.to(dtype), y), y
+
+
+class _ImplicitGradient(torch.autograd.Function):
+    """Attach gradients to samples that were drawn without."""
+
+    @staticmethod
+    def forward(  # type: ignore[no-untyped-def]
+        ctx, loc: Tensor, concentration: Tensor, z: Tensor, y: Tensor, rate: Callable[[Tensor, Tensor, int], Tensor]
+    ) -> Tensor:
+        ctx.rate = rate
+        ctx.save_for_backward(loc, concentration, z, y)
+        return z.view_as(z)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
+        loc, concentration, z, y = ctx.saved_tensors
+        grad_loc = grad_concentration = None
+        with torch.no_grad():
+            if ctx.needs_input_grad[0]:
+                grad_loc = (1 - y).unsqueeze(-1) * grad - (loc * grad).sum(-1, keepdim=True) * z
+            if ctx.needs_input_grad[1]:
+                # grad . (mu - w z), with w = 1 - y; the difference mu - z first, which is small for large kappa
+                along = ((loc - z) * grad).sum(-1) + y * (z * grad).sum(-1)
+                grad_concentration = ctx.rate(y, concentration, z.shape[-1]) * along * torch.rsqrt(y * (2 - y))
+        if torch.is_grad_enabled():  # create_graph: let a second differentiation fail loudly, and only that
+            grad_loc, grad_concentration = (
+                None if g is None else _DifferentiableOnce.apply(g, loc, concentration, grad)
+                for g in (grad_loc, grad_concentration)
+            )
+        return grad_loc, grad_concentration, None, None, None
+
+
+class _DifferentiableOnce(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, gradient: Tensor, *inputs: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx, grad):  # type: ignore[no-untyped-def]
+        raise RuntimeError(
+            "samples drawn by rsample can be differentiated once only: second derivatives of the implicit "
+            "reparameterisation are not implemented"
+        )
