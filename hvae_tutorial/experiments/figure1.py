@@ -14,7 +14,7 @@ from hvae_tutorial import plotting
 from hvae_tutorial.data import CircleDataset, Dataset, load
 from hvae_tutorial.experiments import results
 from hvae_tutorial.experiments.presets import Preset
-from hvae_tutorial.experiments.protocol import latent_means, measure
+from hvae_tutorial.experiments.protocol import elbo_terms, latent_means, measure
 from hvae_tutorial.experiments.report import Report, save
 from hvae_tutorial.experiments.run import Run, training_settings
 from hvae_tutorial.experiments.sweep import sweep
@@ -78,9 +78,10 @@ def evaluate(model: VAE, dataset: Dataset, run: Run) -> dict[str, Any]:
     """
     assert isinstance(dataset, CircleDataset)
     x = dataset.validation.to(next(model.parameters()).device)
-    fit = measure(model, x, importance_samples=run.importance_samples)
     if run.model == "ae":
-        fit = {"reconstruction": fit["reconstruction"]}
+        fit = {"reconstruction": elbo_terms(model, x)["reconstruction"]}
+    else:
+        fit = measure(model, x, importance_samples=run.importance_samples)
     means = latent_means(model, x).cpu()
     if model.posterior.metric == "euclidean":
         means = means - means.mean(0)  # a plane has no centre of its own

@@ -1,6 +1,8 @@
 """How a trained model is measured: the choices on which the paper is silent, made once for all experiments."""
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -8,7 +10,7 @@ from torch import Tensor
 
 from hvae_tutorial.data import Dataset
 from hvae_tutorial.models.vae import VAE
-from hvae_tutorial.objectives import elbo, iwae_bound
+from hvae_tutorial.objectives import ElboTerms, elbo, iwae_bound
 from hvae_tutorial.training import binarize
 
 # ELBO, RE and KL are means over this many passes, each with one latent sample a point.
@@ -24,6 +26,14 @@ def binarized(dataset: Dataset) -> Dataset:
     for seed, split in enumerate(("train", "validation", "test")):
         images[split] = binarize(getattr(dataset, split), torch.Generator().manual_seed(seed))
     return dataclasses.replace(dataset, **images)
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Draw from freshly seeded generators inside, and leave torch's own as they were."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 @torch.no_grad()
@@ -43,19 +53,25 @@ def measure(model: VAE, x: Tensor, *, importance_samples: int) -> dict[str, Any]
         importance_samples: number of samples for the log-likelihood.
 
     Returns:
-        `log_likelihood` and `log_likelihood_10`, each with `mean`, `standard_error` (over the points) and `samples`;
-        the means `elbo`, `reconstruction`, `kl`, with beta = 1; `mean_concentration` where the posterior has one.
+        The ELBO and its terms as `elbo_terms` gives them; `log_likelihood` and `log_likelihood_10`, each with `mean`,
+        `standard_error` (over the points) and `samples`; `mean_concentration` where the posterior has one.
     """
-    terms = torch.tensor([[term.mean() for term in elbo(model, x)] for _ in range(PASSES)])
     results = {
+        **elbo_terms(model, x),
         "log_likelihood": log_likelihood(model, x, importance_samples),
         "log_likelihood_10": log_likelihood(model, x, FEW_SAMPLES),
-        **dict(zip(("elbo", "reconstruction", "kl"), terms.mean(0).tolist(), strict=True)),
     }
     concentration = getattr(model.encode(x), "concentration", None)
     if concentration is not None:
         results["mean_concentration"] = concentration.mean().item()
     return results
+
+
+@torch.no_grad()
+def elbo_terms(model: VAE, x: Tensor) -> dict[str, float]:
+    """Return `elbo` (at beta = 1), `reconstruction` and `kl`, means over the data and over `PASSES` latent samples."""
+    passes = torch.stack([torch.stack([term.mean() for term in elbo(model, x)]) for _ in range(PASSES)])
+    return dict(zip(ElboTerms._fields, passes.mean(0).tolist(), strict=True))
 
 
 def log_likelihood(model: VAE, x: Tensor, samples: int) -> dict[str, float]:

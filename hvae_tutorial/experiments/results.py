@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any
 
-from scipy.stats import ttest_ind
+from scipy.stats import ttest_ind_from_stats
 from tabulate import tabulate
 
 from hvae_tutorial.experiments import paper
@@ -53,10 +53,14 @@ def mean_and_deviation(values: Sequence[float], *, digits: int) -> str:
 
 
 def welch_p_value(a: Sequence[float], b: Sequence[float]) -> float | None:
-    """Return the two-sided p-value of Welch's t-test for equal means; None with fewer than two values on a side."""
-    if min(len(a), len(b)) < 2:
+    """Return the two-sided p-value of Welch's t-test for equal means.
+
+    None where there is no test: with fewer than two values on a side, or with no variation on either.
+    """
+    if min(len(a), len(b)) < 2 or stdev(a) == stdev(b) == 0:
         return None
-    return float(ttest_ind(a, b, equal_var=False).pvalue)
+    moments = (mean(a), stdev(a), len(a), mean(b), stdev(b), len(b))
+    return float(ttest_ind_from_stats(*moments, equal_var=False).pvalue)
 
 
 def format_p_value(p: float | None) -> str:
@@ -84,9 +88,9 @@ def table1(records: Iterable[Record]) -> Table:
         "RE": lambda results: results["reconstruction"],
         "KL": lambda results: results["kl"],
     }
+    names = {f"LL ({samples})": "log_likelihood", "ELBO": "elbo", "RE": "reconstruction", "KL": "kl"}
     published = {
-        cell: ["{:.2f} ± {:.2f}".format(*numbers["log_likelihood"]), ""]
-        + ["{:.2f} ± {:.2f}".format(*numbers[name]) for name in ("elbo", "reconstruction", "kl")]
+        cell: {header: "{:.2f} ± {:.2f}".format(*numbers[name]) for header, name in names.items()}
         for cell, numbers in paper.TABLE1.items()
     }
     return Table(
@@ -95,8 +99,8 @@ def table1(records: Iterable[Record]) -> Table:
         rows=_comparison(cells, columns, {} if settings["data"] != paper.DATA else published, digits=2),
         notes=[
             _STATISTICS,
-            f"LL by importance sampling with {samples} and with {FEW_SAMPLES} samples; ELBO, RE and KL from one latent "
-            f"sample an image, averaged over {PASSES} passes.",
+            "LL by importance sampling, number of samples in brackets; ELBO, RE and KL from one latent sample an "
+            f"image, averaged over {PASSES} passes.",
             *_protocol(settings),
         ],
     )
@@ -115,7 +119,7 @@ def table2(records: Iterable[Record]) -> Table:
     sizes = list(next(iter(cells.values()))[0].results["knn"])
     columns: Columns = {f"{size} labels": _knn_accuracy(size) for size in sizes}
     published = {
-        cell: [f"{accuracies[int(size)]:.1f}" if int(size) in accuracies else "" for size in sizes]
+        cell: {f"{size} labels": f"{accuracy:.1f}" for size, accuracy in accuracies.items()}
         for cell, accuracies in paper.TABLE2.items()
     }
     return Table(
@@ -201,7 +205,11 @@ def _cells(records: Iterable[Record], *by: str) -> tuple[dict[tuple, list[Record
 
 
 def _comparison(
-    cells: Mapping[tuple, list[Record]], columns: Columns, published: Mapping[tuple, list[str]], *, digits: int
+    cells: Mapping[tuple, list[Record]],
+    columns: Columns,
+    published: Mapping[tuple, Mapping[str, str]],
+    *,
+    digits: int,
 ) -> list[list[str]]:
     """Return the rows of a table by d and model: ours, the paper's below, then p-values against N-VAE."""
     rows = []
@@ -214,7 +222,8 @@ def _comparison(
             numbers = [mean_and_deviation(column, digits=digits) for column in values[d, model]]
             rows.append([str(d), MODELS[model], str(len(cells[d, model])), *numbers])
             if (d, model) in published:
-                rows.append([str(d), f"{MODELS[model]}, paper", "", *published[d, model]])
+                figures = [published[d, model].get(header, "") for header in columns]
+                rows.append([str(d), f"{MODELS[model]}, paper", "", *figures])
         for model in models:
             if model != "n" and "n" in models:
                 pairs = zip(values[d, model], values[d, "n"], strict=True)

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from hvae_tutorial import __version__, data
 from hvae_tutorial.data import Dataset
 from hvae_tutorial.experiments.presets import Preset
-from hvae_tutorial.experiments.protocol import binarized
+from hvae_tutorial.experiments.protocol import binarized, seeded
 from hvae_tutorial.experiments.provenance import provenance
 from hvae_tutorial.models.vae import VAE, mlp_vae
 from hvae_tutorial.records import Record, record_name, settings_key, write
@@ -97,9 +95,10 @@ def execute(run: Run, evaluate: Evaluate, folder: Path, *, progress: bool) -> Re
     folder.mkdir(parents=True, exist_ok=True)
     dataset = data.load(run.data)
     validation = binarized(dataset).validation if run.likelihood == "bernoulli" else dataset.validation
-    torch.manual_seed(run.training.seed)
+    device = resolve_device(run.training.device)
     x_dim = dataset.train.shape[1]
-    model = mlp_vae(run.model, run.d, x_dim=x_dim, hidden=run.hidden, likelihood=run.likelihood)
+    with seeded(run.training.seed, device):
+        model = mlp_vae(run.model, run.d, x_dim=x_dim, hidden=run.hidden, likelihood=run.likelihood)
     checkpoint = folder / f"{run.name}.checkpoint"
     result = fit(
         model,
@@ -110,15 +109,16 @@ def execute(run: Run, evaluate: Evaluate, folder: Path, *, progress: bool) -> Re
         progress=progress,
         description=run.title,
     )
-    torch.manual_seed(run.training.seed)  # so that the measures do not depend on where training began
+    with seeded(run.training.seed, device):
+        results = evaluate(model, dataset, run)
     record = Record(
         experiment=run.experiment,
         key=run.key,
         settings=run.settings,
-        results=rounded(evaluate(model, dataset, run), digits=7),
+        results=rounded(results, digits=7),
         training=training_summary(result),
         history=rounded(thinned(result.history), digits=5),
-        provenance=provenance(resolve_device(run.training.device), dataset.sha256),
+        provenance=provenance(device, dataset.sha256),
     )
     model.save(folder / f"{run.name}.safetensors")
     write(record, folder)

@@ -14,6 +14,9 @@ from hvae_tutorial.experiments.run import Evaluate, Run, execute
 from hvae_tutorial.records import Record, read
 from hvae_tutorial.training import resolve_device
 
+# Seconds to wait for a Dask scheduler to answer.
+DASK_TIMEOUT = 10
+
 
 class SweepError(RuntimeError):
     """Some runs of a sweep failed. The others are recorded; the same command tries the failed ones again."""
@@ -41,7 +44,7 @@ def sweep(
 
     Raises:
         SweepError: some runs failed, after all the others have ended.
-        ValueError: `jobs` is not positive, or a Dask worker has several threads.
+        ValueError: `jobs` is not positive, or there is a single Dask worker, or one with several threads.
         OSError: the Dask scheduler does not answer.
     """
     if jobs is not None and jobs < 1:
@@ -58,14 +61,14 @@ def sweep(
 def _run_all(pending: Sequence[Run], evaluate: Evaluate, folder: Path, jobs: int, dask: str | None) -> None:
     jobs = min(jobs, len(pending))
     alone = jobs == 1 and dask is None
-    threads = max(1, joblib.cpu_count() // jobs) if dask is None else None
+    threads = None if alone or dask else max(1, joblib.cpu_count() // jobs)  # None: as torch or the worker has it
     tasks = [joblib.delayed(_attempt)(run, evaluate, folder, threads, alone) for run in pending]
     failures = []
     with _dask_backend(dask) if dask else contextlib.nullcontext():
         finished = joblib.Parallel(jobs, batch_size=1, return_as="generator_unordered")(tasks)
         with tqdm(total=len(pending), desc=folder.name, unit="run", disable=alone) as bar:
-            for failed, line in finished:
-                bar.write(line, file=sys.stderr)
+            for count, (failed, line) in enumerate(finished, start=1):
+                bar.write(f"[{count}/{len(pending)}] {line}", file=sys.stderr)
                 bar.update()
                 failures += [line] if failed else []
     if failures:
@@ -110,9 +113,11 @@ def _dask_backend(address: str) -> Iterator[None]:
     """Let joblib hand its tasks to the workers of a Dask scheduler."""
     from distributed import Client  # an optional dependency
 
-    with Client(address, timeout="10s", set_as_default=False) as client:
+    with Client(address, timeout=DASK_TIMEOUT, set_as_default=False) as client:
         threads = client.nthreads()
         if any(count > 1 for count in threads.values()):
             raise ValueError(f"Dask workers must have one thread each (--nthreads 1), got {threads}")
+        if len(threads) == 1:  # with one worker joblib would do everything in this process
+            raise ValueError(f"the Dask scheduler {address} has one worker, but at least two are needed")
         with joblib.parallel_config("dask", client=client):
             yield

@@ -15,7 +15,7 @@ from hvae_tutorial.data import Dataset, load
 from hvae_tutorial.experiments import results
 from hvae_tutorial.experiments.knn import knn_accuracies
 from hvae_tutorial.experiments.presets import Preset
-from hvae_tutorial.experiments.protocol import binarized, latent_means, measure
+from hvae_tutorial.experiments.protocol import binarized, latent_means, measure, seeded
 from hvae_tutorial.experiments.report import Report, save
 from hvae_tutorial.experiments.run import Run, training_settings
 from hvae_tutorial.experiments.sweep import sweep
@@ -121,12 +121,12 @@ def _draw_models(dataset: Dataset, d: int, models: Mapping[str, VAE]) -> dict[st
     images, labels = binarized(dataset).test, dataset.test_labels
     one_of_each = torch.cat([images[labels == label][:1] for label in labels.unique()])
     title = f"{dataset.name}, d = {d}"
-    torch.manual_seed(0)
     rows, samples, pictures = {"image": one_of_each.reshape(-1, height, width)}, {}, {}
     for kind, model in models.items():
         name = results.MODELS[kind]
         rows[name] = model.reconstruct(one_of_each).reshape(-1, height, width)
-        samples[name] = model.sample(50).reshape(-1, height, width)
+        with seeded(0, torch.device("cpu")):
+            samples[name] = model.sample(50).reshape(-1, height, width)
         space = (model.posterior.metric, model.posterior.ambient_dim)
         if space in _LATENT_PICTURES:
             z = latent_means(model, images[:POINTS])

@@ -17,13 +17,13 @@ The file holds no more than JSON's own types, so that a record can be read witho
 import hashlib
 import json
 import math
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
+
+from hvae_tutorial.files import write_atomically
 
 SCHEMA = 1
 
@@ -105,11 +105,7 @@ def write(record: Record, folder: Path) -> Path:
     path = folder / f"{record.name}.json"
     parts = {"schema": SCHEMA, **asdict(record)}
     lines = [f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in parts.items()]
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder, suffix=".part", delete=False) as file:
-        file.write("{\n" + ",\n".join(lines) + "\n}\n")
-    os.chmod(file.name, 0o644)  # temporary files are private by default
-    os.replace(file.name, path)
+    write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
     return path
 
 
