@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.func import grad, vmap
 
+from hvae_tutorial import special
 from hvae_tutorial.special import (
     concentration_from_mean_resultant_length,
     kl_to_uniform,
@@ -125,11 +126,10 @@ def test_half_precision_is_correctly_rounded_single_precision(name, dtype):
 @pytest.mark.parametrize("m", [2, 3, 10, 16384])
 def test_zero_concentration_is_exact(m, dtype):
     kappa = torch.zeros((), dtype=dtype)
-    one_over_m = torch.tensor(1 / m, dtype=dtype)
     for function in (log_partition, mean_resultant_length, kl_to_uniform, log_partition_complement):
         assert function(kappa, m) == 0
     assert mean_resultant_length_complement(kappa, m) == 1
-    torch.testing.assert_close(mean_resultant_length_derivative(kappa, m), one_over_m)
+    assert mean_resultant_length_derivative(kappa, m).item() == pytest.approx(1 / m, rel=8 * torch.finfo(dtype).eps)
     assert concentration_from_mean_resultant_length(kappa, m) == 0
 
 
@@ -164,6 +164,29 @@ def test_finite_and_monotone_up_to_1e8(m, dtype):
         value = function(kappa, m)
         assert value.isfinite().all()
         assert (sign * value.diff() >= -4 * torch.finfo(dtype).eps * value[1:].abs()).all(), function.__name__
+
+
+@every_function
+def test_flushing_of_denormal_numbers_changes_nothing(name):
+    kappa = torch.tensor([0.0, 1e-3, 1.0, 1e3])
+    expected = FUNCTIONS[name](kappa, 5)
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot flush denormal numbers")
+    try:
+        value = FUNCTIONS[name](kappa, 5)
+    finally:
+        torch.set_flush_denormal(False)
+    torch.testing.assert_close(value, expected, rtol=1e-6, atol=0)
+
+
+@every_function
+def test_devices_without_double_precision(special_reference, name, monkeypatch):
+    # Such a device computes in float32; here the CPU stands in for it.
+    monkeypatch.setattr(special, "_working_dtype", lambda values: torch.float32)
+    for m, kappa, rows in rows_by_dimension(special_reference, torch.float32, "grid"):
+        check_relative(FUNCTIONS[name](kappa, m), rows[name], 1e-5, m, kappa)
+        at_zero = FUNCTIONS[name](torch.zeros(1), m)
+        torch.testing.assert_close(at_zero, FUNCTIONS[name](torch.full((1,), 1e-30), m), rtol=1e-5, atol=1e-20)
 
 
 # --- differentiation and transformations ------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def von_mises_fisher_rate(y: Tensor, concentration: Tensor, m: int) -> Tensor:
     The density is ``exp(kappa cos theta) sin(theta)^(m-2)`` and the score ``cos(theta) - A_m(kappa)``.
 
     Args:
-        y: ``1 - w``, any shape, in (0, 2].
+        y: ``1 - w``, any shape, in (0, 2).
         concentration: ``kappa``, of the same shape.
         m: Dimension of the ambient space.
 

@@ -29,7 +29,7 @@ def sample_complement(kappa: Tensor, m: int) -> tuple[Tensor, int]:
         m: Dimension of the ambient space, at least 2.
 
     Returns:
-        Samples (n,) in (0, 2], and the number of rounds. The host waits for the device once a round, to learn how
+        Samples (n,) in (0, 2), and the number of rounds. The host waits for the device once a round, to learn how
         many values are left.
     """
     if m == 3:
@@ -59,7 +59,7 @@ def sample_complement(kappa: Tensor, m: int) -> tuple[Tensor, int]:
         left = missing if left is None else left[missing]
         x0, mode, n = x0[missing], mode[missing], missing.numel()
         rounds += 1
-    return result.clamp_(min=torch.finfo(kappa.dtype).tiny, max=2), rounds
+    return into_open_interval(result), rounds
 
 
 def _propose(x0: Tensor, mode: Tensor, m: int, count: int) -> tuple[Tensor, Tensor]:
@@ -85,7 +85,13 @@ def _invert_sphere(kappa: Tensor) -> Tensor:
     """Inverse distribution function for m = 3, where w has density proportional to ``exp(kappa w)``."""
     u = torch.rand_like(kappa)
     y = -torch.log1p(u * torch.expm1(-2 * kappa)) / kappa
-    return torch.where(kappa == 0, 2 * u, y).clamp_(min=torch.finfo(kappa.dtype).tiny, max=2)
+    return into_open_interval(torch.where(kappa == 0, 2 * u, y))
+
+
+def into_open_interval(y: Tensor) -> Tensor:
+    """Keep ``y`` inside (0, 2), in place: at the poles, where rounding may put it, meridians have no direction."""
+    limits = torch.finfo(y.dtype)
+    return y.clamp_(min=limits.tiny, max=2 - limits.eps)
 
 
 def rotate_to(loc: Tensor, y: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hvae_tutorial import special
 from hvae_tutorial.distributions._implicit import power_spherical_rate
+from hvae_tutorial.distributions._sampling import into_open_interval
 from hvae_tutorial.distributions.rotationally_symmetric import RotationallySymmetric
 from hvae_tutorial.sphere import log_surface_area
 
@@ -86,7 +87,7 @@ class PowerSpherical(RotationallySymmetric):
         """``kappa E[log((1 + mu.z) / 2)] - log E_U[((1 + mu.z) / 2)^kappa]`` in float64."""
         kappa = special.widen(self.concentration)
         mean_log = torch.digamma(kappa + self._half) - torch.digamma(kappa + 2 * self._half)
-        return kappa * mean_log - self._log_partition(kappa)
+        return (kappa * mean_log - self._log_partition(kappa)).clamp(min=0)  # rounding, where it is zero
 
     @staticmethod
     def _sample_complement(concentration: Tensor, m: int) -> Tensor:
@@ -95,7 +96,6 @@ class PowerSpherical(RotationallySymmetric):
         half = torch.full_like(concentration, (m - 1) / 2)
         small = torch._standard_gamma(half)
         large = torch._standard_gamma(torch.where(valid, concentration, 1.0) + half)
-        y = (2 * small / (small + large)).clamp_(min=torch.finfo(concentration.dtype).tiny, max=2)
-        return torch.where(valid, y, math.nan)
+        return torch.where(valid, into_open_interval(2 * small / (small + large)), math.nan)
 
     _rate = staticmethod(power_spherical_rate)
