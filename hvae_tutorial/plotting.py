@@ -6,6 +6,7 @@ with the common forms of colour blindness, and classes carry their number as wel
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,7 +44,7 @@ ANGLE_COLOURS = LinearSegmentedColormap.from_list(
     "angle", ["#0B3C6F", "#0072B2", "#56B4E9", "#E8B400", "#D55E00", "#7A1F4B", "#0B3C6F"]
 )
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 11,
@@ -71,7 +72,7 @@ def latent_plane(z: ArrayLike, labels: ArrayLike, *, title: str = "") -> Figure:
     axes = _square(figure.add_subplot(title=title))
     for radius in (1, 2):
         axes.add_patch(Circle((0, 0), radius, fill=False, color="0.6", linewidth=0.8, linestyle="--", zorder=0))
-    axes.scatter(*z.T, c=_class_colours(labels), s=6, linewidths=0, alpha=0.8)
+    _scatter(axes, z, _class_colours(labels))
     _name_classes(axes, z, labels)
     return figure
 
@@ -95,7 +96,7 @@ def latent_circle(z: ArrayLike, labels: ArrayLike, *, title: str = "") -> Figure
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), xticks=(-1, 0, 1), yticks=(-1, 0, 1))
     for label, radius in dict(zip(labels.tolist(), radii, strict=True)).items():
         mean = z[labels == label].mean(0)
-        _write(axes, *(radius + 0.03) * mean / np.linalg.norm(mean), str(label))
+        _write(axes, (radius + 0.03) * mean / np.linalg.norm(mean), str(label))
     return figure
 
 
@@ -114,11 +115,11 @@ def latent_sphere(z: ArrayLike, labels: ArrayLike, *, title: str = "") -> Figure
     axes.set_axis_off()
     for meridian in _graticule():
         axes.plot(*_hammer(meridian).T, color="0.8", linewidth=0.5, zorder=0)
-    axes.scatter(*_hammer(z).T, c=_class_colours(labels), s=6, linewidths=0, alpha=0.8)
+    _scatter(axes, _hammer(z), _class_colours(labels))
     classes = np.unique(labels)
     means = np.stack([z[labels == label].mean(0) for label in classes])
     for label, position in zip(classes, _hammer(means / np.linalg.norm(means, axis=1, keepdims=True)), strict=True):
-        _write(axes, *position, str(label))
+        _write(axes, position, str(label))
     return figure
 
 
@@ -169,7 +170,7 @@ def circle_panels(
             _ticks(axes, points, np.ones(len(points)), colours=colours, length=0.15)
             axes.set(xlim=(-1.35, 1.35), ylim=(-1.35, 1.35), xticks=(-1, 0, 1), yticks=(-1, 0, 1))
         else:
-            axes.scatter(*points.T, c=colours, s=6, linewidths=0, alpha=0.8)
+            _scatter(axes, points, colours)
     return figure
 
 
@@ -232,7 +233,7 @@ def samples(grids: Mapping[str, ArrayLike], *, columns: int = 10, title: str = "
     blocks = {name: _tiled(np.asarray(images), columns) for name, images in grids.items()}
     height, width = next(iter(blocks.values())).shape
     figure = Figure(figsize=(4 * len(blocks), 4 * height / width + 0.6))
-    figure.get_layout_engine().set(wspace=0.08)  # between models, wider than between images
+    figure.set_layout_engine("constrained", wspace=0.08)  # between models, wider than between images
     if title:
         figure.suptitle(title, fontsize=11)
     for axes, (name, block) in zip(figure.subplots(1, len(blocks), squeeze=False)[0], blocks.items(), strict=True):
@@ -258,22 +259,26 @@ def _class_colours(labels: np.ndarray) -> np.ndarray:
     return np.array(CLASS_COLOURS)[labels % len(CLASS_COLOURS)]
 
 
-def _write(axes: Axes, x: float, y: float, text: str) -> None:
+def _scatter(axes: Axes, points: np.ndarray, colours: np.ndarray) -> None:
+    axes.scatter(points[:, 0], points[:, 1], c=colours, s=6, linewidths=0, alpha=0.8)
+
+
+def _write(axes: Axes, position: np.ndarray, text: str) -> None:
     """Write in bold with a white edge, legible on top of points."""
     edge = [withStroke(linewidth=2.5, foreground="white")]
-    axes.text(x, y, text, weight="bold", ha="center", va="center", path_effects=edge)
+    axes.text(position[0], position[1], text, weight="bold", ha="center", va="center", path_effects=edge)
 
 
 def _name_classes(axes: Axes, z: np.ndarray, labels: np.ndarray) -> None:
     for label in np.unique(labels):
-        _write(axes, *np.median(z[labels == label], axis=0), str(label))
+        _write(axes, np.median(z[labels == label], axis=0), str(label))
 
 
 def _ticks(axes: Axes, z: np.ndarray, radii: np.ndarray, *, colours: np.ndarray, length: float) -> None:
     """Draw a short radial line outside the circle of the given radius for each unit vector."""
     starts = radii[:, None] * z
     segments = np.stack([starts, starts + length * z], axis=1)  # (n, 2 ends, 2 coordinates)
-    axes.add_collection(LineCollection(segments, colors=colours, linewidths=0.6, alpha=0.6))
+    axes.add_collection(LineCollection(list(segments), colors=colours, linewidths=0.6, alpha=0.6))
 
 
 def _graticule() -> list[np.ndarray]:

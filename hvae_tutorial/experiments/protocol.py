@@ -22,10 +22,11 @@ FEW_SAMPLES = 10
 
 def binarized(dataset: Dataset) -> Dataset:
     """Return the data set with every image binarised once, with a fixed generator: the same images in every run."""
-    images = {}
-    for seed, split in enumerate(("train", "validation", "test")):
-        images[split] = binarize(getattr(dataset, split), torch.Generator().manual_seed(seed))
-    return dataclasses.replace(dataset, **images)
+    train, validation, test = (
+        binarize(images, torch.Generator().manual_seed(seed))
+        for seed, images in enumerate((dataset.train, dataset.validation, dataset.test))
+    )
+    return dataclasses.replace(dataset, train=train, validation=validation, test=test)
 
 
 @contextmanager

@@ -82,7 +82,7 @@ def reproduce(
     folder = out / f"table1-{data}"
     records = sweep(runs, evaluate, folder, jobs=jobs, dask=dask)
     tables = {"table1": results.table1(records), "table2": results.table2(records)}
-    pictures = {}
+    pictures: dict[str, Figure] = {}
     for d in dims:
         pictures |= _draw_curves(data, d, [record for record in records if record.settings["d"] == d])
         first = [run for run in runs if run.d == d and run.training.seed == 0]
