@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
+from scipy.spatial.distance import cdist
 
 from hvae_tutorial.sphere import hammer_projection
 
@@ -73,7 +74,8 @@ def latent_plane(z: ArrayLike, labels: ArrayLike, *, title: str = "") -> Figure:
     for radius in (1, 2):
         axes.add_patch(Circle((0, 0), radius, fill=False, color="0.6", linewidth=0.8, linestyle="--", zorder=0))
     _scatter(axes, z, _class_colours(labels))
-    _name_classes(axes, z, labels)
+    for label, position in _medoids(z, labels).items():
+        _write(axes, position, str(label))
     return figure
 
 
@@ -94,9 +96,8 @@ def latent_circle(z: ArrayLike, labels: ArrayLike, *, title: str = "") -> Figure
     _ticks(axes, z, radii, colours=_class_colours(labels), length=0.055)
     limit = radii.max() + 0.2
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), xticks=(-1, 0, 1), yticks=(-1, 0, 1))
-    for label, radius in dict(zip(labels.tolist(), radii, strict=True)).items():
-        mean = z[labels == label].mean(0)
-        _write(axes, (radius + 0.03) * mean / np.linalg.norm(mean), str(label))
+    for label, position in _medoids(z, labels).items():
+        _write(axes, (radii[labels == label][0] + 0.03) * position, str(label))
     return figure
 
 
@@ -116,10 +117,8 @@ def latent_sphere(z: ArrayLike, labels: ArrayLike, *, title: str = "") -> Figure
     for meridian in _graticule():
         axes.plot(*_hammer(meridian).T, color="0.8", linewidth=0.5, zorder=0)
     _scatter(axes, _hammer(z), _class_colours(labels))
-    classes = np.unique(labels)
-    means = np.stack([z[labels == label].mean(0) for label in classes])
-    for label, position in zip(classes, _hammer(means / np.linalg.norm(means, axis=1, keepdims=True)), strict=True):
-        _write(axes, position, str(label))
+    for label, position in _medoids(z, labels).items():
+        _write(axes, _hammer(position), str(label))
     return figure
 
 
@@ -178,6 +177,8 @@ def circle_panels(
 def learning_curves(curves: Mapping[str, Sequence[Mapping[str, Sequence[float]]]], *, title: str = "") -> Figure:
     """Draw ELBO and KL on the validation data, and the weight beta of the KL term in training, against the epoch.
 
+    The vertical range is that of all epochs but the first tenth: these would flatten the rest.
+
     Args:
         curves: for each model its runs, each with `epoch`, `validation_elbo`, `validation_kl` and `beta`: lists of one
             length, as a record's `history` has them.
@@ -197,6 +198,8 @@ def learning_curves(curves: Mapping[str, Sequence[Mapping[str, Sequence[float]]]
         for colour, (name, runs) in zip(CURVE_COLOURS, curves.items(), strict=False):
             for i, history in enumerate(runs):
                 axes.plot(history["epoch"], history[column], color=colour, label=name if i == 0 else None, alpha=0.8)
+        if column != "beta":
+            axes.set_ylim(_range_after_the_start([history for runs in curves.values() for history in runs], column))
     figure.axes[0].legend()
     return figure
 
@@ -260,7 +263,8 @@ def _class_colours(labels: np.ndarray) -> np.ndarray:
 
 
 def _scatter(axes: Axes, points: np.ndarray, colours: np.ndarray) -> None:
-    axes.scatter(points[:, 0], points[:, 1], c=colours, s=6, linewidths=0, alpha=0.8)
+    size = np.clip(6000 / max(len(points), 1), 4, 14)  # in square points: smaller where there are many
+    axes.scatter(points[:, 0], points[:, 1], c=colours, s=size, linewidths=0, alpha=0.8)
 
 
 def _write(axes: Axes, position: np.ndarray, text: str) -> None:
@@ -269,16 +273,27 @@ def _write(axes: Axes, position: np.ndarray, text: str) -> None:
     axes.text(position[0], position[1], text, weight="bold", ha="center", va="center", path_effects=edge)
 
 
-def _name_classes(axes: Axes, z: np.ndarray, labels: np.ndarray) -> None:
+def _medoids(z: np.ndarray, labels: np.ndarray) -> dict[int, np.ndarray]:
+    """Return for each class its member with the least sum of distances to the others: where to write its name."""
+    medoids = {}
     for label in np.unique(labels):
-        _write(axes, np.median(z[labels == label], axis=0), str(label))
+        members = z[labels == label]
+        medoids[int(label)] = members[cdist(members, members).sum(0).argmin()]
+    return medoids
+
+
+def _range_after_the_start(histories: Sequence[Mapping[str, Sequence[float]]], column: str) -> tuple[float, float]:
+    """Return what a column spans, with a margin, in all epochs but the first tenth."""
+    values = np.concatenate([np.asarray(history[column])[len(history[column]) // 10 :] for history in histories])
+    margin = 0.05 * np.ptp(values) or 0.5
+    return values.min() - margin, values.max() + margin
 
 
 def _ticks(axes: Axes, z: np.ndarray, radii: np.ndarray, *, colours: np.ndarray, length: float) -> None:
     """Draw a short radial line outside the circle of the given radius for each unit vector."""
     starts = radii[:, None] * z
     segments = np.stack([starts, starts + length * z], axis=1)  # (n, 2 ends, 2 coordinates)
-    axes.add_collection(LineCollection(list(segments), colors=colours, linewidths=0.6, alpha=0.6))
+    axes.add_collection(LineCollection(list(segments), colors=colours, linewidths=0.8, alpha=0.7))
 
 
 def _graticule() -> list[np.ndarray]:

@@ -107,3 +107,20 @@ def test_colours_differ_and_stand_out_from_white() -> None:
     for colour in (*plotting.CLASS_COLOURS, *plotting.CURVE_COLOURS):
         luminance = np.dot(to_rgb(colour), (0.2126, 0.7152, 0.0722))
         assert luminance < 0.8, colour
+
+
+def test_the_first_epochs_do_not_flatten_the_rest() -> None:
+    elbo = [-500.0, -90.0, *[-30.0 + 0.1 * i for i in range(28)]]
+    history = {"epoch": list(range(30)), "validation_elbo": elbo, "validation_kl": elbo, "beta": [0.0] + 29 * [1.0]}
+    figure = plotting.learning_curves({"N-VAE": [history]})
+    low, high = figure.axes[0].get_ylim()
+    assert -31 < low < -29.9
+    assert -27.3 < high < -26
+    assert figure.axes[2].get_ylim()[0] < 0  # beta is shown from its start
+
+
+def test_a_class_is_named_at_one_of_its_own_points() -> None:
+    """The mean of two opposite clusters on a sphere belongs to neither, and may not even have a direction."""
+    z = np.array([[0, 0, 1.0], [0, 0, 1.0], [0, 0, 1.0], [0, 0, -1.0], [0, 0, -1.0], [0, 0, -1.0]])
+    (text,) = plotting.latent_sphere(z, np.zeros(6, dtype=int)).axes[0].texts
+    assert abs(text.get_position()[1]) == pytest.approx(2**0.5)
