@@ -55,6 +55,9 @@ def iwae_bound(model: VAE, x: Tensor, num_samples: int) -> Tensor:
     Data and samples are taken in blocks and the weights summed in logarithms as they come, so that memory does not grow
     with either. No gradient is kept: this is a measurement, not a training objective.
 
+    The power spherical density vanishes opposite its mean, so that its weights have infinite variance: with such a
+    posterior the bound holds, but rises to log p(x) slowly.
+
     Args:
         model: the VAE, with any posterior that has a density.
         x: data, (batch, x_dim), as the likelihood sees them in training (binarised, if it is Bernoulli).

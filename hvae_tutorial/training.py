@@ -199,12 +199,13 @@ def fit(
                     seen.append(torch.stack((terms.reconstruction, terms.kl)).detach())
 
                 model.eval()
+                unseen = _terms_in_batches(model, validation)
                 measured = {
                     "beta": beta,
                     **_means("train", seen, settings.beta),
-                    **_means("validation", _terms_in_batches(model, validation), settings.beta),
+                    **_means("validation", unseen, settings.beta),
                 }
-                _check_finite(epoch, measured, model)
+                _check_finite(model, epoch, train=seen, validation=unseen)
                 for column, value in (measured | {"seconds": time.perf_counter() - started}).items():
                     history[column].append(value)
                 if settings.best_epoch(history["validation_elbo"]) == epoch:
@@ -296,16 +297,18 @@ def _summary(measured: dict[str, float]) -> str:
     ).format(**measured)
 
 
-def _check_finite(epoch: int, measured: dict[str, float], model: VAE) -> None:
+def _check_finite(model: VAE, epoch: int, **terms: list[Tensor]) -> None:
     """Raise a FloatingPointError that names the first term, else the first parameter, that is not finite."""
-    # The ELBO is the difference of the two terms after it: these say where the fault lies.
-    terms = {name: value for name, value in measured.items() if not name.endswith("_elbo")}
-    for name, value in terms.items():
-        if not math.isfinite(value):
-            raise FloatingPointError(f"training broke in epoch {epoch}: {name} is {value}")
-    finite = torch.stack([parameter.isfinite().all() for parameter in model.parameters()]).tolist()
-    for (name, _), good in zip(model.named_parameters(), finite, strict=True):
-        if not good:
+    for split, batches in terms.items():
+        finite = torch.stack([batch.isfinite().all(dim=1) for batch in batches])  # (batches, 2)
+        if not finite.all():
+            batch, term = (~finite).nonzero()[0].tolist()
+            name = ("reconstruction", "kl")[term]
+            raise FloatingPointError(
+                f"training broke in epoch {epoch}: {name} is not finite in {split} batch {batch + 1}"
+            )
+    for name, parameter in model.named_parameters():
+        if not parameter.isfinite().all():
             raise FloatingPointError(f"training broke in epoch {epoch}: parameter {name} is not finite")
 
 
@@ -369,7 +372,7 @@ def _read_checkpoint(path: Path, run: dict[str, Any]) -> dict[str, Any]:
         saved = torch.load(path, map_location="cpu", weights_only=True)
         readable = saved["format"] == CHECKPOINT_FORMAT
     except Exception as error:  # torch.load has no exception of its own: zip, pickle and key errors all come through
-        raise ValueError(f"{path} is not a readable checkpoint ({error}); {advice}") from error
+        raise ValueError(f"{path} is not a readable checkpoint; {advice}") from error
     if not readable:
         raise ValueError(f"{path} has format {saved['format']!r}, this release reads {CHECKPOINT_FORMAT}; {advice}")
     for name, value in run.items():

@@ -1,0 +1,210 @@
+import json
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from hvae_tutorial.models import VAE, BernoulliLikelihood, DeterministicPosterior, GaussianPosterior, mlp_vae
+from hvae_tutorial.models.vae import FILE_FORMAT, FILE_VERSION
+
+KINDS = ["s", "n", "ps", "ae"]
+
+
+def by_hand() -> VAE:
+    return VAE(nn.Linear(6, 4), nn.Linear(2, 6), GaussianPosterior(4, 2), BernoulliLikelihood(6))
+
+
+def test_the_papers_network():
+    model = mlp_vae("n", 10)
+    sizes = [(layer.in_features, layer.out_features) for layer in model.modules() if isinstance(layer, nn.Linear)]
+    assert sizes == [(784, 256), (256, 128), (10, 128), (128, 256), (256, 784), (128, 10), (128, 10)]
+    assert sum(isinstance(module, nn.ReLU) for module in model.modules()) == 4
+
+
+def test_models_differ_only_in_their_heads():
+    gaussian, spherical = mlp_vae("n", 6), mlp_vae("s", 5)  # z has 6 coordinates in both
+    assert repr(gaussian.encoder) == repr(spherical.encoder)
+    assert repr(gaussian.decoder) == repr(spherical.decoder)
+    assert repr(gaussian.likelihood) == repr(spherical.likelihood)
+
+
+def test_every_layer_starts_as_the_papers():
+    torch.manual_seed(0)
+    for layer in mlp_vae("s", 5).modules():
+        if isinstance(layer, nn.Linear):
+            bound = (6 / (layer.in_features + layer.out_features)) ** 0.5
+            assert (layer.bias == 0).all()
+            assert 0.8 * bound < layer.weight.abs().max() <= bound
+
+
+def test_no_hidden_layers_make_a_linear_model():
+    model = mlp_vae("n", 2, x_dim=5, hidden=())
+    assert model.decode(model.encode(torch.rand(3, 5)).rsample()).mean.shape == (3, 5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+def test_shapes(kind, likelihood):
+    model = mlp_vae(kind, 3, x_dim=12, hidden=(8,), likelihood=likelihood)
+    x = torch.rand(5, 12)
+    q = model.encode(x)
+    z = q.rsample((2,))
+    p = model.decode(z)
+    assert p.batch_shape == (2, 5)
+    assert p.event_shape == (12,)
+    assert model.reconstruct(x).shape == (5, 12)
+    assert not model.reconstruct(x).requires_grad
+
+
+@pytest.mark.parametrize("kind", ["s", "n", "ps"])
+def test_sample(kind):
+    model = mlp_vae(kind, 3, x_dim=12, hidden=(8,))
+    torch.manual_seed(0)
+    x = model.sample(7)
+    assert x.shape == (7, 12)
+    assert ((x > 0) & (x < 1)).all()
+    assert not x.requires_grad
+    torch.manual_seed(0)
+    z = model.posterior.prior().sample((7,))
+    torch.testing.assert_close(x, torch.sigmoid(model.decoder(z)))
+
+
+def test_reconstruct_decodes_the_mode():
+    model = mlp_vae("s", 3, x_dim=12, hidden=(8,))
+    x = torch.rand(4, 12)
+    direction = nn.functional.normalize(model.posterior.direction(model.encoder(x)), dim=-1)
+    torch.testing.assert_close(model.reconstruct(x), torch.sigmoid(model.decoder(direction)))
+
+
+def test_an_autoencoder_cannot_sample():
+    with pytest.raises(NotImplementedError, match=r"autoencoder .* has no prior over z"):
+        mlp_vae("ae", 3).sample(2)
+
+
+@pytest.mark.parametrize("shape", [(12,), (3, 11), (3, 12, 1), (3, 3, 4)])
+def test_x_of_a_wrong_shape(shape):
+    model = mlp_vae("n", 3, x_dim=12, hidden=(8,))
+    for method in (model.encode, model.reconstruct):
+        with pytest.raises(ValueError, match=r"x must have shape \(batch, 12\), got ") as raised:
+            method(torch.rand(shape))
+        assert str(raised.value).endswith(str(shape))
+
+
+def test_z_of_a_wrong_shape():
+    with pytest.raises(ValueError, match=r"z must have shape \(..., 4\), got \(5, 3\)"):
+        mlp_vae("s", 3).decode(torch.randn(5, 3))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"kind": "x"}, "kind must be one of 's', 'n', 'ps', 'ae', got 'x'"),
+        ({"d": 0}, "d must be an integer >= 1, got 0"),
+        ({"d": 2.5}, "d must be an integer >= 1, got 2.5"),
+        ({"x_dim": -1}, "x_dim must be an integer >= 1, got -1"),
+        ({"hidden": (8, 0)}, "every width in hidden must be an integer >= 1, got 0"),
+        ({"likelihood": "poisson"}, "likelihood must be one of 'bernoulli', 'gaussian', got 'poisson'"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        mlp_vae(**({"kind": "n", "d": 2} | arguments))
+
+
+# Saving and loading
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+def test_save_and_load(tmp_path: Path, kind: str, likelihood: str):
+    model = mlp_vae(kind, 3, x_dim=12, hidden=(8, 7), likelihood=likelihood)
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    loaded = VAE.load(path)
+    assert repr(loaded) == repr(model)
+    assert loaded.settings == model.settings
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+    x = torch.rand(5, 12)
+    torch.testing.assert_close(loaded.reconstruct(x), model.reconstruct(x), rtol=0, atol=0)
+    assert all(parameter.requires_grad for parameter in loaded.parameters())
+    loaded.save(path)  # and once more
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_settings_are_readable_json(tmp_path: Path):
+    path = tmp_path / "model.safetensors"
+    mlp_vae("s", 3, x_dim=12, hidden=(8,)).save(path)
+    with safetensors.safe_open(path, framework="pt") as file:
+        settings = json.loads(file.metadata()["settings"])
+    assert settings == {"kind": "s", "d": 3, "x_dim": 12, "hidden": [8], "likelihood": "bernoulli"}
+
+
+def test_loading_keeps_the_precision(tmp_path: Path):
+    model = mlp_vae("n", 3, x_dim=12, hidden=(8,)).double()
+    model.save(tmp_path / "model")
+    assert {tensor.dtype for tensor in VAE.load(tmp_path / "model").state_dict().values()} == {torch.float64}
+
+
+def test_a_vae_made_by_hand_cannot_be_saved(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"only a VAE built by mlp_vae can be saved.*state_dict\(\)"):
+        by_hand().save(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_vae_made_by_hand_works():
+    model = by_hand()
+    assert model.reconstruct(torch.rand(3, 6)).shape == (3, 6)
+    model.posterior = DeterministicPosterior(4, 2)
+    assert model.reconstruct(torch.rand(3, 6)).shape == (3, 6)
+
+
+def damaged(tmp_path: Path, damage: str) -> Path:
+    path = tmp_path / "model.safetensors"
+    model = mlp_vae("n", 3, x_dim=12, hidden=(8,))
+    model.save(path)
+    tensors = model.state_dict()
+    metadata = {"format": FILE_FORMAT, "version": FILE_VERSION, "settings": json.dumps(model.settings)}
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-10])
+    elif damage == "text":
+        path.write_text("not a model")
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "foreign":
+        safetensors.torch.save_file(tensors, path)
+    elif damage == "newer":
+        safetensors.torch.save_file(tensors, path, metadata | {"version": "2"})
+    elif damage == "other shape":
+        safetensors.torch.save_file(tensors, path, metadata | {"settings": json.dumps(model.settings | {"d": 4})})
+    elif damage == "missing tensor":
+        del tensors["posterior.mean.bias"]
+        safetensors.torch.save_file(tensors, path, metadata)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("truncated", "is not a safetensors file, or is damaged"),
+        ("text", "is not a safetensors file, or is damaged"),
+        ("empty", "is not a safetensors file, or is damaged"),
+        ("foreign", "was not written by VAE.save"),
+        ("newer", "has version '2' of the format; this release reads '1'"),
+        ("other shape", "(?s)do not fit its settings.*posterior.mean.weight"),
+        ("missing tensor", "(?s)do not fit its settings.*posterior.mean.bias"),
+    ],
+)
+def test_loading_a_damaged_file(tmp_path: Path, damage: str, message: str):
+    path = damaged(tmp_path, damage)
+    with pytest.raises(ValueError, match=message) as raised:
+        VAE.load(path)
+    assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["missing.safetensors", "."])
+def test_loading_what_is_no_file(tmp_path: Path, name: str):
+    with pytest.raises(FileNotFoundError, match=r"no saved VAE at .*there is no such file"):
+        VAE.load(tmp_path / name)

@@ -1,0 +1,577 @@
+import dataclasses
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from hvae_tutorial import training
+from hvae_tutorial.models import VAE, mlp_vae
+from hvae_tutorial.training import HISTORY, TrainingResult, TrainingSettings, binarize, fit, resolve_device
+
+SETTINGS = TrainingSettings(epochs=4, warmup_epochs=2, batch_size=16, learning_rate=1e-2, device="cpu")
+
+
+def data(n: int = 50, x_dim: int = 12, seed: int = 0) -> Tensor:
+    """Grey images with one of two patterns."""
+    generator = torch.Generator().manual_seed(seed)
+    patterns = torch.rand(2, x_dim, generator=generator)
+    return patterns[torch.randint(2, (n,), generator=generator)]
+
+
+def new_model(kind: str = "n", **arguments) -> VAE:
+    torch.manual_seed(0)
+    return mlp_vae(kind, 2, **({"x_dim": 12, "hidden": (8,)} | arguments))
+
+
+def train(model: VAE, settings: TrainingSettings = SETTINGS, **arguments) -> TrainingResult:
+    return fit(
+        model,
+        data(),
+        binarize(data(seed=1), torch.Generator().manual_seed(1)),
+        settings,
+        **({"progress": False} | arguments),
+    )
+
+
+def same_weights(a: VAE, b: VAE) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def without_time(history: dict[str, list[float]]) -> dict[str, list[float]]:
+    return {column: values for column, values in history.items() if column != "seconds"}
+
+
+# Warm-up and early stopping
+
+
+def test_warmup():
+    settings = TrainingSettings(warmup_epochs=4, beta=2.0)
+    assert [settings.kl_weight(epoch) for epoch in range(1, 8)] == [0, 0.5, 1, 1.5, 2, 2, 2]
+    assert [TrainingSettings(warmup_epochs=0, beta=0.1).kl_weight(epoch) for epoch in (1, 2)] == [0.1, 0.1]
+    assert TrainingSettings().kl_weight(51) == 0.5
+
+
+def test_best_epoch():
+    settings = TrainingSettings(epochs=100, warmup_epochs=2, patience=3)
+    assert settings.best_epoch([-9.0]) == 1
+    assert settings.best_epoch([-1.0, -9.0]) == 2  # in warm-up the latest
+    assert settings.best_epoch([-1.0, -1.0, -9.0]) == 3  # the first that counts
+    assert settings.best_epoch([-1.0, -1.0, -9.0, -8.0, -8.0, -8.5]) == 4  # the first of equals
+    assert not settings.is_finished([-1.0, -1.0, -9.0, -8.0, -8.0, -8.5])
+    assert settings.is_finished([-1.0, -1.0, -9.0, -8.0, -8.0, -8.5, -8.1])
+    assert settings.is_finished([0.0] * 100)
+
+
+@given(
+    elbos=st.lists(st.floats(-1e3, 0), max_size=60),
+    warmup=st.integers(0, 30),
+    patience=st.integers(1, 20),
+    epochs=st.integers(1, 100),
+)
+def test_early_stopping_by_definition(elbos, warmup, patience, epochs):
+    settings = TrainingSettings(epochs=epochs, warmup_epochs=warmup, patience=patience)
+    best = settings.best_epoch(elbos)
+    if len(elbos) <= warmup:
+        assert best == len(elbos)
+        assert settings.is_finished(elbos) == (len(elbos) >= epochs)
+    else:
+        assert warmup < best <= len(elbos)
+        assert elbos[best - 1] == max(elbos[warmup:])
+        assert settings.is_finished(elbos) == (len(elbos) >= epochs or len(elbos) - best >= patience)
+
+
+def test_fault_7_training_never_stops_during_warmup():
+    # The validation ELBO, at the final beta, falls all through a warm-up that outlasts the patience tenfold, and the
+    # first epoch is by far the best: neither may matter.
+    model = new_model()
+    falling = iter(range(0, -1000, -1))
+    measured = training._terms_in_batches
+
+    def falling_elbo(*arguments):
+        return [
+            torch.full_like(terms, 0.0).index_fill(0, torch.tensor(0), next(falling)) for terms in measured(*arguments)
+        ]
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(training, "_terms_in_batches", falling_elbo)
+        result = train(model, dataclasses.replace(SETTINGS, epochs=100, warmup_epochs=20, patience=2))
+    assert result.history["validation_elbo"] == [-i for i in range(23)]
+    assert result.best_epoch == 21
+    assert result.epochs == 23
+
+
+def test_early_stopping_restores_the_best_weights():
+    # 20 images to learn by heart: the validation ELBO soon falls.
+    settings = dataclasses.replace(SETTINGS, epochs=200, warmup_epochs=1, patience=4, dynamic_binarization=False)
+    images = binarize(torch.rand(20, 12, generator=torch.Generator().manual_seed(3)))
+    unseen = binarize(torch.rand(200, 12, generator=torch.Generator().manual_seed(4)))
+    model = new_model(hidden=(32,))
+    result = fit(model, images, unseen, settings, progress=False)
+    assert result.epochs == result.best_epoch + 4 < 200
+    stopped_there = new_model(hidden=(32,))
+    fit(stopped_there, images, unseen, dataclasses.replace(settings, epochs=result.best_epoch), progress=False)
+    assert same_weights(model, stopped_there)
+
+
+def test_without_an_epoch_after_warmup_the_last_weights_stay():
+    model = new_model()
+    result = train(model, dataclasses.replace(SETTINGS, epochs=3, warmup_epochs=5))
+    assert result.best_epoch == result.epochs == 3
+
+
+# What is trained on
+
+
+class Spy(nn.Module):
+    """Stands before the encoder and keeps what the model is trained on."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.batches: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.batches.append(x.clone())
+        return self.encoder(x)
+
+
+def test_fault_8_pixels_are_binarised_anew_for_every_batch():
+    model = new_model()
+    model.encoder = Spy(model.encoder)
+    grey = torch.full((64, 12), 0.3)
+    grey[:, 0], grey[:, 1] = 0.0, 1.0
+    fit(model, grey, binarize(grey), dataclasses.replace(SETTINGS, epochs=40), progress=False)
+    batches = torch.stack(model.encoder.batches)  # (40 epochs of 4 batches, 16, 12)
+    assert ((batches == 0) | (batches == 1)).all()
+    assert (batches[..., 0] == 0).all()
+    assert (batches[..., 1] == 1).all()
+    # All images are the same grey: were they binarised once, each epoch would hold the same multiset of images.
+    sums = batches[..., 2:].reshape(40, -1).sum(1)
+    assert sums.unique().numel() > 10
+    # 25,600 pixels: 4.5 standard errors are 0.013, exceeded by chance once in 150,000 seeds.
+    assert batches[..., 2:].mean().item() == pytest.approx(0.3, abs=0.013)
+
+
+def test_every_image_is_seen_once_an_epoch_in_a_new_order():
+    model = new_model(likelihood="gaussian")
+    model.encoder = Spy(model.encoder)
+    images = torch.randn(50, 12)
+    settings = dataclasses.replace(SETTINGS, epochs=2, dynamic_binarization=False)
+    fit(model, images, images, settings, progress=False)
+    first, second = torch.cat(model.encoder.batches).split(50)
+    assert [len(batch) for batch in model.encoder.batches[:4]] == [16, 16, 16, 2]
+    assert not torch.equal(first, second)
+    for epoch in (first, second):
+        assert torch.equal(epoch.sort(dim=0).values, images.sort(dim=0).values)
+
+
+@pytest.mark.parametrize("kind", ["s", "n", "ps", "ae"])
+def test_training_learns(kind):
+    # Two patterns of 12 pixels: the best model knows which of the two it sees.
+    model = new_model(kind)
+    settings = dataclasses.replace(SETTINGS, epochs=15, warmup_epochs=5)
+    result = fit(model, data(200), binarize(data(200)), settings, progress=False)
+    assert result.history["validation_elbo"][-1] > result.history["validation_elbo"][0] + 0.3
+    assert not model.training
+
+
+# The learning curve
+
+
+def test_history():
+    result = train(new_model(), dataclasses.replace(SETTINGS, epochs=5, beta=0.5))
+    history = result.history
+    assert tuple(history) == HISTORY
+    assert all(len(values) == result.epochs == 5 for values in history.values())
+    assert history["beta"] == [0.0, 0.25, 0.5, 0.5, 0.5]
+    for split in ("train", "validation"):
+        terms = zip(*(history[f"{split}_{name}"] for name in ("elbo", "reconstruction", "kl")), strict=True)
+        for elbo, reconstruction, kl in terms:
+            assert elbo == pytest.approx(reconstruction - 0.5 * kl)
+            assert reconstruction < 0 <= kl
+    assert result.seconds == pytest.approx(sum(history["seconds"]))
+    assert min(history["seconds"]) <= result.seconds_per_epoch <= max(history["seconds"])
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_progress_bar(progress, capfd):
+    train(new_model(), progress=progress, description="n d=2")
+    out, err = capfd.readouterr()
+    assert out == ""
+    if progress:
+        for part in ("n d=2", "4/4", "train -", "validation -", "reconstruction -", "KL ", "beta 1.00"):
+            assert part in err
+    else:
+        assert err == ""
+
+
+# Seeds and devices
+
+
+def test_the_seed_decides_everything():
+    models = [new_model() for _ in range(3)]
+    torch.manual_seed(123)  # torch's own stream is neither used ...
+    before = torch.get_rng_state()
+    results = [train(models[0]), train(models[1])]
+    assert torch.equal(torch.get_rng_state(), before)  # ... nor moved
+    other = train(models[2], dataclasses.replace(SETTINGS, seed=1))
+    assert same_weights(models[0], models[1])
+    assert without_time(results[0].history) == without_time(results[1].history)
+    assert not same_weights(models[0], models[2])
+    assert other.history["train_elbo"] != results[0].history["train_elbo"]
+
+
+def test_resolve_device():
+    assert resolve_device("cpu") == torch.device("cpu")
+    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize("name", ["gpu", "mps", "meta", "", "cuda:x"])
+def test_unknown_device(name):
+    with pytest.raises(ValueError, match=f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got {name!r}"):
+        resolve_device(name)
+
+
+def test_absent_device():
+    name = f"cuda:{torch.cuda.device_count()}"
+    with pytest.raises(ValueError, match=f"device {name!r} is not there: torch sees {torch.cuda.device_count()} CUDA"):
+        resolve_device(name)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("kind", ["s", "n", "ps", "ae"])
+def test_training_on_cuda(kind, tmp_path):
+    model = new_model(kind)
+    settings = dataclasses.replace(SETTINGS, device="cuda", epochs=20)
+    state = torch.cuda.get_rng_state()
+    result = train(model, settings, checkpoint=tmp_path / "checkpoint")
+    assert torch.equal(torch.cuda.get_rng_state(), state)
+    assert {parameter.device.type for parameter in model.parameters()} == {"cuda"}
+    assert result.history["validation_elbo"][-1] > result.history["validation_elbo"][0]
+    again = new_model(kind)
+    assert train(again, settings, checkpoint=tmp_path / "checkpoint").history == result.history
+    assert same_weights(model, again)
+    with pytest.raises(ValueError, match="device was 'cuda' and is now 'cpu'"):
+        train(new_model(kind), dataclasses.replace(settings, device="cpu"), checkpoint=tmp_path / "checkpoint")
+
+
+class CountReads(TorchDispatchMode):
+    """Counts how often a value is fetched from the device: .item(), .tolist() and their like."""
+
+    reads = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.reads += function is torch.ops.aten._local_scalar_dense.default
+        return function(*args, **(kwargs or {}))
+
+
+def test_no_step_waits_for_the_device():
+    reads = []
+    for n in (16, 160):  # one step, ten steps
+        with CountReads() as count:
+            fit(new_model(), data(n), binarize(data(8)), dataclasses.replace(SETTINGS, epochs=1), progress=False)
+        reads.append(count.reads)
+    assert reads[0] == reads[1]
+
+
+# Binarisation
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_binarize_draws_bernoulli(dtype):
+    n = 200_000
+    probability = torch.tensor([0.0, 1 / 255, 0.25, 0.5, 254 / 255, 1.0], dtype=dtype)
+    x = probability.expand(n, 6)
+    drawn = binarize(x, torch.Generator().manual_seed(0))
+    assert drawn.shape == x.shape
+    assert drawn.dtype == dtype
+    assert ((drawn == 0) | (drawn == 1)).all()
+    deviation = (drawn.mean(0) - probability).abs()
+    assert (deviation <= 4.5 * (probability * (1 - probability) / n).sqrt()).all()  # exact at 0 and 1
+    # Pixels are independent: the sums of two columns vary as a sum of independent ones does.
+    correlation = torch.corrcoef(drawn[:, 1:5].T) - torch.eye(4, dtype=dtype)
+    assert correlation.abs().max() < 5 / n**0.5
+
+
+def test_binarize_follows_the_generator():
+    x = torch.rand(30, 10)
+    before = x.clone()
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    draws = [binarize(x, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+    assert torch.equal(x, before)
+    binarize(x)
+    assert not torch.equal(torch.get_rng_state(), state)
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("epochs", 0, "epochs must be an integer >= 1, got 0"),
+        ("epochs", 2.0, "epochs must be an integer >= 1, got 2.0"),
+        ("batch_size", 0, "batch_size must be an integer >= 1, got 0"),
+        ("warmup_epochs", -1, "warmup_epochs must be an integer >= 0, got -1"),
+        ("patience", 0, "patience must be an integer >= 1, got 0"),
+        ("seed", -1, "seed must be an integer >= 0, got -1"),
+        ("seed", True, "seed must be an integer >= 0, got True"),
+        ("learning_rate", 0.0, "learning_rate must be a finite number > 0, got 0.0"),
+        ("learning_rate", math.nan, "learning_rate must be a finite number > 0, got nan"),
+        ("learning_rate", math.inf, "learning_rate must be a finite number > 0, got inf"),
+        ("beta", -0.1, "beta must be a finite number >= 0, got -0.1"),
+        ("beta", math.nan, "beta must be a finite number >= 0, got nan"),
+    ],
+)
+def test_settings_out_of_range(setting, value, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        TrainingSettings(**{setting: value})
+
+
+@pytest.mark.parametrize("which", ["train", "validation"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x[:, :-1], r"must have shape \(n, 12\) with n >= 1, got \(50, 11\)"),
+        (lambda x: x[:0], r"must have shape \(n, 12\) with n >= 1, got \(0, 12\)"),
+        (lambda x: x[0], r"must have shape \(n, 12\) with n >= 1, got \(12,\)"),
+        (lambda x: x.index_fill(0, torch.tensor(3), math.nan), "must be finite, but holds nan to nan"),
+        (lambda x: x.index_fill(0, torch.tensor(3), math.inf), "must be finite, but holds .* to inf"),
+        (lambda x: x - 0.5, r"must be in \[0, 1\] for a Bernoulli likelihood, but spans -"),
+        (lambda x: x * 255, r"must be in \[0, 1\] for a Bernoulli likelihood, but spans .* to 2"),
+    ],
+)
+def test_bad_data(which, change, message):
+    good = data()
+    good[0, 0], good[0, 1] = 0, 1
+    sets = {"train": good, "validation": good} | {which: change(good)}
+    with pytest.raises(ValueError, match=f"^{which} {message}"):
+        fit(new_model(), sets["train"], sets["validation"], SETTINGS, progress=False)
+
+
+def test_real_valued_data_are_not_binarised():
+    with pytest.raises(ValueError, match="dynamic_binarization=True draws binary pixels, but the model has a Gaussian"):
+        train(new_model(likelihood="gaussian"))
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "name"),
+    [
+        (lambda model: model.decoder[-1].bias.data.fill_(math.nan), "reconstruction is not finite in train batch 1"),
+        (
+            lambda model: setattr(model.posterior, "kl", lambda q: q.mean.sum(-1) * math.inf),
+            "kl is not finite in train batch 1",
+        ),
+        (
+            lambda model: model.register_parameter("spare", nn.Parameter(torch.tensor(math.nan))),
+            "parameter spare is not finite",
+        ),
+    ],
+)
+def test_the_first_term_that_is_not_finite_is_named(sabotage, name, tmp_path):
+    model = new_model()
+    sabotage(model)
+    with pytest.raises(FloatingPointError, match=f"^training broke in epoch 1: {name}$"):
+        train(model, checkpoint=tmp_path / "checkpoint")
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_the_batch_that_broke_training_is_named():
+    # The first step, of size 1e30, throws the weights out of float32's range for products.
+    with pytest.raises(FloatingPointError, match=r"in epoch 1: (reconstruction|kl) is not finite in train batch 2$"):
+        train(new_model(), dataclasses.replace(SETTINGS, learning_rate=1e30, warmup_epochs=0))
+
+
+# Checkpoints
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A path for a checkpoint that is written after every epoch."""
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+    return tmp_path / "runs" / "checkpoint"
+
+
+class Killed(Exception):
+    pass
+
+
+def interrupted(epoch: int, kind: str, settings: TrainingSettings, checkpoint: Path) -> None:
+    """Train until the end of this epoch's steps, and break off before it is recorded."""
+    original, count = training._check_finite, 0
+
+    def killer(*arguments, **terms):
+        nonlocal count
+        count += 1
+        if count == epoch:
+            raise Killed
+        original(*arguments, **terms)
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(training, "_check_finite", killer)
+        with pytest.raises(Killed):
+            train(new_model(kind), settings, checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize("kind", ["n", "s"])
+@pytest.mark.parametrize("epochs", [(2,), (3, 2), (7,)])
+def test_a_resumed_run_ends_as_an_uninterrupted_one(kind, epochs, checkpoint):
+    settings = dataclasses.replace(SETTINGS, epochs=8)
+    whole = new_model(kind)
+    expected = train(whole, settings)
+    for epoch in epochs:
+        interrupted(epoch, kind, settings, checkpoint)
+    resumed = new_model(kind)
+    nn.init.zeros_(resumed.decoder[-1].weight)  # the weights come from the checkpoint, not from the caller
+    result = train(resumed, settings, checkpoint=checkpoint)
+    assert same_weights(whole, resumed)
+    assert without_time(result.history) == without_time(expected.history)
+    assert (result.epochs, result.best_epoch) == (expected.epochs, expected.best_epoch)
+    assert result.seconds == pytest.approx(sum(result.history["seconds"]))
+
+
+def test_a_finished_run_is_not_run_again(checkpoint):
+    model = new_model()
+    result = train(model, checkpoint=checkpoint)
+    written = checkpoint.stat().st_mtime_ns
+    again = new_model()
+    assert train(again, checkpoint=checkpoint) == result
+    assert same_weights(model, again)
+    assert checkpoint.stat().st_mtime_ns == written
+    assert list(checkpoint.parent.iterdir()) == [checkpoint]
+
+
+def test_a_checkpoint_is_written_every_few_seconds_and_at_the_end(tmp_path, monkeypatch):
+    written = []
+    write = training._write_checkpoint
+    monkeypatch.setattr(
+        training,
+        "_write_checkpoint",
+        lambda path, content: (written.append(len(content["history"]["beta"])), write(path, content)),
+    )
+    clock = iter(range(0, 10_000, 2))  # two seconds pass between one look at the clock and the next
+    monkeypatch.setattr(training.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 5.0)
+    train(new_model(), dataclasses.replace(SETTINGS, epochs=8), checkpoint=tmp_path / "checkpoint")
+    assert written == [3, 6, 8]
+
+
+OTHER = {
+    "epochs": 5,
+    "batch_size": 17,
+    "learning_rate": 1e-3,
+    "warmup_epochs": 1,
+    "patience": 49,
+    "beta": 0.5,
+    "seed": 1,
+    "dynamic_binarization": False,
+}
+
+
+@pytest.mark.parametrize(
+    "setting", [field.name for field in dataclasses.fields(TrainingSettings) if field.name != "device"]
+)
+def test_a_checkpoint_of_other_settings_is_refused(setting, checkpoint):
+    train(new_model(), checkpoint=checkpoint)
+    old, new = getattr(SETTINGS, setting), OTHER[setting]
+    message = f"belongs to another run: {setting} was {old!r} and is now {new!r}; delete it to train anew"
+    with pytest.raises(ValueError, match=message) as raised:
+        train(new_model(), dataclasses.replace(SETTINGS, **{setting: new}), checkpoint=checkpoint)
+    assert str(checkpoint) in str(raised.value)
+
+
+@pytest.mark.parametrize("which", ["train", "validation"])
+def test_a_checkpoint_of_other_data_is_refused(which, checkpoint):
+    sets = {"train": data(), "validation": binarize(data(), torch.Generator().manual_seed(0))}
+    fit(new_model(), sets["train"], sets["validation"], SETTINGS, progress=False, checkpoint=checkpoint)
+    sets[which] = sets[which].clone()
+    sets[which][3, 4] = 1 - sets[which][3, 4]
+    with pytest.raises(ValueError, match=f"belongs to another run: {which} was .*CRC-32"):
+        fit(new_model(), sets["train"], sets["validation"], SETTINGS, progress=False, checkpoint=checkpoint)
+
+
+def test_a_checkpoint_of_another_model_is_refused(checkpoint):
+    train(new_model("s"), checkpoint=checkpoint)
+    # A power spherical head has tensors of the same names and shapes.
+    with pytest.raises(ValueError, match=r"(?s)belongs to another run: model was .*VonMises.* and is now .*PowerSph"):
+        train(new_model("ps"), checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "text", "empty", "other content", "other format"])
+def test_a_damaged_checkpoint_is_refused(damage, checkpoint):
+    train(new_model(), checkpoint=checkpoint)
+    if damage == "truncated":
+        checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    elif damage == "other content":
+        torch.save({"weights": torch.zeros(3)}, checkpoint)
+    elif damage == "other format":
+        torch.save({"format": 99}, checkpoint)
+    else:
+        checkpoint.write_bytes(b"no checkpoint" if damage == "text" else b"")
+    message = "has format 99, this release reads 1" if damage == "other format" else "is not a readable checkpoint"
+    with pytest.raises(ValueError, match=f"{message}.*; delete it to train anew") as raised:
+        train(new_model(), checkpoint=checkpoint)
+    assert str(checkpoint) in str(raised.value)
+
+
+# Run as a program: train with the checkpoint named, and print a digest of the weights; "whole" trains without one.
+PROGRAM = """
+import hashlib, sys
+import torch
+from hvae_tutorial import training
+from hvae_tutorial.models import mlp_vae
+
+torch.set_num_threads(1)
+training.CHECKPOINT_SECONDS = 0.0
+
+def run(checkpoint):
+    torch.manual_seed(0)
+    model = mlp_vae("s", 2, x_dim=16, hidden=(12,))
+    images = torch.rand(300, 16)
+    settings = training.TrainingSettings(epochs=40, warmup_epochs=10, patience=40, batch_size=50, device="cpu")
+    training.fit(model, images, training.binarize(images[:100]), settings, checkpoint=checkpoint, progress=False)
+    weights = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
+    return hashlib.sha256(weights).hexdigest()
+
+print(run(sys.argv[1]))
+if "whole" in sys.argv:
+    print(run(None))
+"""
+
+
+def test_a_run_killed_by_the_system_resumes_bit_for_bit(tmp_path):
+    checkpoint = tmp_path / "checkpoint"
+
+    def epochs_recorded() -> int:
+        return len(torch.load(checkpoint, weights_only=True)["history"]["beta"]) if checkpoint.exists() else 0
+
+    command = [sys.executable, "-c", PROGRAM, str(checkpoint)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while epochs_recorded() < 4:
+            assert process.poll() is None, "the run ended before it could be killed"
+            assert time.monotonic() < deadline, "no checkpoint in a minute"
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert 4 <= epochs_recorded() < 40
+
+    done = subprocess.run([*command, "whole"], capture_output=True, text=True, check=True, timeout=120)
+    resumed, whole = done.stdout.split()
+    assert resumed == whole
+    assert epochs_recorded() == 40
