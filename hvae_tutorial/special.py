@@ -27,6 +27,7 @@ float64 and return the dtype of ``kappa`` (on a device without float64, such as 
 of about 1e-5). They never wait for the device, hence do not raise on values: a negative or NaN ``kappa`` gives NaN.
 """
 
+import inspect
 import math
 from numbers import Integral
 
@@ -69,7 +70,7 @@ def log_partition(kappa: Tensor, m: int) -> Tensor:
         TypeError: ``kappa`` is not a floating-point tensor, or ``m`` is not an integer.
         ValueError: ``m < 2``.
     """
-    return _Cumulant.apply(_checked(kappa, "kappa", m), m, 0)[0]
+    return _apply(_Cumulant, _checked(kappa, "kappa", m), m, 0)[0]
 
 
 def mean_resultant_length(kappa: Tensor, m: int) -> Tensor:
@@ -83,7 +84,7 @@ def mean_resultant_length(kappa: Tensor, m: int) -> Tensor:
         ``A_m(kappa)`` in [0, 1), of kappa's shape and dtype; it rounds to 1 for large kappa, where
         `mean_resultant_length_complement` keeps the difference.
     """
-    return _Cumulant.apply(_checked(kappa, "kappa", m), m, 1)[0]
+    return _apply(_Cumulant, _checked(kappa, "kappa", m), m, 1)[0]
 
 
 def mean_resultant_length_complement(kappa: Tensor, m: int) -> Tensor:
@@ -96,7 +97,7 @@ def mean_resultant_length_complement(kappa: Tensor, m: int) -> Tensor:
     Returns:
         ``1 - A_m(kappa)`` in (0, 1], of kappa's shape and dtype, with full relative accuracy.
     """
-    return _Complement.apply(_checked(kappa, "kappa", m), m)[1]
+    return _apply(_Complement, _checked(kappa, "kappa", m), m)[1]
 
 
 def mean_resultant_length_derivative(kappa: Tensor, m: int) -> Tensor:
@@ -110,7 +111,7 @@ def mean_resultant_length_derivative(kappa: Tensor, m: int) -> Tensor:
     Returns:
         ``A_m'(kappa)`` in (0, 1/m], of kappa's shape and dtype; ``1/m`` at ``kappa = 0``.
     """
-    return _Cumulant.apply(_checked(kappa, "kappa", m), m, 2)[0]
+    return _apply(_Cumulant, _checked(kappa, "kappa", m), m, 2)[0]
 
 
 def kl_to_uniform(kappa: Tensor, m: int) -> Tensor:
@@ -124,7 +125,7 @@ def kl_to_uniform(kappa: Tensor, m: int) -> Tensor:
     Returns:
         The divergence in nats, of kappa's shape and dtype; never negative, zero at ``kappa = 0``.
     """
-    return _KLToUniform.apply(_checked(kappa, "kappa", m), m)[0]
+    return _apply(_KLToUniform, _checked(kappa, "kappa", m), m)[0]
 
 
 def concentration_from_mean_resultant_length(r: Tensor, m: int) -> Tensor:
@@ -145,12 +146,12 @@ def concentration_from_mean_resultant_length(r: Tensor, m: int) -> Tensor:
         TypeError: ``r`` is not a floating-point tensor, or ``m`` is not an integer.
         ValueError: ``m < 2``.
     """
-    return _InverseMeanResultantLength.apply(_checked(r, "r", m), m)
+    return _apply(_InverseMeanResultantLength, _checked(r, "r", m), m)
 
 
 def log_partition_complement(kappa: Tensor, m: int) -> Tensor:
     """``kappa - phi_m(kappa)``, which log densities and divergences at large kappa need; as in `log_partition`."""
-    return _Complement.apply(_checked(kappa, "kappa", m), m)[0]
+    return _apply(_Complement, _checked(kappa, "kappa", m), m)[0]
 
 
 def widen(values: Tensor) -> Tensor:
@@ -179,6 +180,20 @@ def _checked(values: Tensor, name: str, m: int) -> Tensor:
 # --- derivatives: each function returns its value and its derivative, and saves the latter for the backward pass ------
 
 
+def _apply(function: type[torch.autograd.Function], values: Tensor, *parameters: int):  # type: ignore[no-untyped-def]
+    """Apply ``function``, past autograd where no gradient is asked for: its bookkeeping costs as much as the values."""
+    if torch.is_grad_enabled() and values.requires_grad:
+        return function.apply(values, *parameters)
+    return function.forward(values, *parameters)
+
+
+def _binds_fast(function: type[torch.autograd.Function]) -> type[torch.autograd.Function]:
+    """Keep the signature that `torch.autograd.Function.apply` would else work out anew at every call."""
+    function.forward.__signature__ = inspect.signature(function.forward)  # type: ignore[attr-defined]
+    return function
+
+
+@_binds_fast
 class _Cumulant(torch.autograd.Function):
     """``(phi^(order), phi^(order + 1))``: a differentiation moves one order up."""
 
@@ -200,6 +215,7 @@ class _Cumulant(torch.autograd.Function):
         return _chain(grad, derivative, grad_next, lambda: _cumulant(kappa, ctx.m, ctx.order + 2)), None, None
 
 
+@_binds_fast
 class _Complement(torch.autograd.Function):
     """``(kappa - phi, 1 - A)``."""
 
@@ -221,6 +237,7 @@ class _Complement(torch.autograd.Function):
         return _chain(grad, derivative, grad_next, lambda: -_cumulant(kappa, ctx.m, 2)), None
 
 
+@_binds_fast
 class _KLToUniform(torch.autograd.Function):
     """``(KL, A')``, since the derivative of the divergence is ``kappa A'``."""
 
@@ -242,6 +259,7 @@ class _KLToUniform(torch.autograd.Function):
         return _chain(grad, kappa * variance, grad_next, lambda: _cumulant(kappa, ctx.m, 3)), None
 
 
+@_binds_fast
 class _InverseMeanResultantLength(torch.autograd.Function):
     """``kappa(r)`` with derivative ``1 / A'(kappa)``."""
 

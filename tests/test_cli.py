@@ -22,6 +22,7 @@ def run(arguments: Sequence[str]) -> int:
     return exit_.value.code
 
 
+@pytest.mark.slow
 def test_the_whole_way_in_a_process_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -407,6 +407,14 @@ def test_inverse_solves_the_likelihood_equation(m, dtype, tolerance):
     torch.testing.assert_close(mean_resultant_length(kappa, m), r, rtol=tolerance / 10, atol=0)
 
 
+@every_dtype
+def test_inverse_is_accurate_next_to_one(dtype, tolerance):
+    # m = 3: A = coth kappa - 1/kappa, hence kappa = 1 / (1 - r) but for terms of the order of exp(-2 kappa).
+    gap = 2.0 ** -torch.arange(6, -math.log2(torch.finfo(dtype).eps), dtype=dtype)
+    kappa = concentration_from_mean_resultant_length(1 - gap, 3)
+    torch.testing.assert_close(kappa, 1 / gap, rtol=tolerance / 10, atol=0)
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 def test_inverse_at_and_beyond_the_ends(dtype):
     below_one = torch.nextafter(torch.ones((), dtype=dtype), torch.zeros((), dtype=dtype)).item()

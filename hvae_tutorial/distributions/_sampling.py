@@ -12,9 +12,9 @@ from torch import Tensor
 
 # Acceptance is at least 0.65 a proposal: a hundred rounds without success (1e-46) mean a concentration that is NaN.
 _MAX_ROUNDS = 100
-# Few values are left in late rounds, and launching costs more than computing: give each several proposals, up to 16.
-_PROPOSALS_A_ROUND = 4096
-_MAX_PROPOSALS = 16
+# Few values are left in late rounds, and launching costs more than computing: give each several proposals, up to 8.
+_PROPOSALS_A_ROUND = 512
+_MAX_PROPOSALS = 8
 
 
 def sample_complement(kappa: Tensor, m: int) -> tuple[Tensor, int]:
@@ -38,7 +38,7 @@ def sample_complement(kappa: Tensor, m: int) -> tuple[Tensor, int]:
     root = torch.hypot(t, torch.ones_like(t)) + 1
     x0 = t / root
     mode = 2 / (root * (1 + x0))  # 1 - x0 without cancellation
-    result = torch.full_like(kappa, math.nan)
+    result = kappa
     left: Tensor | None = None  # indices still without a sample; None while it is all of them
     rounds, n = 0, kappa.numel()
     while n > 0 and rounds < _MAX_ROUNDS:

@@ -61,6 +61,7 @@ def test_a_changed_setting_is_another_run(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.json"))) == 2
 
 
+@pytest.mark.slow
 def test_runs_are_spread_over_processes_that_share_the_cores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,6 +96,7 @@ def test_jobs_must_be_positive(tmp_path: Path, jobs: int) -> None:
         sweep(tiny_runs(1), evaluate, tmp_path, jobs=jobs)
 
 
+@pytest.mark.slow
 def test_a_dask_scheduler_takes_the_place_of_local_processes(tmp_path: Path) -> None:
     from distributed import LocalCluster
 
@@ -123,6 +125,7 @@ def test_a_silent_dask_scheduler_is_an_error(tmp_path: Path, monkeypatch: pytest
         sweep(tiny_runs(1), evaluate, tmp_path, dask="tcp://127.0.0.1:1")
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`kill -9` in the middle of training; the same command then does the rest only, and gets the same numbers."""
     arguments = ["reproduce", "table1", "--preset", "smoke", "--models", "n", "--dims", "2", "--jobs", "1"]
