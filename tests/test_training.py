@@ -304,6 +304,11 @@ def test_binarize_draws_bernoulli(dtype):
     assert correlation.abs().max() < 5 / n**0.5
 
 
+def test_binarize_is_exact_where_the_uniform_number_is_zero(monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda shape, **arguments: torch.zeros(shape))
+    assert binarize(torch.tensor([0.0, 2**-24, 1.0])).tolist() == [0.0, 1.0, 1.0]
+
+
 def test_binarize_follows_the_generator():
     x = torch.rand(30, 10)
     before = x.clone()

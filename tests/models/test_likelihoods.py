@@ -19,15 +19,22 @@ def test_bernoulli_log_prob_is_torchs():
 
 
 def test_bernoulli_log_prob_at_extreme_logits():
-    logits = torch.tensor([[-1e4, 1e4, -40.0, 40.0, 0.0]], dtype=torch.float64, requires_grad=True)
-    likelihood = BernoulliLikelihood(5)
-    right = likelihood.log_prob(torch.tensor([[0.0, 1.0, 0.0, 1.0, 1.0]]).double(), logits)
-    # Beyond a logit of 20 F.softplus would give 40 itself, and lose the e^-40 that is left.
-    assert right.item() == pytest.approx(-math.log(2) - 2 * math.exp(-40), rel=1e-15)
-    wrong = likelihood.log_prob(torch.tensor([[1.0, 0.0, 1.0, 0.0, 1.0]]).double(), logits)
-    assert wrong.item() == pytest.approx(-2e4 - 80 - math.log(2))
+    logits = torch.tensor([[-1e4, 1e4, -25.0, 25.0]], dtype=torch.float64, requires_grad=True)
+    likelihood = BernoulliLikelihood(4)
+    right = likelihood.log_prob(torch.tensor([[0.0, 1.0, 0.0, 0.0]]).double(), logits)
+    assert right.item() == pytest.approx(-25)
+    wrong = likelihood.log_prob(torch.tensor([[1.0, 0.0, 1.0, 0.0]]).double(), logits)
+    assert wrong.item() == pytest.approx(-2e4 - 50)
     (right + wrong).backward()
     assert logits.grad.isfinite().all()
+
+
+def test_bernoulli_log_prob_keeps_the_last_digits():
+    # Beyond a logit of 20 F.softplus is linear, and would lose the e^-25 that is left of a correct pixel.
+    log_prob = BernoulliLikelihood(1).log_prob(torch.zeros(1, 1).double(), torch.full((1, 1), -25.0).double())
+    assert log_prob.item() == pytest.approx(-math.exp(-25), rel=1e-9)
+    log_prob = BernoulliLikelihood(1).log_prob(torch.zeros(1, 1).double(), torch.full((1, 1), 25.0).double())
+    assert log_prob.item() + 25 == pytest.approx(-math.exp(-25), rel=1e-3)
 
 
 def test_bernoulli_gradient_is_x_minus_the_mean():
