@@ -4,10 +4,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from hvae_tutorial.data import load as load_data
 from hvae_tutorial.experiments import figure1
 from hvae_tutorial.experiments.figure1 import circular_correlation
 from hvae_tutorial.experiments.presets import Preset
+from hvae_tutorial.experiments.run import Run
+from hvae_tutorial.models.vae import mlp_vae
 from hvae_tutorial.records import load
+from hvae_tutorial.training import TrainingSettings
 
 TINY = Preset(epochs=2, warmup_epochs=0, patience=2, seeds=2, importance_samples=5)
 
@@ -39,6 +43,21 @@ def test_circular_correlation_of_independent_angles_is_small() -> None:
     """The standard deviation is about 1 / n = 0.002 for n = 500 uniform angles; 0.02 is ten of them."""
     a, b = 2 * math.pi * torch.rand(2, 500, generator=torch.Generator().manual_seed(0))
     assert abs(circular_correlation(a, b)) < 0.02
+
+
+@pytest.mark.parametrize(("model", "d", "recovered"), [("n", 2, True), ("ae", 2, True), ("s", 1, False)])
+def test_angles_in_a_plane_are_taken_around_the_mean(
+    monkeypatch: pytest.MonkeyPatch, model: str, d: int, recovered: bool
+) -> None:
+    """A circle that does not contain the origin counts as recovered in a plane; a sphere has a centre of its own."""
+    dataset = load_data("circle")
+    angles = dataset.validation_angles
+    shifted = 5 + torch.stack([angles.cos(), -angles.sin()], dim=-1)  # mirrored, too
+    monkeypatch.setattr(figure1, "latent_means", lambda *_: shifted)
+    run = Run("figure1", "circle", model, d, TrainingSettings(), importance_samples=2)
+    vae = mlp_vae(model, d, x_dim=100, hidden=(32,), likelihood="gaussian")
+    correlation = figure1.evaluate(vae, dataset, run)["circular_correlation"]
+    assert (correlation > 0.99) == recovered
 
 
 def test_figure1_end_to_end(tmp_path: Path) -> None:

@@ -53,16 +53,15 @@ def test_the_key_depends_on_every_setting_but_not_on_the_device() -> None:
     run = tiny_run()
     elsewhere = dataclasses.replace(run, training=dataclasses.replace(run.training, device="cuda"))
     assert elsewhere.key == run.key
-    others = [
-        dataclasses.replace(run, d=3),
-        dataclasses.replace(run, model="s"),
-        dataclasses.replace(run, data="mnist"),
-        dataclasses.replace(run, hidden=(16, 16)),
-        dataclasses.replace(run, importance_samples=6),
-        dataclasses.replace(run, training=dataclasses.replace(run.training, learning_rate=2e-3)),
-        dataclasses.replace(run, training=dataclasses.replace(run.training, seed=1)),
-    ]
-    assert len({run.key, *(other.key for other in others)}) == 1 + len(others)
+    others = {field.name: f"another {field.name}" for field in dataclasses.fields(run) if field.name != "training"}
+    keys = {dataclasses.replace(run, **{name: value}).key for name, value in others.items()}
+    for field in dataclasses.fields(run.training):
+        value = getattr(run.training, field.name)
+        if field.name != "device":
+            other = dataclasses.replace(run.training, **{field.name: not value if value is True else value + 1})
+            keys.add(dataclasses.replace(run, training=other).key)
+    assert len(keys) == 15
+    assert run.key not in keys
 
 
 def test_the_key_depends_on_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
