@@ -154,6 +154,12 @@ def log_partition_complement(kappa: Tensor, m: int) -> Tensor:
     return _apply(_Complement, _checked(kappa, "kappa", m), m)[0]
 
 
+def kl_to_uniform_and_mean_complement(kappa: Tensor, m: int) -> tuple[Tensor, Tensor]:
+    """`kl_to_uniform` and `mean_resultant_length_complement` from one evaluation."""
+    divergence, _, complement = _apply(_KLToUniform, _checked(kappa, "kappa", m), m)
+    return divergence, complement
+
+
 def widen(values: Tensor) -> Tensor:
     """``values`` in the dtype of internal computations: float64, or float32 on a device that has no other."""
     return values.to(_working_dtype(values))
@@ -200,7 +206,7 @@ class _Cumulant(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(kappa: Tensor, m: int, order: int) -> tuple[Tensor, Tensor]:
+    def forward(kappa: Tensor, m: int, order: int) -> tuple[Tensor, ...]:
         return _evaluate(kappa, m, lambda law: (law.cumulant(order), law.cumulant(order + 1)))
 
     @staticmethod
@@ -212,7 +218,8 @@ class _Cumulant(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad, grad_next):  # type: ignore[no-untyped-def]
         kappa, derivative = ctx.saved_tensors
-        return _chain(grad, derivative, grad_next, lambda: _cumulant(kappa, ctx.m, ctx.order + 2)), None, None
+        pairs = (grad, lambda: derivative), (grad_next, lambda: _cumulant(kappa, ctx.m, ctx.order + 2))
+        return _pull_back(*pairs), None, None
 
 
 @_binds_fast
@@ -222,7 +229,7 @@ class _Complement(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(kappa: Tensor, m: int) -> tuple[Tensor, Tensor]:
+    def forward(kappa: Tensor, m: int) -> tuple[Tensor, ...]:
         return _evaluate(kappa, m, lambda law: (law.log_partition_complement(), law.mean_complement()))
 
     @staticmethod
@@ -234,18 +241,18 @@ class _Complement(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad, grad_next):  # type: ignore[no-untyped-def]
         kappa, derivative = ctx.saved_tensors
-        return _chain(grad, derivative, grad_next, lambda: -_cumulant(kappa, ctx.m, 2)), None
+        return _pull_back((grad, lambda: derivative), (grad_next, lambda: -_cumulant(kappa, ctx.m, 2))), None
 
 
 @_binds_fast
 class _KLToUniform(torch.autograd.Function):
-    """``(KL, A')``, since the derivative of the divergence is ``kappa A'``."""
+    """``(KL, A', 1 - A)``: the derivative of the divergence is ``kappa A'``, and ``1 - A`` is wanted with it."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(kappa: Tensor, m: int) -> tuple[Tensor, Tensor]:
-        return _evaluate(kappa, m, lambda law: (law.kl_to_uniform(), law.cumulant(2)))
+    def forward(kappa: Tensor, m: int) -> tuple[Tensor, ...]:
+        return _evaluate(kappa, m, lambda law: (law.kl_to_uniform(), law.cumulant(2), law.mean_complement()))
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
@@ -254,9 +261,13 @@ class _KLToUniform(torch.autograd.Function):
         ctx.save_for_backward(kappa, output[1])
 
     @staticmethod
-    def backward(ctx, grad, grad_next):  # type: ignore[no-untyped-def]
+    def backward(ctx, grad, grad_variance, grad_complement):  # type: ignore[no-untyped-def]
         kappa, variance = ctx.saved_tensors
-        return _chain(grad, kappa * variance, grad_next, lambda: _cumulant(kappa, ctx.m, 3)), None
+        return _pull_back(
+            (grad, lambda: kappa * variance),
+            (grad_variance, lambda: _cumulant(kappa, ctx.m, 3)),
+            (grad_complement, lambda: -variance),
+        ), None
 
 
 @_binds_fast
@@ -299,13 +310,10 @@ def _cumulant(kappa: Tensor, m: int, order: int) -> Tensor:
     return _Cumulant.apply(kappa, m, order - 1)[1]
 
 
-def _chain(grad, derivative, grad_next, second_derivative):  # type: ignore[no-untyped-def]
-    """Gradient of a (value, derivative) pair: ``grad_next`` is there only when the derivative was differentiated."""
-    total = None if grad is None else grad * derivative
-    if grad_next is not None:
-        term = grad_next * second_derivative()
-        total = term if total is None else total + term
-    return total
+def _pull_back(*pairs):  # type: ignore[no-untyped-def]
+    """Sum of ``grad * derivative()`` over the outputs that have a gradient; None if none has."""
+    terms = [grad * derivative() for grad, derivative in pairs if grad is not None]
+    return sum(terms[1:], start=terms[0]) if terms else None
 
 
 # --- numerics: float64, no autograd ---------------------------------------------------------------------------------
@@ -315,17 +323,17 @@ def _working_dtype(values: Tensor) -> torch.dtype:
     return torch.float32 if values.device.type == "mps" else torch.float64
 
 
-def _evaluate(kappa: Tensor, m: int, statistics) -> tuple[Tensor, Tensor]:  # type: ignore[no-untyped-def]
+def _evaluate(kappa: Tensor, m: int, statistics) -> tuple[Tensor, ...]:  # type: ignore[no-untyped-def]
     """Apply ``statistics`` to the law in slices of bounded size; results have kappa's dtype."""
     values = widen(kappa)
     table = _table(m, _points(m, kappa.dtype), values.dtype, values.device)
     chunk = _CHUNK_ELEMENTS // table.shape[0]
     if values.numel() <= chunk or torch.compiler.is_compiling():
-        first, second = statistics(_Moments(values, m, table))
+        results = statistics(_Moments(values, m, table))
     else:
         parts = [statistics(_Moments(part, m, table)) for part in values.reshape(-1).split(chunk)]
-        first, second = (torch.cat(columns).reshape(values.shape) for columns in zip(*parts, strict=True))
-    return first.to(kappa.dtype), second.to(kappa.dtype)
+        results = (torch.cat(columns).reshape(values.shape) for columns in zip(*parts, strict=True))
+    return tuple(result.to(kappa.dtype) for result in results)
 
 
 class _Moments:

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hvae_tutorial.special import mean_resultant_length_complement, widen
+from hvae_tutorial.special import widen
 
 _CHUNK_ELEMENTS = 1 << 17
 
 
-def von_mises_fisher_rate(y: Tensor, concentration: Tensor, m: int) -> Tensor:
+def von_mises_fisher_rate(y: Tensor, concentration: Tensor, mean_complement: Tensor, m: int) -> Tensor:
     r"""``-d theta / d kappa`` of the von Mises-Fisher law at ``1 - cos(theta) = y``.
 
     The density is ``exp(kappa cos theta) sin(theta)^(m-2)`` and the score ``cos(theta) - A_m(kappa)``.
@@ -29,13 +29,13 @@ def von_mises_fisher_rate(y: Tensor, concentration: Tensor, m: int) -> Tensor:
     Args:
         y: ``1 - w``, any shape, in (0, 2).
         concentration: ``kappa``, of the same shape.
+        mean_complement: ``1 - A_m(kappa)``, of the same shape.
         m: Dimension of the ambient space.
 
     Returns:
         The rate, positive, of the same shape; ``dw / dkappa`` is ``sin(theta)`` times it.
     """
-    complement = mean_resultant_length_complement(concentration, m)
-    return _in_slices(_von_mises_fisher_rate, y, concentration, complement, m)
+    return _in_slices(_von_mises_fisher_rate, y, concentration, mean_complement, m)
 
 
 def power_spherical_rate(y: Tensor, concentration: Tensor, m: int) -> Tensor:
@@ -59,66 +59,67 @@ def _in_slices(rate: Callable[..., Tensor], y: Tensor, kappa: Tensor, constant: 
     return torch.cat([rate(*parts, m) for parts in columns]).reshape(y.shape)
 
 
+# Operations are kept few, and few of them mix tensors with Python numbers: for a batch of 64 launching is the cost.
+
+
 def _von_mises_fisher_rate(y: Tensor, kappa: Tensor, mean_complement: Tensor, m: int) -> Tensor:
-    cosine, sine, cotangent = _angle(y)
+    cosine, sine2, sine = _cosine_and_sine(y)
+    cotangent = cosine / sine
     excess = mean_complement - y  # w - A, the score
-    to_pole = excess > 0
-    inverse_width2 = torch.addcmul((m - 2) / (sine * sine), kappa, cosine.clamp(min=0))
-    slope = kappa * sine - (m - 2) * cotangent
-    length = _tail_length(y, to_pole, inverse_width2, slope)
-    s, c, weights = _half_angle_nodes(length, to_pole)
-    # cos(theta + delta) - cos(theta), from sin and cos of delta / 2
-    rise = s * torch.addcmul(sine.unsqueeze(-1) * c, cosine.unsqueeze(-1), s) * -2
-    exponent = torch.addcmul(_log_sine_power(s, c, cotangent, m), kappa.unsqueeze(-1), rise)
-    integrand = (rise + excess.unsqueeze(-1)).abs() * torch.exp(exponent)
-    return integrand @ weights * length
+    inverse_width2 = torch.addcmul(torch.reciprocal(sine2).mul_(m - 2), kappa, cosine.relu())
+    length, s, c, weights = _tail(excess, cosine, sine, inverse_width2)
+    two_s = s + s
+    # cos(theta) - cos(theta + delta), from sine and cosine of delta / 2
+    drop = torch.addcmul(sine.unsqueeze(-1) * c, cosine.unsqueeze(-1), s).mul_(two_s)
+    exponent = _log_sine_power(two_s, s, c, cotangent, m).addcmul_(kappa.unsqueeze(-1), drop, value=-1)
+    integrand = (excess.unsqueeze(-1) - drop).abs_().mul_(exponent.exp_())
+    return (integrand @ weights).mul_(length)
 
 
 def _power_spherical_rate(y: Tensor, kappa: Tensor, mean_log: Tensor, m: int) -> Tensor:
-    cosine, sine, cotangent = _angle(y)
-    excess = torch.log1p(-y / 2) - mean_log
-    to_pole = excess > 0
+    cosine, sine2, sine = _cosine_and_sine(y)
     tangent = sine / (2 - y)  # of theta / 2
-    inverse_width2 = kappa / (2 - y) + (m - 2) / (sine * sine)
-    slope = kappa * tangent - (m - 2) * cotangent
-    length = _tail_length(y, to_pole, inverse_width2, slope)
-    s, c, weights = _half_angle_nodes(length, to_pole)
+    excess = torch.log1p(-y / 2) - mean_log
+    inverse_width2 = kappa / (2 - y) + (m - 2) / sine2
+    length, s, c, weights = _tail(excess, cosine, sine, inverse_width2)
     # log of (1 + cos(theta + delta)) / (1 + cos(theta)) = 2 log of cos((theta + delta) / 2) / cos(theta / 2)
-    drop = s * s / (1 + c) + tangent.unsqueeze(-1) * s
-    rise = 2 * torch.log1p(-drop.clamp(max=_below_one(y.dtype)))
-    exponent = torch.addcmul(_log_sine_power(s, c, cotangent, m), kappa.unsqueeze(-1), rise)
-    integrand = (rise + excess.unsqueeze(-1)).abs() * torch.exp(exponent)
-    return integrand @ weights * length
+    ratio = s * s / (1 + c) + tangent.unsqueeze(-1) * s
+    rise = 2 * torch.log1p(-ratio.clamp(max=_below_one(y.dtype)))
+    exponent = _log_sine_power(s + s, s, c, cosine / sine, m).addcmul_(kappa.unsqueeze(-1), rise)
+    integrand = (excess.unsqueeze(-1) + rise).abs_().mul_(exponent.exp_())
+    return (integrand @ weights).mul_(length)
 
 
-def _angle(y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Cosine, sine and cotangent of theta from ``y = 1 - cos(theta)``."""
-    cosine, sine = 1 - y, torch.sqrt(y * (2 - y))
-    return cosine, sine, cosine / sine
+def _cosine_and_sine(y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Cosine, squared sine and sine of theta from ``y = 1 - cos(theta)``."""
+    cosine = 1 - y
+    sine2 = torch.addcmul(y, y, cosine)  # y (2 - y)
+    return cosine, sine2, torch.sqrt(sine2)
 
 
-def _tail_length(y: Tensor, to_pole: Tensor, inverse_width2: Tensor, slope: Tensor) -> Tensor:
-    """Length of the tail that does not change sign.
+def _tail(
+    excess: Tensor, cosine: Tensor, sine: Tensor, inverse_width2: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The tail in which the score keeps its sign: to the mean direction where it is positive, else to the antipode.
 
-    It is cut at 9 widths of the density (a relative error of 2e-8 at most), or where its slope alone has reduced it by
-    exp(-40).
+    It is cut at 9 widths of the density, a relative error of 2e-8 at most.
+
+    Returns:
+        Its length (...); sine and cosine of ``delta / 2`` at the Gauss-Legendre nodes ``theta + delta``, (..., n);
+        weights (n,) for a unit length.
     """
-    near = torch.where(to_pole, y, 2 - y)
-    length = 2 * torch.atan2(torch.sqrt(near), torch.sqrt(2 - near))  # theta or pi - theta, without cancellation
-    return torch.minimum(length, torch.minimum(9 * torch.rsqrt(inverse_width2), 40 / slope.abs()))
+    half_nodes, weights = _legendre(_points(sine.dtype), sine.dtype, sine.device)
+    # theta or pi - theta, accurate at both ends
+    length = torch.atan2(sine, torch.where(excess > 0, cosine, -cosine))
+    length = torch.minimum(length, torch.rsqrt(inverse_width2).mul_(9))
+    half = torch.copysign(length, -excess).unsqueeze(-1) * half_nodes
+    return length, torch.sin(half), torch.cos(half), weights
 
 
-def _half_angle_nodes(length: Tensor, to_pole: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Sine and cosine of ``delta / 2`` at the nodes ``theta + delta`` of the tail, and weights for a unit length."""
-    half_nodes, weights = _legendre(_points(length.dtype), length.dtype, length.device)
-    half = torch.where(to_pole, -length, length).unsqueeze(-1) * half_nodes
-    return torch.sin(half), torch.cos(half), weights
-
-
-def _log_sine_power(s: Tensor, c: Tensor, cotangent: Tensor, m: int) -> Tensor:
+def _log_sine_power(two_s: Tensor, s: Tensor, c: Tensor, cotangent: Tensor, m: int) -> Tensor:
     """``(m - 2) log(sin(theta + delta) / sin(theta))``, from sine and cosine of ``delta / 2``."""
-    ratio = s * (cotangent.unsqueeze(-1) * c - s) * 2
-    return torch.log1p(ratio.clamp(min=-_below_one(s.dtype))) * (m - 2)
+    ratio = (cotangent.unsqueeze(-1) * c).sub_(s).mul_(two_s)
+    return ratio.clamp_(min=-_below_one(s.dtype)).log1p_().mul_(m - 2)
 
 
 def _below_one(dtype: torch.dtype) -> float:

@@ -35,34 +35,35 @@ def sample_complement(kappa: Tensor, m: int) -> tuple[Tensor, int]:
     if m == 3:
         return _invert_sphere(kappa), 0
     t = kappa * (2 / (m - 1))
-    root = torch.hypot(t, torch.ones_like(t)) + 1
+    root = torch.hypot(t, torch.ones_like(t)).add_(1)
     x0 = t / root
-    mode = 2 / (root * (1 + x0))  # 1 - x0 without cancellation
-    result = kappa
-    left: Tensor | None = None  # indices still without a sample; None while it is all of them
+    twice_mode = 4 / torch.addcmul(root, root, x0)  # 2 (1 - x0) without cancellation
+    result, left = kappa, None  # indices still without a sample; None while it is all of them
     rounds, n = 0, kappa.numel()
     while n > 0 and rounds < _MAX_ROUNDS:
         count = min(max(_PROPOSALS_A_ROUND // n, 1), _MAX_PROPOSALS)
-        y, accepted = _propose(x0, mode, m, count)
+        y, accepted = _propose(x0, twice_mode, m, count)
         if count == 1:
             y, accepted = y[0], accepted[0]
         else:
             # Which of several accepted proposals is taken depends on the flags alone, so the law is unchanged.
             first = accepted.to(torch.uint8).argmax(dim=0, keepdim=True)
             y, accepted = y.gather(0, first)[0], accepted.gather(0, first)[0]
-        y = torch.where(accepted, y, math.nan)
         if left is None:
             result = y
         else:
             result[left] = y
-        missing = torch.nonzero(~accepted).squeeze(-1)  # the stop test
-        left = missing if left is None else left[missing]
-        x0, mode, n = x0[missing], mode[missing], missing.numel()
-        rounds += 1
+        missing = torch.nonzero(accepted.logical_not_()).squeeze(-1)  # the stop test
+        rounds, n = rounds + 1, missing.numel()
+        if n > 0:
+            left = missing if left is None else left[missing]
+            x0, twice_mode = x0[missing], twice_mode[missing]
+    if n > 0:
+        result[left] = math.nan
     return into_open_interval(result), rounds
 
 
-def _propose(x0: Tensor, mode: Tensor, m: int, count: int) -> tuple[Tensor, Tensor]:
+def _propose(x0: Tensor, twice_mode: Tensor, m: int, count: int) -> tuple[Tensor, Tensor]:
     """Proposals y (count, n), and which of them are accepted."""
     shape = (count, *x0.shape)
     # Ulrich's symmetric Beta variable: x = s cos(2 pi u2), s^2 = 1 - u1^(2/(m-2)), and e = (1 - x) / 2 > 0 accurately.
@@ -72,12 +73,13 @@ def _propose(x0: Tensor, mode: Tensor, m: int, count: int) -> tuple[Tensor, Tens
     else:
         log_a = torch.rand(shape, dtype=x0.dtype, device=x0.device).log_().mul_(2 / (m - 2))
         s = torch.expm1(log_a).neg_().sqrt_()
-        x = (1 - 2 * sin2).mul_(s)
-        e = torch.addcdiv(sin2.mul_(s), log_a.exp_(), s.add_(1), value=0.5)
+        e = sin2.mul_(s)  # s (1 - cos) / 2
+        x = torch.sub(s, e, alpha=2)
+        e = torch.addcdiv(e, log_a.exp_(), s.add_(1), value=0.5)
     q = x.mul_(x0)
     c = (q + 1).reciprocal_()
     log_accept = (q * c).sub_(q.log1p_()).mul_(m - 1)
-    y = e.mul_(c).mul_(2 * mode)
+    y = e.mul_(c).mul_(twice_mode)
     return y, torch.rand_like(y) < log_accept.exp_()
 
 
@@ -111,14 +113,14 @@ def rotate_to(loc: Tensor, y: Tensor) -> Tensor:
     first, rest = loc[..., :1], loc[..., 1:]
     v = torch.randn((*y.shape, m - 1), dtype=y.dtype, device=y.device)
     y = y.unsqueeze(-1)
-    sine = torch.sqrt(y * (2 - y))
+    w = 1 - y
+    sine = torch.addcmul(y, y, w).sqrt_()  # sqrt(y (2 - y))
     if m == 2:
         v = torch.copysign(sine, v)  # the sign alone: a Gaussian number may be zero
     else:
         v.mul_(sine / torch.linalg.vector_norm(v, dim=-1, keepdim=True))
     dot = v @ rest if rest.ndim == 1 else (v * rest).sum(-1)
     dot = dot.unsqueeze(-1)
-    w = 1 - y
     z = torch.empty((*y.shape[:-1], m), dtype=y.dtype, device=y.device)
     torch.sub(w * first, torch.copysign(dot, first * dot), out=z[..., :1])
     torch.addcmul(v, w - dot / (1 + first.abs()), rest, out=z[..., 1:])

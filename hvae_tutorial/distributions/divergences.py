@@ -7,7 +7,7 @@ from torch.distributions import register_kl
 from hvae_tutorial import special
 from hvae_tutorial.distributions.hyperspherical_uniform import HypersphericalUniform
 from hvae_tutorial.distributions.power_spherical import PowerSpherical
-from hvae_tutorial.distributions.rotationally_symmetric import RotationallySymmetric
+from hvae_tutorial.distributions.rotationally_symmetric import RotationallySymmetric, broadcast_shapes
 from hvae_tutorial.distributions.von_mises_fisher import VonMisesFisher
 
 __all__: list[str] = []
@@ -18,19 +18,14 @@ _Law = HypersphericalUniform | RotationallySymmetric
 def _joint_batch_shape(p: _Law, q: _Law) -> torch.Size:
     if p.event_shape != q.event_shape:
         raise ValueError(f"p and q must live on the same sphere, got m = {p.event_shape[0]} and m = {q.event_shape[0]}")
-    return torch.broadcast_shapes(p.batch_shape, q.batch_shape)
+    return broadcast_shapes(p.batch_shape, q.batch_shape)
 
 
 @register_kl(VonMisesFisher, HypersphericalUniform)
-def _kl_von_mises_fisher_uniform(p: VonMisesFisher, q: HypersphericalUniform) -> Tensor:
-    """Davidson et al. 2018, equation 8."""
-    return special.kl_to_uniform(p.concentration, p.m).expand(_joint_batch_shape(p, q))
-
-
 @register_kl(PowerSpherical, HypersphericalUniform)
-def _kl_power_spherical_uniform(p: PowerSpherical, q: HypersphericalUniform) -> Tensor:
-    """De Cao and Aziz 2020, section 3.3."""
-    return p._kl_to_uniform().to(p.concentration.dtype).expand(_joint_batch_shape(p, q))
+def _kl_to_uniform(p: VonMisesFisher | PowerSpherical, q: HypersphericalUniform) -> Tensor:
+    """Davidson et al. 2018, equation 8; De Cao and Aziz 2020, section 3.3."""
+    return p.kl_to_uniform().expand(_joint_batch_shape(p, q))
 
 
 @register_kl(HypersphericalUniform, HypersphericalUniform)

@@ -81,9 +81,13 @@ class PowerSpherical(RotationallySymmetric):
 
     def entropy(self) -> Tensor:
         """Differential entropy ``log S_m - KL(PowerSpherical || uniform)`` in nats, shape (...)."""
-        return (log_surface_area(self.m) - self._kl_to_uniform()).to(self.concentration.dtype)
+        return (log_surface_area(self.m) - self._wide_kl_to_uniform()).to(self.concentration.dtype)
 
-    def _kl_to_uniform(self) -> Tensor:
+    def kl_to_uniform(self) -> Tensor:
+        """``KL(PowerSpherical || uniform)`` in nats, shape (...): what `torch.distributions.kl_divergence` returns."""
+        return self._wide_kl_to_uniform().to(self.concentration.dtype)
+
+    def _wide_kl_to_uniform(self) -> Tensor:
         """``kappa E[log((1 + mu.z) / 2)] - log E_U[((1 + mu.z) / 2)^kappa]`` in float64."""
         kappa = special.widen(self.concentration)
         mean_log = torch.digamma(kappa + self._half) - torch.digamma(kappa + 2 * self._half)
@@ -98,4 +102,5 @@ class PowerSpherical(RotationallySymmetric):
         large = torch._standard_gamma(torch.where(valid, concentration, 1.0) + half)
         return torch.where(valid, into_open_interval(2 * small / (small + large)), math.nan)
 
-    _rate = staticmethod(power_spherical_rate)
+    def _rate(self, y: Tensor, concentration: Tensor) -> Tensor:
+        return power_spherical_rate(y, concentration, self.m)

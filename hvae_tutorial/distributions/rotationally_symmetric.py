@@ -15,6 +15,11 @@ from hvae_tutorial.distributions.constraints import finite_nonnegative, unit_vec
 __all__ = ["RotationallySymmetric"]
 
 
+def broadcast_shapes(a: Size, b: Size) -> Size:
+    """`torch.broadcast_shapes`, at once in the usual case of equal shapes."""
+    return a if a == b else torch.broadcast_shapes(a, b)
+
+
 class RotationallySymmetric(Distribution):
     r"""Law on the unit sphere of R^m whose density depends on ``w = mu . z`` and a concentration alone.
 
@@ -53,7 +58,7 @@ class RotationallySymmetric(Distribution):
         if not isinstance(concentration, Tensor):
             concentration = torch.as_tensor(concentration, dtype=loc.dtype, device=loc.device)
         try:
-            batch_shape = torch.broadcast_shapes(loc.shape[:-1], concentration.shape)
+            batch_shape = broadcast_shapes(loc.shape[:-1], concentration.shape)
         except RuntimeError as error:
             raise ValueError(
                 f"concentration must have a shape that broadcasts with loc.shape[:-1] = {tuple(loc.shape[:-1])} "
@@ -101,9 +106,8 @@ class RotationallySymmetric(Distribution):
     def _sample_complement(concentration: Tensor, m: int) -> Tensor:
         """Samples of ``y = 1 - mu . z`` for a flat tensor of concentrations, float32 or float64."""
 
-    @staticmethod
     @abstractmethod
-    def _rate(y: Tensor, concentration: Tensor, m: int) -> Tensor:
+    def _rate(self, y: Tensor, concentration: Tensor) -> Tensor:
         """``-d theta / d kappa`` at fixed quantile, see `hvae_tutorial.distributions._implicit`."""
 
     # --- moments ---
@@ -179,7 +183,7 @@ class _ImplicitGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(  # type: ignore[no-untyped-def]
-        ctx, loc: Tensor, concentration: Tensor, z: Tensor, y: Tensor, rate: Callable[[Tensor, Tensor, int], Tensor]
+        ctx, loc: Tensor, concentration: Tensor, z: Tensor, y: Tensor, rate: Callable[[Tensor, Tensor], Tensor]
     ) -> Tensor:
         ctx.rate = rate
         ctx.save_for_backward(loc, concentration, z, y)
@@ -195,7 +199,7 @@ class _ImplicitGradient(torch.autograd.Function):
             if ctx.needs_input_grad[1]:
                 # grad . (mu - w z), with w = 1 - y; the difference mu - z first, which is small for large kappa
                 along = ((loc - z) * grad).sum(-1) + y * (z * grad).sum(-1)
-                grad_concentration = ctx.rate(y, concentration, z.shape[-1]) * along * torch.rsqrt(y * (2 - y))
+                grad_concentration = ctx.rate(y, concentration) * along * torch.rsqrt(y * (2 - y))
         if torch.is_grad_enabled():  # create_graph: let a second differentiation fail loudly, and only that
             grad_loc, grad_concentration = (
                 None if g is None else _DifferentiableOnce.apply(g, loc, concentration, grad)

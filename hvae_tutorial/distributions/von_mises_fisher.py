@@ -34,6 +34,9 @@ class VonMisesFisher(RotationallySymmetric):
             infinite or NaN.
     """
 
+    # 1 - A without its graph, if the divergence has been evaluated: it spares the gradient of samples an evaluation.
+    _mean_complement: Tensor | None = None
+
     @property
     def mean_resultant_length(self) -> Tensor:
         """``A_m(kappa)`` in [0, 1), shape (...)."""
@@ -118,4 +121,14 @@ class VonMisesFisher(RotationallySymmetric):
     def _sample_complement(concentration: Tensor, m: int) -> Tensor:
         return sample_complement(concentration, m)[0]
 
-    _rate = staticmethod(von_mises_fisher_rate)
+    def kl_to_uniform(self) -> Tensor:
+        """``KL(vMF || uniform)`` in nats, shape (...): what `torch.distributions.kl_divergence` returns."""
+        divergence, complement = special.kl_to_uniform_and_mean_complement(self.concentration, self.m)
+        self._mean_complement = complement.detach()
+        return divergence
+
+    def _rate(self, y: Tensor, concentration: Tensor) -> Tensor:
+        complement = self._mean_complement
+        if complement is None:
+            complement = special.mean_resultant_length_complement(self.concentration.detach(), self.m)
+        return von_mises_fisher_rate(y, concentration, complement.to(y.dtype).expand(y.shape), self.m)
