@@ -51,8 +51,9 @@ class PowerSpherical(RotationallySymmetric):
     @property
     def projection_variance(self) -> Tensor:
         """Variance of ``mu . z``, four times that of the Beta variable, shape (...)."""
-        alpha, beta = self.concentration + self._half, self._half
-        return 4 * alpha * beta / ((alpha + beta) ** 2 * (alpha + beta + 1))
+        alpha, beta = special.widen(self.concentration) + self._half, self._half
+        variance = 4 * alpha * beta / ((alpha + beta) ** 2 * (alpha + beta + 1))
+        return variance.to(self.concentration.dtype)
 
     def _log_partition(self, kappa: Tensor) -> Tensor:
         """``log E_U[((1 + mu.z) / 2)^kappa]``: a ratio of Beta functions, zero at kappa = 0."""

@@ -174,7 +174,7 @@ class RotationallySymmetric(Distribution):
         concentration = self.concentration.to(dtype).expand(shape).reshape(-1)
         y = self._sample_complement(concentration, self.m).reshape(shape)
         # One direction for all samples is by far the most frequent large case, and needs no batched product.
-        loc = self.loc if self.loc.ndim > 1 and self.batch_shape.numel() > 1 else self.loc.reshape(-1)
+        loc = self.loc.reshape(-1) if self.batch_shape.numel() == 1 else self.loc
         return rotate_to(loc.to(dtype), y), y
 
 
@@ -187,7 +187,7 @@ class _ImplicitGradient(torch.autograd.Function):
     ) -> Tensor:
         ctx.rate = rate
         ctx.save_for_backward(loc, concentration, z, y)
-        return z.view_as(z)
+        return z.clone()  # not z itself: the caller may change samples in place
 
     @staticmethod
     def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]

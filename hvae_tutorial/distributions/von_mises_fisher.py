@@ -109,13 +109,16 @@ class VonMisesFisher(RotationallySymmetric):
             raise ValueError(
                 f"weights must be non-negative, finite and not all zero, got sum {weights.sum().item():.6g}"
             )
-        wide, wide_weights = special.widen(data), special.widen(weights)
-        mean = wide_weights @ wide / total
-        length = torch.linalg.vector_norm(mean)
+        # Norms off by float32's rounding would be taken for spread where the data are concentrated.
+        wide = torch.nn.functional.normalize(special.widen(data), dim=-1)
+        mean = special.widen(weights) @ wide / total
+        length = torch.linalg.vector_norm(mean).clamp(max=1)
         concentration = special.concentration_from_mean_resultant_length(length, data.shape[1])
         if not bool(torch.isfinite(concentration)):
             raise ValueError("data must not all be equal: the mean resultant length is 1 and no finite estimate exists")
-        return cls((mean / length).to(data.dtype), concentration.to(data.dtype))
+        # A mean of zero has no direction: the estimate is uniform, and any will do.
+        loc = mean / length if length > 0 else torch.eye(data.shape[1], dtype=mean.dtype, device=mean.device)[0]
+        return cls(loc.to(data.dtype), concentration.to(data.dtype))
 
     @staticmethod
     def _sample_complement(concentration: Tensor, m: int) -> Tensor:
