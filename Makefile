@@ -1,19 +1,25 @@
-# The environment is made once: the stamp is newer than the two files that define it.
+# Every command makes the environment in .venv first, if it is not there. The stamp is written last, so an installation
+# that was killed is begun anew; it holds the folder's name, so a copied or moved .venv is not taken for a good one.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
+ifneq ($(shell ($(BIN)/python -c '' && test "$$(cat $(STAMP))" = "$$(pwd -P)" && echo good) 2>/dev/null),good)
+$(shell rm -f $(STAMP))
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help env test lint types unit reproduce benchmark clean
 
 help:  ## show the commands
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 $(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
+	@test -f $@ || $(PYTHON) -m venv --clear $(VENV)
+	@rm -f $@
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@touch $@
+	@pwd -P > $@
 
 env: $(STAMP)  ## make the environment in .venv (does nothing if it is there)
 
@@ -23,18 +29,19 @@ reproduce: $(STAMP)  ## train S-VAE and N-VAE on embedded data; print Figure 1 a
 
 test: lint types unit  ## lint, types and all tests
 
-lint: $(STAMP)
+lint: $(STAMP)  ## ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(STAMP)
+types: $(STAMP)  ## mypy
 	$(BIN)/mypy
 
-unit: $(STAMP)
-	$(BIN)/python -m pytest
+# Two processes with one thread each: small tensors gain nothing from a second thread.
+unit: $(STAMP)  ## pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 benchmark: $(STAMP)  ## accuracy and speed against floors and peers
 	$(BIN)/python benchmarks/run_all.py
 
-clean:  ## remove the environment and everything built
+clean:  ## remove the environment and everything built; runs/ stays
 	rm -rf $(VENV) build dist site .pytest_cache .ruff_cache .mypy_cache .hypothesis
