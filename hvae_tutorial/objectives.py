@@ -14,9 +14,9 @@ from torch import Tensor
 
 from hvae_tutorial.models import VAE
 
-# The widest tensor of `iwae_bound` has at most this many elements (16 MiB in float32). A few of them are alive at once;
-# at this size the products already run at full speed and the processor's cache still helps.
-CHUNK_ELEMENTS = 2**22
+# The widest tensor of `iwae_bound` has at most this many elements (8 MiB in float32), and two of them are alive at once:
+# small enough for the processor's cache, large enough for the products to run at full speed.
+CHUNK_ELEMENTS = 2**21
 
 
 class ElboTerms(NamedTuple):
