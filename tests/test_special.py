@@ -267,8 +267,8 @@ def test_compiled_without_graph_breaks(function, monkeypatch):
     monkeypatch.setattr(special, "_TABLES", {})  # as in a fresh process: the constants are made while compiling
     largest = 0.99 if function is concentration_from_mean_resultant_length else 20
     torch.compiler.reset()
-    compiled = torch.compile(lambda x: function(x, 6), fullgraph=True, backend="aot_eager", dynamic=True)
-    for size in (5, 7):  # both served by one graph with a symbolic size
+    compiled = torch.compile(lambda x: function(x, 6), fullgraph=True, backend="aot_eager")
+    for size in (5, 7):  # the second size is compiled as a symbolic one
         x = torch.linspace(0, largest, size, dtype=torch.float64)
         eager_input, compiled_input = x.clone().requires_grad_(), x.clone().requires_grad_()
         result, eager = compiled(compiled_input), function(eager_input, 6)
