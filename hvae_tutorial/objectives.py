@@ -14,8 +14,8 @@ from torch import Tensor
 
 from hvae_tutorial.models import VAE
 
-# The widest tensor of `iwae_bound` has at most this many elements (8 MiB in float32), and two of them are alive at once:
-# small enough for the processor's cache, large enough for the products to run at full speed.
+# The widest tensor of `iwae_bound` has at most this many elements (8 MiB in float32), and two of them live at once: few
+# enough for the processor's cache, enough for the products to run at full speed.
 CHUNK_ELEMENTS = 2**21
 
 
