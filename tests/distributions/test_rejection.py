@@ -37,7 +37,7 @@ def test_share_of_accepted_proposals_is_the_formula(m, dtype, monkeypatch):
 
     def recording(*args):
         y, accepted = propose(*args)
-        proposed.append(accepted)
+        proposed.append(accepted.clone())
         return y, accepted
 
     propose = _sampling._propose
@@ -47,7 +47,7 @@ def test_share_of_accepted_proposals_is_the_formula(m, dtype, monkeypatch):
         proposed.clear()
         _sampling.sample_complement(torch.full((n,), kappa, dtype=dtype), m)
         first = proposed[0]
-        assert first.shape == (n,)
+        assert first.numel() == n
         rate = acceptance_rate(kappa, m)
         if kappa == 0:
             assert rate == pytest.approx(1, rel=1e-12)
@@ -57,7 +57,7 @@ def test_share_of_accepted_proposals_is_the_formula(m, dtype, monkeypatch):
 
 
 def test_acceptance_stays_above_065():
-    rates = [acceptance_rate(kappa, m) for m in (2, 3, 4, 5, 10, 41, 128, 1024) for kappa in np.geomspace(1e-3, 1e8, 56)]
+    rates = [acceptance_rate(kappa, m) for m in (2, 3, 4, 5, 10, 41, 128, 1024) for kappa in np.geomspace(1e-3, 1e8, 23)]
     assert min(rates) >= 0.65
     assert max(rates) <= 1 + 1e-12
     assert acceptance_rate(1e8, 2) == pytest.approx(math.sqrt(math.e / (2 * math.pi)), rel=1e-4)  # 0.658, m = 2
@@ -82,9 +82,9 @@ def most_rounds(n: int, kappa: float, m: int, repetitions: int) -> int:
 
 @pytest.mark.parametrize(("m", "kappa"), [(2, 1e3), (5, 10.0), (10, 50.0), (41, 100.0)])
 def test_number_of_rounds(m, kappa):
-    # With 8 proposals a value, a batch of 64 fails to be done in 4 rounds with probability 64 * 0.35^32 = 2e-13. Of
-    # 200,000 values 512 are left after 6 rounds; from then on a round is as good as 8 when few are left. The chance of
-    # ever needing a 17th round is below 200,000 * 0.35^24 = 2e-6.
+    # With 8 proposals a value and round, a batch of 64 is not done in 4 rounds with probability 64 * 0.35^32 = 2e-13.
+    # Of 200,000 values some 130 are left after 7 rounds of one proposal, and get two or more in each later round: that
+    # 16 rounds, hence at least 25 proposals a value, are not enough has a probability below 200,000 * 0.35^25 = 1e-6.
     assert 1 <= most_rounds(64, kappa, m, 50) <= 4
     assert 6 <= most_rounds(200_000, kappa, m, 1) <= 16
 
