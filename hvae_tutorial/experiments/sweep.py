@@ -4,6 +4,7 @@ import contextlib
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import joblib
@@ -43,8 +44,9 @@ def sweep(
         One record a run, in the order of `runs`.
 
     Raises:
-        SweepError: some runs failed, after all the others have ended.
-        ValueError: `jobs` is not positive, or there is a single Dask worker, or one with several threads.
+        SweepError: some runs failed, after all the others have ended; or a worker process was killed.
+        ValueError: `jobs` is not positive; with Dask, `distributed` is not installed, there is but one worker, or one
+            has several threads.
         OSError: the Dask scheduler does not answer.
     """
     if jobs is not None and jobs < 1:
@@ -64,13 +66,20 @@ def _run_all(pending: Sequence[Run], evaluate: Evaluate, folder: Path, jobs: int
     threads = None if alone or dask else max(1, joblib.cpu_count() // jobs)  # None: as torch or the worker has it
     tasks = [joblib.delayed(_attempt)(run, evaluate, folder, threads, alone) for run in pending]
     failures = []
+    if not alone:
+        print(f"{len(pending)} runs to do; each writes its progress to a .log file in {folder}", file=sys.stderr)
     with _dask_backend(dask) if dask else contextlib.nullcontext():
         finished = joblib.Parallel(jobs, batch_size=1, return_as="generator_unordered")(tasks)
         with tqdm(total=len(pending), desc=folder.name, unit="run", disable=alone) as bar:
-            for count, (failed, line) in enumerate(finished, start=1):
-                bar.write(f"[{count}/{len(pending)}] {line}", file=sys.stderr)
-                bar.update()
-                failures += [line] if failed else []
+            try:
+                for count, (failed, line) in enumerate(finished, start=1):
+                    bar.write(f"[{count}/{len(pending)}] {line}", file=sys.stderr)
+                    bar.update()
+                    failures += [line] if failed else []
+            except BrokenExecutor as error:
+                raise SweepError(
+                    f"a worker process was killed, perhaps for want of memory: try again with fewer than {jobs} jobs"
+                ) from error
     if failures:
         raise SweepError(f"{len(failures)} of {len(pending)} runs failed:\n" + "\n".join(failures))
 
@@ -111,7 +120,10 @@ def _default_jobs(run: Run) -> int:
 @contextlib.contextmanager
 def _dask_backend(address: str) -> Iterator[None]:
     """Let joblib hand its tasks to the workers of a Dask scheduler."""
-    from distributed import Client  # an optional dependency
+    try:
+        from distributed import Client
+    except ImportError as error:  # an optional dependency
+        raise ValueError("--dask needs Dask's distributed package: python -m pip install distributed") from error
 
     with Client(address, timeout=DASK_TIMEOUT, set_as_default=False) as client:
         threads = client.nthreads()

@@ -37,6 +37,11 @@ def evaluate(model: VAE, dataset: Dataset, run: Run) -> dict[str, Any]:
     }
 
 
+def die(model: VAE, dataset: Dataset, run: Run) -> dict[str, Any]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("this process is dead")
+
+
 def fail_on_seed_1(model: VAE, dataset: Dataset, run: Run) -> dict[str, Any]:
     if run.training.seed == 1:
         raise FloatingPointError("the KL is not finite")
@@ -90,6 +95,13 @@ def test_one_failure_does_not_end_the_others(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.log"))
 
 
+@pytest.mark.slow
+def test_a_killed_worker_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(SweepError, match="a worker process was killed, perhaps for want of memory"):
+        sweep(tiny_runs(2), die, tmp_path, jobs=2)
+    assert not list(tmp_path.glob("*.json"))
+
+
 @pytest.mark.parametrize("jobs", [0, -1])
 def test_jobs_must_be_positive(tmp_path: Path, jobs: int) -> None:
     with pytest.raises(ValueError, match=f"jobs must be at least 1, got {jobs}"):
@@ -102,7 +114,8 @@ def test_a_dask_scheduler_takes_the_place_of_local_processes(tmp_path: Path) -> 
 
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         records = sweep(tiny_runs(2), evaluate, tmp_path, dask=cluster.scheduler_address)
-    assert [record.settings["seed"] for record in records] == [0, 1]
+        records = sweep(tiny_runs(3), evaluate, tmp_path, dask=cluster.scheduler_address)  # a single one is pending
+    assert [record.settings["seed"] for record in records] == [0, 1, 2]
     assert os.getpid() not in {record.results["process"] for record in records}
 
 
@@ -117,6 +130,12 @@ def test_unfit_dask_workers_are_refused(tmp_path: Path, workers: int, threads: i
     settings = {"n_workers": workers, "threads_per_worker": threads, "processes": False, "dashboard_address": None}
     with LocalCluster(**settings) as cluster, pytest.raises(ValueError, match=message):
         sweep(tiny_runs(1), evaluate, tmp_path, dask=cluster.scheduler_address)
+
+
+def test_dask_is_optional(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ValueError, match="python -m pip install distributed"):
+        sweep(tiny_runs(1), evaluate, tmp_path, dask="tcp://127.0.0.1:1")
 
 
 def test_a_silent_dask_scheduler_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
