@@ -1,0 +1,125 @@
+"""What the README tells people to type works."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hvae_tutorial.cli import app
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "THIRD_PARTY.md")
+
+
+def blocks(language: str, document: str = "README.md") -> list[str]:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands(document: str = "README.md") -> list[list[str]]:
+    """Commands of the shell blocks and of the tables, in words, without comments and variables set for one command."""
+    lines = [line for block in blocks("sh", document) for line in block.splitlines()]
+    lines += re.findall(r"^\| `(.*?)` \|", (ROOT / document).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    words = [shlex.split(line, comments=True) for line in lines]
+    return [w[1:] if re.fullmatch(r"[A-Z_]+=\S*", w[0]) else w for w in words if w]
+
+
+@pytest.fixture(scope="module")
+def namespace(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The names that are left when all Python of the README has run, from top to bottom, in an empty folder."""
+    names: dict[str, Any] = {}
+    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
+        patch.chdir(tmp_path_factory.mktemp("readme"))
+        torch.manual_seed(0)
+        for code in blocks("python"):
+            exec(compile(code, "README.md", "exec"), names)
+    return names
+
+
+def test_the_python_runs_and_gives_the_shapes_in_its_comments(namespace: dict[str, Any]) -> None:
+    shapes = {
+        "loc": (64, 6),
+        "concentration": (64,),
+        "z": (64, 6),
+        "kl": (64,),
+        "angles": (64, 64),
+        "pictures": (16, 64),
+    }
+    assert {name: tuple(namespace[name].shape) for name in shapes} == shapes
+    assert namespace["loc"].grad_fn is not None
+    assert bool((namespace["kl"] > 0).all())
+
+
+def test_samples_from_pyro_carry_gradients_to_the_encoder(namespace: dict[str, Any]) -> None:
+    (gradient,) = torch.autograd.grad(namespace["z"][:, 0].sum(), namespace["direction"].weight)
+    assert bool(gradient.isfinite().all())
+    assert bool(gradient.any())
+
+
+def test_every_snippet_of_ten_lines_is_one() -> None:
+    statements = [line for line in blocks("python")[0].splitlines() if line]
+    assert len(statements) <= 10
+
+
+def test_a_trailing_axis_broadcasts_as_the_migration_table_warns(namespace: dict[str, Any]) -> None:
+    law = namespace["VonMisesFisher"](namespace["loc"], namespace["concentration"].unsqueeze(-1))
+    assert law.batch_shape == (64, 64)
+
+
+def test_the_migration_table_states_our_shapes(namespace: dict[str, Any]) -> None:
+    q, uniform = namespace["VonMisesFisher"](torch.eye(3), torch.ones(3)), namespace["HypersphericalUniform"](3)
+    assert (q.batch_shape, q.event_shape) == ((3,), (3,))
+    assert (uniform.batch_shape, uniform.event_shape) == ((), (3,))
+    assert q.log_prob(torch.eye(3)).shape == q.entropy().shape == namespace["kl_divergence"](q, uniform).shape == (3,)
+    assert uniform.entropy().shape == ()
+    assert q.sample((5,)).shape == q.sample(torch.Size([5])).shape == (5, 3, 3)
+    torch.testing.assert_close(q.stddev, q.covariance_matrix.diagonal(dim1=-2, dim2=-1).sqrt())
+    with pytest.raises(TypeError, match="int"):
+        q.sample(5)
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_make_targets_exist(document: str) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, flags=re.MULTILINE))
+    text = (ROOT / document).read_text(encoding="utf-8")
+    named = {word for command in commands(document) if command[0] == "make" for word in command[1:]}
+    named |= {word for words in re.findall(r"`make ([a-z -]+)`", text) for word in words.split()}
+    assert named
+    assert named <= targets
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_hvae_commands_parse(document: str) -> None:
+    parsed = [command for command in commands(document) if command[0].endswith("hvae")]
+    assert parsed
+    for command in parsed:
+        app.parse_args(command[1:], exit_on_error=False, print_error=False)
+
+
+def test_both_ways_of_running_do_the_same() -> None:
+    """The plain commands are those of the Makefile, and CI runs the plain ones as they are printed."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    recipes = makefile.replace("$(BIN)/", "").replace("$(PYTHON)", "python").replace("$(VENV)", ".venv")
+    plain = [" ".join(command) for command in commands() if command[0] in {"hvae", "ruff", "mypy", "python"}]
+    shared = [command for command in plain if command.startswith(("ruff", "mypy", "python -m pytest"))]
+    shared += [command for command in plain if "--preset quick" in command]
+    assert len(shared) == 6
+    for command in shared:
+        assert re.search(rf"(^|\s){re.escape(command)}(\s|$)", recipes, flags=re.MULTILINE), command
+
+    workflow = (ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
+    for line in [*blocks("sh")[1].splitlines(), *blocks("sh")[2].splitlines()[3:]]:
+        command = line.partition("#")[0].strip().replace("--preset quick", "--preset smoke")
+        assert command in workflow, command
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_to_files_lead_somewhere(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
+    assert all((ROOT / link).is_file() for link in links), links
