@@ -2,7 +2,8 @@
 
 Two tables. The first is the largest relative error of each function over the reference grid of the tests, m from 2 to
 16384 and kappa from 1e-6 to 1e6. The second counts wrong values (not finite, or off by more than 0.1%) of the
-divergence and of its gradient in float32 on 96 points, m from 2 to 1024 and kappa from 1e-4 to 1e4, for this library and for the formula ``kappa A + log C - log C_0`` through SciPy's ``ive``, which public code uses.
+divergence and of its gradient in float32 on 96 points, m from 2 to 1024 and kappa from 1e-4 to 1e4, for this library
+and for the formula ``kappa A + log C - log C_0`` through SciPy's ``ive``, which public code uses.
 """
 
 import csv

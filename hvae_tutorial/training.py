@@ -33,7 +33,7 @@ from hvae_tutorial.objectives import elbo
 CHECKPOINT_SECONDS = 5.0
 CHECKPOINT_FORMAT = 1
 
-VALIDATION_BATCH = 1024
+VALIDATION_BATCH = 1024  # points: few enough for the processor's cache, whatever the size of the validation set
 
 HISTORY = (
     "beta",
@@ -314,6 +314,7 @@ def _check_finite(model: VAE, epoch: int, **terms: list[Tensor]) -> None:
 
 def _check_data(model: VAE, train: Tensor, validation: Tensor, settings: TrainingSettings) -> None:
     x_dim = model.likelihood.x_dim
+    dtype = next(model.parameters()).dtype
     binary = isinstance(model.likelihood, BernoulliLikelihood)
     if settings.dynamic_binarization and not binary:
         raise ValueError(
@@ -323,6 +324,8 @@ def _check_data(model: VAE, train: Tensor, validation: Tensor, settings: Trainin
     for name, data in (("train", train), ("validation", validation)):
         if data.ndim != 2 or data.shape[1] != x_dim or len(data) == 0:
             raise ValueError(f"{name} must have shape (n, {x_dim}) with n >= 1, got {tuple(data.shape)}")
+        if data.dtype != dtype:
+            raise ValueError(f"{name} must have the dtype of the model's parameters, {dtype}, got {data.dtype}")
         least, greatest = (value.item() for value in data.aminmax())  # NaN if there is a NaN
         if not (math.isfinite(least) and math.isfinite(greatest)):
             raise ValueError(f"{name} must be finite, but holds {least} to {greatest}")

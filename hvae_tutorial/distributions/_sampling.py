@@ -17,7 +17,7 @@ _PROPOSALS_A_ROUND = 512
 _MAX_PROPOSALS = 8
 
 
-def sample_complement(kappa: Tensor, m: int) -> tuple[Tensor, int]:
+def sample_complement(kappa: Tensor, m: int, repeats: int = 1) -> tuple[Tensor, int]:
     r"""Draw ``y = 1 - w`` with density of w proportional to ``exp(kappa w) (1 - w^2)^((m-3)/2)``.
 
     Ulrich's rejection sampler (1984) with Wood's envelope (1994), in the variables of `hvae_tutorial.special`: propose
@@ -27,19 +27,21 @@ def sample_complement(kappa: Tensor, m: int) -> tuple[Tensor, int]:
     Args:
         kappa: Concentrations (n,), float32 or float64, in [0, 1e8]; a NaN gives NaN.
         m: Dimension of the ambient space, at least 2.
+        repeats: Number of samples for each concentration.
 
     Returns:
-        Samples (n,) in (0, 2), and the number of rounds. The host waits for the device once a round, to learn how
+        Samples (repeats * n,) in (0, 2), in the order of ``kappa.repeat(repeats)``, and the number of rounds. The host waits for the device once a round, to learn how
         many values are left.
     """
     if m == 3:
-        return _invert_sphere(kappa), 0
+        return _invert_sphere(repeat(kappa, repeats)), 0
     t = kappa * (2 / (m - 1))
     root = torch.hypot(t, torch.ones_like(t)).add_(1)
     x0 = t / root
     twice_mode = 4 / torch.addcmul(root, root, x0)  # 2 (1 - x0) without cancellation
-    result, left = kappa, None  # indices still without a sample; None while it is all of them
-    rounds, n = 0, kappa.numel()
+    x0, twice_mode = repeat(x0, repeats), repeat(twice_mode, repeats)
+    result, left = x0, None  # indices still without a sample; None while it is all of them
+    rounds, n = 0, x0.numel()
     while n > 0 and rounds < _MAX_ROUNDS:
         count = min(max(_PROPOSALS_A_ROUND // n, 1), _MAX_PROPOSALS)
         y, accepted = _propose(x0, twice_mode, m, count)
@@ -61,6 +63,11 @@ def sample_complement(kappa: Tensor, m: int) -> tuple[Tensor, int]:
     if n > 0:
         result[left] = math.nan
     return into_open_interval(result), rounds
+
+
+def repeat(values: Tensor, repeats: int) -> Tensor:
+    """`values` (n,) several times in a row, (repeats * n,): without a copy if n is one."""
+    return values.expand(repeats, *values.shape).reshape(-1)
 
 
 def _propose(x0: Tensor, twice_mode: Tensor, m: int, count: int) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hvae_tutorial import special
 from hvae_tutorial.distributions._implicit import power_spherical_rate
-from hvae_tutorial.distributions._sampling import into_open_interval
+from hvae_tutorial.distributions._sampling import into_open_interval, repeat
 from hvae_tutorial.distributions.rotationally_symmetric import RotationallySymmetric
 from hvae_tutorial.sphere import log_surface_area
 
@@ -95,7 +95,8 @@ class PowerSpherical(RotationallySymmetric):
         return (kappa * mean_log - self._log_partition(kappa)).clamp(min=0)  # rounding, where it is zero
 
     @staticmethod
-    def _sample_complement(concentration: Tensor, m: int) -> Tensor:
+    def _sample_complement(concentration: Tensor, m: int, repeats: int) -> Tensor:
+        concentration = repeat(concentration, repeats)
         # torch's Gamma sampler does not return for a NaN parameter.
         valid = torch.isfinite(concentration)
         half = torch.full_like(concentration, (m - 1) / 2)

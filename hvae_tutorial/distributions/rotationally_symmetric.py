@@ -103,8 +103,8 @@ class RotationallySymmetric(Distribution):
 
     @staticmethod
     @abstractmethod
-    def _sample_complement(concentration: Tensor, m: int) -> Tensor:
-        """Samples of ``y = 1 - mu . z`` for a flat tensor of concentrations, float32 or float64."""
+    def _sample_complement(concentration: Tensor, m: int, repeats: int) -> Tensor:
+        """Samples (repeats * n,) of ``y = 1 - mu . z`` for concentrations (n,) in float32 or float64."""
 
     @abstractmethod
     def _rate(self, y: Tensor, concentration: Tensor) -> Tensor:
@@ -171,8 +171,8 @@ class RotationallySymmetric(Distribution):
         """Samples z and their complements ``y = 1 - mu . z``, in float32 or float64."""
         dtype = torch.promote_types(self.loc.dtype, torch.float32)
         shape = self._extended_shape(sample_shape)[:-1]
-        concentration = self.concentration.to(dtype).expand(shape).reshape(-1)
-        y = self._sample_complement(concentration, self.m).reshape(shape)
+        concentration = self.concentration.to(dtype).reshape(-1)
+        y = self._sample_complement(concentration, self.m, Size(sample_shape).numel()).reshape(shape)
         # One direction for all samples is by far the most frequent large case, and needs no batched product.
         loc = self.loc.reshape(-1) if self.batch_shape.numel() == 1 else self.loc
         return rotate_to(loc.to(dtype), y), y

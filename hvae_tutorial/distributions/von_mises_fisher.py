@@ -121,8 +121,8 @@ class VonMisesFisher(RotationallySymmetric):
         return cls(loc.to(data.dtype), concentration.to(data.dtype))
 
     @staticmethod
-    def _sample_complement(concentration: Tensor, m: int) -> Tensor:
-        return sample_complement(concentration, m)[0]
+    def _sample_complement(concentration: Tensor, m: int, repeats: int) -> Tensor:
+        return sample_complement(concentration, m, repeats)[0]
 
     def kl_to_uniform(self) -> Tensor:
         """``KL(vMF || uniform)`` in nats, shape (...): what `torch.distributions.kl_divergence` returns."""

@@ -192,7 +192,7 @@ class _SpherePosterior(Posterior):
     def prior(self) -> HypersphericalUniform:
         """Return the uniform distribution on S^d, on the device and in the precision of the head's parameters."""
         bias = self.direction.bias
-        return HypersphericalUniform(self.ambient_dim, dtype=bias.dtype, device=bias.device)
+        return HypersphericalUniform(self.ambient_dim, dtype=bias.dtype, device=bias.device, validate_args=False)
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the angles, in [0, pi], between all points of `a`, (..., n_a, m), and `b`, (..., n_b, m)."""
