@@ -30,8 +30,8 @@ def sample_complement(kappa: Tensor, m: int, repeats: int = 1) -> tuple[Tensor, 
         repeats: Number of samples for each concentration.
 
     Returns:
-        Samples (repeats * n,) in (0, 2), in the order of ``kappa.repeat(repeats)``, and the number of rounds. The host waits for the device once a round, to learn how
-        many values are left.
+        Samples (repeats * n,) in (0, 2), in the order of ``kappa.repeat(repeats)``, and the number of rounds. The host
+        waits for the device once a round, to learn how many values are left.
     """
     if m == 3:
         return _invert_sphere(repeat(kappa, repeats)), 0
