@@ -22,7 +22,8 @@ of its derivatives is an elementary factor, which carries the behaviour at small
 function of ``x0``. These are integrated once per dimension by a Gauss rule at Chebyshev points, and interpolated: no
 case distinction, no recurrence, and no cancellation at either end.
 
-All functions are differentiable to third order, and work under ``torch.func`` and ``torch.compile``. They compute in
+All functions are differentiable to third order, and work under ``torch.func`` and ``torch.compile`` (but for an
+explicit ``dynamic=True``; the default, which learns dynamic sizes, is fine). They compute in
 float64 and return the dtype of ``kappa`` (on a device without float64, such as MPS, in float32: expect a relative error
 of about 1e-5). They never wait for the device, hence do not raise on values: a negative or NaN ``kappa`` gives NaN.
 """
@@ -48,7 +49,6 @@ __all__ = [
 _HIGHEST_CUMULANT = 4
 # Long inputs are cut so that a (values, points) table has at most this many elements and stays in the cache.
 _CHUNK_ELEMENTS = 1 << 17
-_SMALLEST = 5e-324
 _NEARBY = 1e-37  # small, and its reciprocal finite in float32 too
 
 
@@ -344,7 +344,7 @@ class _Moments:
 
     def __init__(self, kappa: Tensor, m: int, table: Tensor) -> None:
         self.m = m
-        self.kappa = torch.nn.functional.threshold(kappa, -_SMALLEST, math.nan)  # NaN below zero
+        self.kappa = torch.nn.functional.threshold(kappa, -torch.finfo(kappa.dtype).tiny, math.nan)  # NaN below zero
         self.t = self.kappa * (2 / (m - 1))
         root = torch.hypot(self.t, torch.ones_like(self.t)) + 1
         self.x0 = self.t / root
