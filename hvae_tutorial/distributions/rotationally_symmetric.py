@@ -16,8 +16,10 @@ __all__ = ["RotationallySymmetric"]
 
 
 def broadcast_shapes(a: Size, b: Size) -> Size:
-    """`torch.broadcast_shapes`, at once in the usual case of equal shapes."""
-    return a if a == b else torch.broadcast_shapes(a, b)
+    """`torch.broadcast_shapes`, at once in the usual cases: equal shapes, or one without a batch."""
+    if a == b or not b:
+        return a
+    return torch.broadcast_shapes(a, b) if a else b
 
 
 class RotationallySymmetric(Distribution):
