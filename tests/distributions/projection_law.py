@@ -19,10 +19,11 @@ class ProjectionLaw:
 
     def __init__(self, log_density: Callable[[np.ndarray], np.ndarray]) -> None:
         low, high = _range(log_density)
-        knots = np.linspace(low, high, _PANELS + 1)
+        # Panels shrink towards the antipode, where the Power Spherical density is singular.
+        knots = high - (high - low) * np.linspace(1, 0, _PANELS + 1) ** 3
         nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-        half = (knots[1] - knots[0]) / 2
-        theta = (knots[:-1] + half)[:, None] + half * nodes
+        half = np.diff(knots)[:, None] / 2
+        theta = knots[:-1, None] + half * (1 + nodes)
         log_values = log_density(theta)
         peak = log_values.max()
         mass = half * weights * np.exp(log_values - peak)

@@ -1,12 +1,11 @@
 """Gradients through samples: pointwise against quadrature, and in the mean against the true derivative.
 
-Mean gradients are held to 4.5 standard errors. There are 70 of these comparisons: with an exact gradient and a
-new seed the probability of any failure is 70 * 6.8e-6 = 5e-4.
+Mean gradients are held to 4.5 standard errors. There are 68 of these comparisons: with an exact gradient and a new seed
+the probability of any failure is 68 * 6.8e-6 = 5e-4.
 """
 
 import math
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +64,6 @@ def test_von_mises_fisher_rate_against_30_digits(implicit_reference):
     assert len(implicit_reference) == 8 * 6 * 9  # m from 2 to 1024, kappa from 1e-2 to 1e5, levels from 0.001 to 0.999
     for m in np.unique(implicit_reference["m"]).tolist():
         rows = implicit_reference[implicit_reference["m"] == m]
-        y, kappa = torch.tensor(rows["y"].tolist()).double(), torch.tensor(rows["kappa"].tolist()).double()
         y, kappa = (torch.from_numpy(np.ascontiguousarray(rows[name])) for name in ("y", "kappa"))
         found = (rate_at(y, kappa, m) * torch.sqrt(y * (2 - y))).numpy()
         np.testing.assert_allclose(found, rows["dw_dkappa"], rtol=1e-6)
@@ -182,12 +180,12 @@ def standard_errors(sample: Tensor, expected: float) -> float:
 CASES = [(2, 2.0), (3, 2.0), (5, 2.0), (10, 10.0), (20, 50.0), (41, 100.0), (128, 2.0)]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
-@pytest.mark.parametrize("problem", [linear, exponential, quadratic], ids=lambda f: f.__name__)
+PROBLEMS = [(linear, torch.float64), *((problem, torch.float32) for problem in (linear, exponential, quadratic))]
+
+
+@pytest.mark.parametrize(("problem", "dtype"), PROBLEMS, ids=lambda p: getattr(p, "__name__", str(p)))
 @pytest.mark.parametrize(("m", "kappa"), CASES)
 def test_mean_gradient_is_the_gradient_of_the_mean(m, kappa, problem, dtype):
-    if dtype == torch.float64 and problem is not linear:
-        pytest.skip("one problem is enough to see the second precision")
     n = min(100_000, 4_000_000 // m)
     mu = direction(m)
     u = tangent_direction(mu)
@@ -199,9 +197,6 @@ def test_mean_gradient_is_the_gradient_of_the_mean(m, kappa, problem, dtype):
     function(z.double()).sum().backward()
     assert standard_errors(concentration.grad, by_kappa) < 4.5
     assert standard_errors(loc.grad.double() @ u, by_turn) < 4.5
-    # in the tangent space at mu
-    along = (loc.grad * loc.detach()).sum(-1).abs()
-    assert (along <= 8 * torch.finfo(dtype).eps * (1 + loc.grad.norm(dim=-1) + z.detach().double().norm())).all()
 
 
 def power_linear(kappa: float, m: int) -> float:
@@ -232,7 +227,7 @@ def test_gradient_of_loc_lies_in_the_tangent_space(m, family):
     (z * torch.randn(50, m, dtype=torch.float64)).sum().backward()
     assert loc.grad is not None
     assert loc.grad.abs().max() > 0.1
-    assert (loc.grad * loc).sum(-1).abs().max() < 1e-14 * 50
+    assert (loc.grad * loc).sum(-1).abs().max() < 1e-13
 
 
 @every_family

@@ -57,7 +57,9 @@ def test_share_of_accepted_proposals_is_the_formula(m, dtype, monkeypatch):
 
 
 def test_acceptance_stays_above_065():
-    rates = [acceptance_rate(kappa, m) for m in (2, 3, 4, 5, 10, 41, 128, 1024) for kappa in np.geomspace(1e-3, 1e8, 23)]
+    rates = [
+        acceptance_rate(kappa, m) for m in (2, 3, 4, 5, 10, 41, 128, 1024) for kappa in np.geomspace(1e-3, 1e8, 23)
+    ]
     assert min(rates) >= 0.65
     assert max(rates) <= 1 + 1e-12
     assert acceptance_rate(1e8, 2) == pytest.approx(math.sqrt(math.e / (2 * math.pi)), rel=1e-4)  # 0.658, m = 2
