@@ -73,12 +73,14 @@ class PowerSpherical(RotationallySymmetric):
         """
         if self._validate_args:
             self._validate_sample(value)
-        distance2 = (value - self.loc).square().sum(-1)
+        dtype = self.concentration.dtype
+        wide = torch.promote_types(dtype, torch.float32)  # towards the antipode the logarithm magnifies rounding
+        distance2 = (value.to(wide) - self.loc.to(wide)).square().sum(-1)
         normaliser = -self._log_partition(special.widen(self.concentration)) - log_surface_area(self.m)
         # At the antipode the density is zero for kappa > 0; xlogy keeps kappa = 0 uniform there.
         power = torch.xlogy(self.concentration, (1 - distance2 / 4).clamp(min=0))
         near = self.concentration * torch.log1p(-distance2.clamp(max=1) / 4)
-        return normaliser.to(self.concentration.dtype) + torch.where(distance2 < 1, near, power)
+        return (normaliser.to(wide) + torch.where(distance2 < 1, near, power)).to(dtype)
 
     def entropy(self) -> Tensor:
         """Differential entropy ``log S_m - KL(PowerSpherical || uniform)`` in nats, shape (...)."""

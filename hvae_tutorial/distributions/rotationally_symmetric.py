@@ -135,13 +135,13 @@ class RotationallySymmetric(Distribution):
         tangent = self._tangent_variance[..., None, None]
         eye = torch.eye(self.m, dtype=self.loc.dtype, device=self.loc.device)
         outer = self.loc.unsqueeze(-1) * self.loc.unsqueeze(-2)
-        return tangent * eye + (self.projection_variance[..., None, None] - tangent) * outer
+        return tangent * (eye - outer) + self.projection_variance[..., None, None] * outer
 
     @property
     def variance(self) -> Tensor:
         """Diagonal of the covariance matrix, shape (..., m)."""
-        tangent = self._tangent_variance.unsqueeze(-1)
-        return tangent + (self.projection_variance.unsqueeze(-1) - tangent) * self.loc**2
+        along = self.loc**2
+        return self._tangent_variance.unsqueeze(-1) * (1 - along) + self.projection_variance.unsqueeze(-1) * along
 
     # --- sampling ---
 

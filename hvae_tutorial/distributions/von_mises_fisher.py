@@ -34,8 +34,9 @@ class VonMisesFisher(RotationallySymmetric):
             infinite or NaN.
     """
 
-    # 1 - A without its graph, if the divergence has been evaluated: it spares the gradient of samples an evaluation.
-    _mean_complement: Tensor | None = None
+    # 1 - A without its graph, and the version of the concentration it belongs to, if the divergence has been evaluated:
+    # it spares the gradient of samples an evaluation.
+    _mean_complement: tuple[int, Tensor] | None = None
 
     @property
     def mean_resultant_length(self) -> Tensor:
@@ -112,10 +113,10 @@ class VonMisesFisher(RotationallySymmetric):
         # Norms off by float32's rounding would be taken for spread where the data are concentrated.
         wide = torch.nn.functional.normalize(special.widen(data), dim=-1)
         mean = special.widen(weights) @ wide / total
-        length = torch.linalg.vector_norm(mean).clamp(max=1)
-        concentration = special.concentration_from_mean_resultant_length(length, data.shape[1])
-        if not bool(torch.isfinite(concentration)):
+        length = torch.linalg.vector_norm(mean)
+        if not length < 1 - 100 * torch.finfo(length.dtype).eps:
             raise ValueError("data must not all be equal: the mean resultant length is 1 and no finite estimate exists")
+        concentration = special.concentration_from_mean_resultant_length(length, data.shape[1])
         # A mean of zero has no direction: the estimate is uniform, and any will do.
         loc = mean / length if length > 0 else torch.eye(data.shape[1], dtype=mean.dtype, device=mean.device)[0]
         return cls(loc.to(data.dtype), concentration.to(data.dtype))
@@ -127,11 +128,11 @@ class VonMisesFisher(RotationallySymmetric):
     def kl_to_uniform(self) -> Tensor:
         """``KL(vMF || uniform)`` in nats, shape (...): what `torch.distributions.kl_divergence` returns."""
         divergence, complement = special.kl_to_uniform_and_mean_complement(self.concentration, self.m)
-        self._mean_complement = complement.detach()
+        self._mean_complement = self.concentration._version, complement.detach()
         return divergence
 
     def _rate(self, y: Tensor, concentration: Tensor) -> Tensor:
-        complement = self._mean_complement
-        if complement is None:
-            complement = special.mean_resultant_length_complement(self.concentration.detach(), self.m)
-        return von_mises_fisher_rate(y, concentration, complement.to(y.dtype).expand(y.shape), self.m)
+        version, complement = self._mean_complement or (None, y)
+        if version != self.concentration._version or self.concentration.dtype != y.dtype:
+            complement = special.mean_resultant_length_complement(self.concentration.detach().to(y.dtype), self.m)
+        return von_mises_fisher_rate(y, concentration, complement.expand(y.shape), self.m)
