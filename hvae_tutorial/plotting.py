@@ -159,6 +159,7 @@ def circle_panels(
     angles = np.asarray(angles)
     colours = ANGLE_COLOURS((angles / (2 * np.pi)) % 1)
     figure = Figure(figsize=(2.6 * len(panels), 3))
+    figure.set_layout_engine("constrained", wspace=0.06)
     if title:
         figure.suptitle(title)
     for axes, (name, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
@@ -190,6 +191,7 @@ def learning_curves(curves: Mapping[str, Sequence[Mapping[str, Sequence[float]]]
         "beta": "β, weight of the KL term",
     }
     figure = Figure(figsize=(10, 3))
+    figure.set_layout_engine("constrained", wspace=0.06)
     if title:
         figure.suptitle(title)
     for axes, (column, label) in zip(figure.subplots(1, len(columns)), columns.items(), strict=True):
