@@ -111,7 +111,11 @@ def test_progress_goes_to_standard_error_and_nothing_else_is_said(
 # The cache
 
 
-@pytest.mark.parametrize("damage", [b"", b"<html></html>", gzip.compress(b"another file"), gzip.compress(b"cut")[:-5]])
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"<html></html>", gzip.compress(b"another file"), gzip.compress(b"cut")[:-5]],
+    ids=["empty", "page", "hash", "truncated"],
+)
 def test_damaged_cache_is_downloaded_again(damage: bytes, tiny: TinySet, mirrors: Mirrors, tmp_path: Path) -> None:
     source = tiny.source(mirrors["good"])
     tiny.write(tmp_path / "mnist")

@@ -231,7 +231,14 @@ def test_gradients_are_finite_at_the_ends(m, kappa):
 
 @pytest.mark.parametrize(
     ("first", "second", "joint"),
-    [((), (), ()), ((3,), (), (3,)), ((), (3,), (3,)), ((2, 1), (3,), (2, 3)), ((0,), (), (0,)), ((4, 3), (3,), (4, 3))],
+    [
+        ((), (), ()),
+        ((3,), (), (3,)),
+        ((), (3,), (3,)),
+        ((2, 1), (3,), (2, 3)),
+        ((0,), (), (0,)),
+        ((4, 3), (3,), (4, 3)),
+    ],
 )
 def test_batch_shapes_broadcast(first, second, joint):
     m = 4
@@ -278,7 +285,9 @@ def test_narrow_types_are_computed_wide(dtype):
     for pair, wide_pair in pairs:
         found = kl_divergence(*pair)
         assert found.dtype == dtype
-        torch.testing.assert_close(found.double(), kl_divergence(*wide_pair), rtol=2 * torch.finfo(dtype).eps, atol=1e-6)
+        torch.testing.assert_close(
+            found.double(), kl_divergence(*wide_pair), rtol=2 * torch.finfo(dtype).eps, atol=1e-6
+        )
 
 
 def test_different_spheres_are_an_error():

@@ -51,7 +51,7 @@ def at_fixed_complement(family: type[RotationallySymmetric], y: Tensor) -> type[
 
     class Fixed(family):  # type: ignore[misc, valid-type]
         @staticmethod
-        def _sample_complement(concentration: Tensor, m: int) -> Tensor:
+        def _sample_complement(concentration: Tensor, m: int, repeats: int) -> Tensor:
             return y.to(concentration.dtype)
 
     return Fixed

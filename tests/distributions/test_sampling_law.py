@@ -54,7 +54,7 @@ def check_projection(z: np.ndarray, mu: np.ndarray, law: ProjectionLaw) -> None:
 
 def check_tangent(z: np.ndarray, mu: np.ndarray, law: ProjectionLaw) -> None:
     """The tangent direction is uniform on S^(m-2), and independent of y."""
-    n, m = z.shape
+    m = z.shape[1]
     tangent = z - (z @ mu)[:, None] * mu
     length = np.linalg.norm(tangent, axis=1)
     v = tangent[length > 0] / length[length > 0, None]

@@ -211,9 +211,7 @@ def test_moments_in_single_precision(m, kappa):
     narrow, wide = VonMisesFisher(mu, kappa), VonMisesFisher(mu.double(), torch.tensor(kappa).double())
     torch.testing.assert_close(narrow.mean.double(), wide.mean, rtol=1e-6, atol=1e-7)
     across = (wide.covariance_matrix.diagonal().sum() / m).item()
-    torch.testing.assert_close(
-        narrow.covariance_matrix.double(), wide.covariance_matrix, rtol=1e-5, atol=2e-6 * across
-    )
+    torch.testing.assert_close(narrow.covariance_matrix.double(), wide.covariance_matrix, rtol=1e-5, atol=2e-6 * across)
     torch.testing.assert_close(narrow.variance.double(), wide.variance, rtol=1e-5, atol=2e-6 * across)
 
 
