@@ -10,7 +10,7 @@ $(shell rm -f $(STAMP))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help env test lint types unit reproduce benchmark clean
+.PHONY: help env test lint types unit reproduce chapters benchmark clean
 
 help:  ## show the commands
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -18,7 +18,7 @@ help:  ## show the commands
 $(STAMP): pyproject.toml constraints.txt
 	@test -f $@ || $(PYTHON) -m venv --clear $(VENV)
 	@rm -f $@
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
 	@pwd -P > $@
 
 env: $(STAMP)  ## make the environment in .venv (does nothing if it is there)
@@ -39,6 +39,9 @@ types: $(STAMP)  ## mypy
 # Two processes with one thread each: small tensors gain nothing from a second thread.
 unit: $(STAMP)  ## pytest
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+chapters: $(STAMP)  ## execute the chapters whose source has changed (all of them: make chapters ALL=--all)
+	$(BIN)/python tools/notebooks.py $(ALL)
 
 benchmark: $(STAMP)  ## accuracy and speed against floors and peers
 	$(BIN)/python benchmarks/run_all.py

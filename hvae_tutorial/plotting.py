@@ -1,16 +1,18 @@
 """Pictures: latent spaces on circle, sphere and plane, reconstructions, samples, learning curves.
 
 Every function takes arrays (or CPU tensors) and returns a `matplotlib.figure.Figure` made without pyplot: nothing is
-shown, no state is kept, no display is needed. Save one with `figure.savefig("picture.png")`. Colours can be told apart
-with the common forms of colour blindness, and classes carry their number as well.
+shown, no state is kept, no display is needed. Save one with `figure.savefig("picture.png")`, or `show` it in a
+notebook. Colours can be told apart with the common forms of colour blindness, and classes carry their number as well.
 """
 
+import base64
+import io
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from matplotlib import rc_context
+from matplotlib import rc_context, rcsetup
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap
@@ -31,7 +33,9 @@ __all__ = [
     "learning_curves",
     "reconstructions",
     "samples",
+    "show",
     "sphere_scatter",
+    "subplots",
 ]
 
 # Classes: the "muted" scheme of Tol (2021, technical note SRON/EPS/TN/09-002), its pale grey replaced by a dark one.
@@ -46,6 +50,7 @@ ANGLE_COLOURS = LinearSegmentedColormap.from_list(
 )
 
 _STYLE: dict[Any, Any] = {
+    "axes.prop_cycle": rcsetup.cycler(color=CURVE_COLOURS),
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 11,
@@ -57,6 +62,43 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 1.2,
 }
+
+
+@rc_context(_STYLE)
+def subplots(rows: int = 1, columns: int = 1, *, size: tuple[float, float] | None = None, **options: Any) -> Any:
+    """Begin a figure of your own in the style of the others.
+
+    Args:
+        rows: of axes.
+        columns: of axes.
+        size: width and height in inches; by default 7 wide, and 3.2 high for each row.
+        **options: as `matplotlib.figure.Figure.subplots` takes them: `sharex`, `subplot_kw`, ...
+
+    Returns:
+        The figure, and its axes: one, or an array of them.
+    """
+    figure = Figure(figsize=size or (7, 3.2 * rows))
+    return figure, figure.subplots(rows, columns, **options)
+
+
+def show(figure: Figure, caption: str, *, alt: str) -> None:
+    """Show a figure in a notebook, with a caption below.
+
+    Args:
+        figure: any figure.
+        caption: what is to be seen, in Markdown.
+        alt: what a reader who cannot see the figure has to know, in plain words.
+    """
+    from IPython.display import Markdown, display  # comes with Jupyter
+
+    buffer = io.BytesIO()
+    with rc_context(_STYLE):
+        figure.savefig(buffer, format="png", metadata={"Software": None})  # the same bytes from the same picture
+    width, height = figure.get_size_inches()
+    picture = {"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": alt}
+    size = {"width": round(100 * width), "height": round(100 * height)}
+    display(picture, metadata={"image/png": {"alt": alt, **size}}, raw=True)
+    display(Markdown(caption))
 
 
 @rc_context(_STYLE)

@@ -1,7 +1,9 @@
 import ast
+import base64
 import inspect
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +47,28 @@ def test_plotting_does_not_touch_pyplot() -> None:
     imports = [node for node in ast.walk(ast.parse(inspect.getsource(plotting))) if isinstance(node, ast.ImportFrom)]
     assert any(node.module == "matplotlib.figure" for node in imports)
     assert not any("pyplot" in str(node.module) or any(a.name == "pyplot" for a in node.names) for node in imports)
+
+
+def test_a_figure_of_ones_own_has_the_style_of_the_others() -> None:
+    figure, axes = plotting.subplots(2, 3, sharex=True)
+    assert axes.shape == (2, 3)
+    assert tuple(figure.get_size_inches()) == (7, 6.4)
+    (line,) = axes[0, 0].plot([0, 1])
+    assert line.get_color() == plotting.CURVE_COLOURS[0]
+    assert not axes[0, 0].spines["top"].get_visible()
+
+
+def test_show_displays_the_picture_with_its_description_and_a_caption(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    monkeypatch.setattr("IPython.display.display", lambda *a, **k: shown.append((a, k)))
+    for _ in range(2):
+        plotting.show(PICTURES["plane"](), "**Figure 1.** A plane.", alt="Points in a plane")
+    (picture,), options = shown[0]
+    assert options["metadata"]["image/png"] == {"alt": "Points in a plane", "width": 500, "height": 500}
+    assert base64.b64decode(picture["image/png"]).startswith(b"\x89PNG")
+    assert picture["text/plain"] == "Points in a plane"
+    assert shown[1][0][0].data == "**Figure 1.** A plane."
+    assert shown[2][0] == shown[0][0]  # the same bytes
 
 
 def test_tensors_are_taken_as_arrays_are() -> None:

@@ -1,0 +1,161 @@
+"""Executed notebooks from the chapters' sources: `make chapters`, or `python tools/notebooks.py [--all] [SLUG ...]`.
+
+`chapters/NN_name.py` (jupytext's py:percent) is the source; `chapters/NN_name.ipynb` is made from it and executed in an
+empty folder. A rebuild changes only what the chapter itself changes: no timings, fixed cell ids, no kernel version. A
+cell that fails, warns or prints to the error stream fails the build, which names chapter and cell; the old notebook
+then stays as it was.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+import joblib
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbformat import NotebookNode
+from tqdm import tqdm
+
+from hvae_tutorial.files import write_atomically
+
+ROOT = Path(__file__).parents[1]
+CHAPTERS = ROOT / "chapters"
+SECONDS = 600  # for one cell
+
+SETUP = """\
+# Installs the library where it is missing, and says which device is used.
+import importlib.util
+
+if importlib.util.find_spec("hvae_tutorial") is None:
+    %pip install --quiet {target}
+
+import torch
+
+print("device:", "cuda" if torch.cuda.is_available() else "cpu")"""
+
+
+class ChapterError(RuntimeError):
+    """A chapter that cannot be built; the message names it and the cell."""
+
+
+def project() -> dict:
+    """The table `project` of pyproject.toml."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def install_target() -> str:
+    """What pip installs the library from: the repository, or, while that has no address, a wheel in the same folder."""
+    repository = project()["urls"]["Repository"]
+    if repository:
+        return f"git+{repository}"
+    return f"hvae_tutorial-{project()['version']}-py3-none-any.whl"
+
+
+def sources() -> list[Path]:
+    """The chapters' sources, in order."""
+    return sorted(CHAPTERS.glob("[0-9][0-9]_*.py"))
+
+
+def unexecuted(source: Path) -> NotebookNode:
+    """The notebook of a chapter before it is run: the set-up cell, then the source's cells."""
+    notebook = jupytext.read(source)
+    setup = nbformat.v4.new_code_cell(
+        SETUP.format(target=install_target()), metadata={"tags": ["setup", "nbval-ignore-output"]}
+    )
+    notebook.cells.insert(0, setup)
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number:03d}"
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    return notebook
+
+
+def is_current(source: Path) -> bool:
+    """Whether the executed notebook is there and has the source's cells. (It may be older than the library.)"""
+    path = source.with_suffix(".ipynb")
+    if not path.exists():
+        return False
+    return cells(nbformat.read(path, as_version=4)) == cells(unexecuted(source))
+
+
+def cells(notebook: NotebookNode) -> list[tuple[str, str]]:
+    """Type and text of each cell."""
+    return [(cell.cell_type, cell.source) for cell in notebook.cells]
+
+
+def build(source: Path) -> None:
+    """Execute one chapter and write its notebook.
+
+    Raises:
+        ChapterError: a cell fails, or writes to the error stream.
+    """
+    notebook = unexecuted(source)
+    with tempfile.TemporaryDirectory() as folder:
+        client = NotebookClient(
+            notebook,
+            timeout=SECONDS,
+            record_timing=False,
+            coalesce_streams=True,
+            resources={"metadata": {"path": folder}},
+        )
+        try:
+            client.execute(env={**os.environ, "OMP_NUM_THREADS": "1"})
+        except CellExecutionError as error:
+            number = next(i for i, cell in enumerate(notebook.cells) if _outputs(cell, "error"))
+            raise ChapterError(f"{source.stem}, cell {number}: {error}") from None
+    for number, cell in enumerate(notebook.cells):
+        for output in _outputs(cell, "stream"):
+            if output.name == "stderr":
+                raise ChapterError(f"{source.stem}, cell {number} writes to the error stream:\n{output.text}")
+    notebook.metadata["language_info"] = {"name": "python"}
+    write_atomically(source.with_suffix(".ipynb"), nbformat.writes(notebook).encode() + b"\n")
+
+
+def _outputs(cell: NotebookNode, kind: str) -> list[NotebookNode]:
+    return [output for output in cell.get("outputs", []) if output.output_type == kind]
+
+
+def _attempt(source: Path) -> str | None:
+    """Build one chapter; the message of what went wrong, or None."""
+    try:
+        build(source)
+    except ChapterError as error:
+        return str(error)
+    return None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build what has changed; the exit status is 1 if a chapter failed."""
+    parser = argparse.ArgumentParser(description="Build executed notebooks from chapters/*.py.")
+    parser.add_argument("chapters", nargs="*", help="slugs such as 03_bessel; all by default")
+    parser.add_argument("--all", action="store_true", help="also those whose source has not changed")
+    parser.add_argument("--jobs", type=int, default=joblib.cpu_count(), help="chapters at a time (default: one a core)")
+    options = parser.parse_args(arguments)
+    known = {source.stem: source for source in sources()}
+    unknown = sorted(set(options.chapters) - known.keys())
+    if unknown:
+        parser.error(f"no chapter {', '.join(unknown)}; chapters are {', '.join(known)}")
+    chosen = [known[slug] for slug in options.chapters] or list(known.values())
+    pending = [source for source in chosen if options.all or not is_current(source)]
+    # Threads: each chapter runs in a kernel, which is a process of its own.
+    done = joblib.Parallel(options.jobs, backend="threading", return_as="generator")(
+        joblib.delayed(_attempt)(source) for source in pending
+    )
+    failures = [message for message in tqdm(done, total=len(pending), desc="chapters", disable=not pending) if message]
+    for message in failures:
+        print(message, file=sys.stderr)
+    print(f"{len(pending) - len(failures)} chapters built, {len(chosen) - len(pending)} up to date")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
