@@ -5,10 +5,17 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
+from torch.distributions import Distribution
 
 # The same examples in every run and no deadline: a red test means a changed program, not luck or a busy machine.
 hypothesis.settings.register_profile("suite", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("suite")
+
+
+@pytest.fixture(autouse=True)
+def _validation() -> None:
+    """Distributions check their arguments, whichever tests ran before: torch.compile turns that off in its process."""
+    Distribution.set_default_validate_args(True)
 
 
 @pytest.fixture(scope="session")
