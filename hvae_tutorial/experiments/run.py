@@ -126,6 +126,19 @@ def execute(run: Run, evaluate: Evaluate, folder: Path, *, progress: bool) -> Re
     return record
 
 
+def trained_model(run: Run, folder: Path) -> VAE:
+    """Load the model of a run that has a record in `folder`, on the CPU.
+
+    Raises:
+        ValueError: the model's file is missing or damaged.
+    """
+    path = folder / f"{run.name}.safetensors"
+    try:
+        return VAE.load(path)
+    except (FileNotFoundError, ValueError) as error:
+        raise ValueError(f"{error}; delete {path.with_suffix('.json')} to do this run again") from error
+
+
 def training_summary(result: TrainingResult) -> dict[str, float]:
     """Return how training went, as a record keeps it."""
     return {

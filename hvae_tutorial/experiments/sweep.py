@@ -45,19 +45,27 @@ def sweep(
 
     Raises:
         SweepError: some runs failed, after all the others have ended; or a worker process was killed.
-        ValueError: `jobs` is not positive; with Dask, `distributed` is not installed, there is but one worker, or one
-            has several threads.
+        ValueError: `jobs` is not positive; a record in the folder is damaged; with Dask, `distributed` is not
+            installed, there is but one worker, or one has several threads.
         OSError: the Dask scheduler does not answer.
     """
     if jobs is not None and jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
     paths = [folder / f"{run.name}.json" for run in runs]
-    pending = [run for run, path in zip(runs, paths, strict=True) if not path.exists()]
-    if len(pending) < len(runs):
-        print(f"{len(runs) - len(pending)} of {len(runs)} runs are already recorded in {folder}", file=sys.stderr)
+    recorded = {path: _read(path) for path in paths if path.exists()}
+    pending = [run for run, path in zip(runs, paths, strict=True) if path not in recorded]
+    if recorded:
+        print(f"{len(recorded)} of {len(runs)} runs are already recorded in {folder}", file=sys.stderr)
     if pending:
         _run_all(pending, evaluate, folder, jobs or _default_jobs(pending[0]), dask)
-    return [read(path) for path in paths]
+    return [recorded.get(path) or _read(path) for path in paths]
+
+
+def _read(path: Path) -> Record:
+    try:
+        return read(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; delete it to do this run again") from error
 
 
 def _run_all(pending: Sequence[Run], evaluate: Evaluate, folder: Path, jobs: int, dask: str | None) -> None:

@@ -1,5 +1,6 @@
 import dataclasses
 import platform
+import re
 import socket
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 import hvae_tutorial
 from hvae_tutorial.experiments import provenance, table1
 from hvae_tutorial.experiments.presets import FIGURE1, TABLE1, Preset
-from hvae_tutorial.experiments.run import CURVE_POINTS, Run, execute, rounded, thinned, training_settings
+from hvae_tutorial.experiments.run import CURVE_POINTS, Run, execute, rounded, thinned, trained_model, training_settings
 from hvae_tutorial.models.vae import VAE
 from hvae_tutorial.records import read
 from hvae_tutorial.training import TrainingSettings
@@ -108,6 +109,17 @@ def test_execute_leaves_a_record_and_a_model_and_no_checkpoint(tmp_path: Path, m
     restored = VAE.load(tmp_path / f"{run.name}.safetensors")
     again = table1.evaluate(restored, hvae_tutorial.data.load("digits"), run)
     assert again["knn"]["100"]["mean"] == pytest.approx(results["knn"]["100"]["mean"])
+
+
+def test_a_missing_or_damaged_model_is_named_with_what_to_do(tmp_path: Path) -> None:
+    run = tiny_run()
+    path = tmp_path / f"{run.name}.safetensors"
+    advice = rf"; delete {re.escape(str(path.with_suffix('.json')))} to do this run again$"
+    with pytest.raises(ValueError, match=rf"no saved VAE at {re.escape(str(path))}: .*{advice}"):
+        trained_model(run, tmp_path)
+    path.write_bytes(b"half a file")
+    with pytest.raises(ValueError, match=rf"{re.escape(str(path))} is not a safetensors file.*{advice}"):
+        trained_model(run, tmp_path)
 
 
 def test_a_run_is_reproducible(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -64,6 +65,19 @@ def test_a_changed_setting_is_another_run(tmp_path: Path) -> None:
     sweep(tiny_runs(1), evaluate, tmp_path, jobs=1)
     sweep(tiny_runs(1, beta=0.5), evaluate, tmp_path, jobs=1)
     assert len(list(tmp_path.glob("*.json"))) == 2
+
+
+@pytest.mark.parametrize("content", ["", '{"schema": 1, "experi', "[]"])
+def test_a_damaged_record_is_named_before_anything_is_run(tmp_path: Path, content: str) -> None:
+    sweep(tiny_runs(1), evaluate, tmp_path, jobs=1)
+    (path,) = tmp_path.glob("*.json")
+    path.write_text(content)
+    message = rf"{re.escape(str(path))} is not a valid record: .*; delete it to do this run again$"
+    with pytest.raises(ValueError, match=message):
+        sweep(tiny_runs(2), evaluate, tmp_path, jobs=1)
+    assert list(tmp_path.glob("*.json")) == [path]
+    path.unlink()
+    assert len(sweep(tiny_runs(2), evaluate, tmp_path, jobs=1)) == 2
 
 
 @pytest.mark.slow
