@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
@@ -113,8 +114,11 @@ def latent_plane(z: ArrayLike, labels: ArrayLike, *, title: str = "") -> Figure:
     z, labels = _points(z, 2), np.asarray(labels)
     figure = Figure(figsize=(5, 5))
     axes = _square(figure.add_subplot(title=title))
+    dashed: dict[str, Any] = {"color": "0.6", "linewidth": 0.8, "linestyle": "--"}
     for radius in (1, 2):
-        axes.add_patch(Circle((0, 0), radius, fill=False, color="0.6", linewidth=0.8, linestyle="--", zorder=0))
+        axes.add_patch(Circle((0, 0), radius, fill=False, zorder=0, **dashed))
+    prior = Line2D([], [], label="1 and 2 standard deviations of the prior", **dashed)
+    figure.legend(handles=[prior], loc="outside lower center", fontsize="small")
     _scatter(axes, z, _class_colours(labels))
     for label, position in _medoids(z, labels).items():
         _write(axes, position, str(label))
@@ -238,6 +242,7 @@ def learning_curves(curves: Mapping[str, Sequence[Mapping[str, Sequence[float]]]
         figure.suptitle(title)
     for axes, (column, label) in zip(figure.subplots(1, len(columns)), columns.items(), strict=True):
         axes.set(xlabel="epoch", ylabel=label)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid()
         for colour, (name, runs) in zip(CURVE_COLOURS, curves.items(), strict=False):
             for i, history in enumerate(runs):

@@ -115,6 +115,18 @@ def test_learning_curves_show_every_run_and_name_each_model_once() -> None:
     assert [text.get_text() for text in legend.get_texts()] == ["N-VAE", "S-VAE"]
 
 
+def test_epochs_are_whole_numbers_however_few() -> None:
+    for axes in PICTURES["curves"]().axes:
+        assert all(float(tick).is_integer() for tick in axes.get_xticks())
+
+
+def test_the_circles_of_the_prior_are_explained() -> None:
+    figure = PICTURES["plane"]()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["1 and 2 standard deviations of the prior"]
+    assert [patch.get_radius() for patch in figure.axes[0].patches] == [1, 2]
+
+
 def test_images_are_drawn_in_their_place() -> None:
     figure = plotting.reconstructions({"image": IMAGES, "N-VAE": 0.5 * IMAGES})
     assert len(figure.axes) == 20

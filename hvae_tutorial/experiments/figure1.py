@@ -16,7 +16,7 @@ from hvae_tutorial.experiments import results
 from hvae_tutorial.experiments.presets import Preset
 from hvae_tutorial.experiments.protocol import elbo_terms, latent_means, measure
 from hvae_tutorial.experiments.report import Report, save
-from hvae_tutorial.experiments.run import Run, training_settings
+from hvae_tutorial.experiments.run import Run, trained_model, training_settings
 from hvae_tutorial.experiments.sweep import sweep
 from hvae_tutorial.models.vae import VAE
 
@@ -42,7 +42,7 @@ def reproduce(
         dask: address of a Dask scheduler, as `sweep` takes it.
 
     Raises:
-        ValueError: a setting is out of range.
+        ValueError: a setting is out of range, or a file of an earlier run is damaged.
         SweepError: some runs failed.
     """
     runs = [
@@ -66,8 +66,13 @@ def reproduce(
     angles = dataset.train_angles
     panels = {"the circle": torch.stack([angles.cos(), angles.sin()], dim=-1)}
     for (title, *_), run in zip(PANELS, runs, strict=False):
-        panels[title] = latent_means(VAE.load(folder / f"{run.name}.safetensors"), dataset.train)
-    picture = plotting.circle_panels(panels, angles, on_circle={"the circle", "S-VAE"})
+        panels[title] = latent_means(trained_model(run, folder), dataset.train)
+    picture = plotting.circle_panels(
+        panels,
+        angles,
+        on_circle={"the circle", "S-VAE"},
+        title="Posterior means of the training points, coloured by the angle on the circle that they come from",
+    )
     return Report(tables=[table], files=save(folder, {"figure1": table}, {"figure1": picture}))
 
 

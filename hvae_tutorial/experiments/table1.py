@@ -17,7 +17,7 @@ from hvae_tutorial.experiments.knn import knn_accuracies
 from hvae_tutorial.experiments.presets import Preset
 from hvae_tutorial.experiments.protocol import binarized, latent_means, measure, seeded
 from hvae_tutorial.experiments.report import Report, save
-from hvae_tutorial.experiments.run import Run, training_settings
+from hvae_tutorial.experiments.run import Run, trained_model, training_settings
 from hvae_tutorial.experiments.sweep import sweep
 from hvae_tutorial.models.vae import VAE
 from hvae_tutorial.plotting import Figure
@@ -57,7 +57,8 @@ def reproduce(
         dask: address of a Dask scheduler, as `sweep` takes it.
 
     Raises:
-        ValueError: there is nothing to do, the data are no images, or a setting is out of range.
+        ValueError: there is nothing to do, the data are no images, a setting is out of range, or a file of an earlier
+            run is damaged.
         DataError: the data cannot be had.
         SweepError: some runs failed.
     """
@@ -86,7 +87,7 @@ def reproduce(
     for d in dims:
         pictures |= _draw_curves(data, d, [record for record in records if record.settings["d"] == d])
         first = [run for run in runs if run.d == d and run.training.seed == 0]
-        pictures |= _draw_models(dataset, d, {run.model: VAE.load(folder / f"{run.name}.safetensors") for run in first})
+        pictures |= _draw_models(dataset, d, {run.model: trained_model(run, folder) for run in first})
     return Report(tables=list(tables.values()), files=save(folder, tables, pictures))
 
 
@@ -121,7 +122,7 @@ def _draw_models(dataset: Dataset, d: int, models: Mapping[str, VAE]) -> dict[st
     images, labels = binarized(dataset).test, dataset.test_labels
     one_of_each = torch.cat([images[labels == label][:1] for label in labels.unique()])
     title = f"{dataset.name}, d = {d}"
-    rows, samples, pictures = {"image": one_of_each.reshape(-1, height, width)}, {}, {}
+    rows, samples, pictures = {"test image": one_of_each.reshape(-1, height, width)}, {}, {}
     for kind, model in models.items():
         name = results.MODELS[kind]
         rows[name] = model.reconstruct(one_of_each).reshape(-1, height, width)
@@ -130,9 +131,13 @@ def _draw_models(dataset: Dataset, d: int, models: Mapping[str, VAE]) -> dict[st
         space = (model.posterior.metric, model.posterior.ambient_dim)
         if space in _LATENT_PICTURES:
             z = latent_means(model, images[:POINTS])
-            pictures[f"latent-{kind}-d{d}"] = _LATENT_PICTURES[space](z, labels[:POINTS], title=f"{name}, {title}")
+            pictures[f"latent-{kind}-d{d}"] = _LATENT_PICTURES[space](
+                z, labels[:POINTS], title=f"{name}, {title}: posterior means of test images"
+            )
     return {
-        f"reconstructions-d{d}": plotting.reconstructions(rows, title=title),
-        f"samples-d{d}": plotting.samples(samples, title=title),
+        f"reconstructions-d{d}": plotting.reconstructions(
+            rows, title=f"{title}: reconstructions from the mode of the posterior"
+        ),
+        f"samples-d{d}": plotting.samples(samples, title=f"{title}: draws from the prior"),
         **pictures,
     }
