@@ -1,7 +1,9 @@
 """Many runs: those already recorded are read, the others spread over processes, or over machines with Dask."""
 
 import contextlib
+import os
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor
@@ -72,7 +74,8 @@ def _run_all(pending: Sequence[Run], evaluate: Evaluate, folder: Path, jobs: int
     jobs = min(jobs, len(pending))
     alone = jobs == 1 and dask is None
     threads = None if alone or dask else max(1, joblib.cpu_count() // jobs)  # None: as torch or the worker has it
-    tasks = [joblib.delayed(_attempt)(run, evaluate, folder, threads, alone) for run in pending]
+    parent = None if alone or dask else os.getpid()
+    tasks = [joblib.delayed(_attempt)(run, evaluate, folder, threads, alone, parent) for run in pending]
     failures = []
     if not alone:
         print(f"{len(pending)} runs to do; each writes its progress to a .log file in {folder}", file=sys.stderr)
@@ -92,14 +95,16 @@ def _run_all(pending: Sequence[Run], evaluate: Evaluate, folder: Path, jobs: int
         raise SweepError(f"{len(failures)} of {len(pending)} runs failed:\n" + "\n".join(failures))
 
 
-def _attempt(run: Run, evaluate: Evaluate, folder: Path, threads: int | None, alone: bool) -> tuple[bool, str]:
+def _attempt(
+    run: Run, evaluate: Evaluate, folder: Path, threads: int | None, alone: bool, parent: int | None
+) -> tuple[bool, str]:
     """Execute a run in a worker and say in a line how it went: (whether it failed, the line)."""
     if threads is not None:
         torch.set_num_threads(threads)
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{run.name}.log"
     try:
-        with contextlib.nullcontext() if alone else _stderr_to(log):
+        with contextlib.nullcontext() if alone else _stderr_to(log), _ending_with(parent):
             record = execute(run, evaluate, folder, progress=True)
     except Exception as error:  # one run's failure must not end the others
         with log.open("a", encoding="utf-8") as file:
@@ -107,6 +112,27 @@ def _attempt(run: Run, evaluate: Evaluate, folder: Path, threads: int | None, al
         return True, f"{run.title}: failed, {type(error).__name__}: {error} (see {log})"
     log.unlink(missing_ok=True)
     return False, f"{run.title}: {_summary(record)}"
+
+
+@contextlib.contextmanager
+def _ending_with(parent: int | None) -> Iterator[None]:
+    """End this process when the one that gave it work is gone: else, when that is killed, a worker goes on by itself.
+
+    The same command, called again, would then do the same run at the same time.
+    """
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(timeout=1):
+            if os.getppid() != parent:
+                os._exit(1)
+
+    if parent is not None:
+        threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 @contextlib.contextmanager
