@@ -10,7 +10,8 @@ $(shell rm -f $(STAMP))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help env test lint types unit reproduce chapters benchmark clean
+.PHONY: help env test lint types unit reproduce chapters site course benchmark clean
+PORT ?= 8000
 
 help:  ## show the commands
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -42,6 +43,14 @@ unit: $(STAMP)  ## pytest
 
 chapters: $(STAMP)  ## execute the chapters whose source has changed (all of them: make chapters ALL=--all)
 	$(BIN)/python tools/notebooks.py $(ALL)
+
+# Not `mkdocs build --quiet`: with it, a strict build passes over broken links.
+site: chapters  ## build the site in site/: notebooks that have changed, then the pages
+	$(BIN)/mkdocs build --strict
+
+course: site  ## the same, then serve it on localhost (another port: make course PORT=8080; end with Ctrl-C)
+	@echo "The course: http://localhost:$(PORT)/  (or open site/index.html)"
+	@$(BIN)/python -m http.server --bind localhost --directory site $(PORT)
 
 benchmark: $(STAMP)  ## accuracy and speed against floors and peers
 	$(BIN)/python benchmarks/run_all.py

@@ -1,0 +1,237 @@
+"""From an executed notebook to a page: Markdown for the site, and its figures as PNG files.
+
+A plain converter, which knows nothing of the program that makes the site but for the Markdown it takes: HTML with
+`markdown="1"` in it, and attributes in braces.
+"""
+
+import base64
+import html
+import io
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from nbformat import NotebookNode
+from PIL import Image, ImageChops
+
+COLOURS = 256  # of a palette
+VISIBLE = 24  # of 255: a palette that changes a pixel by more than this is not used
+TIME = re.compile(r"^\*\*Time\*\*: +(\d+) minutes?\.?\n*", flags=re.MULTILINE)
+CHAPTER_LINK = re.compile(r"\]\((?:\./)?(\d\d_\w+)\.ipynb((?:#[^)\s]*)?)\)")
+FENCE = re.compile(r"^ *(```+|~~~+)")
+LIST_ITEM = re.compile(r"^( *)([-*+]|\d+\.) +\S")
+
+
+class PageError(ValueError):
+    """A notebook that no page can be made of."""
+
+
+@dataclass(frozen=True)
+class Downloads:
+    """What a reader can take away; the addresses are relative to the page."""
+
+    notebook: str
+    source: str
+    wheel: str
+    repository: str = ""  # address of the repository, or nothing
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page in Markdown, and the pictures it shows: their paths relative to the page, and their bytes."""
+
+    markdown: str
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def chapter_page(notebook: NotebookNode, slug: str, downloads: Downloads) -> Page:
+    """Return the page of a chapter.
+
+    Args:
+        notebook: executed.
+        slug: `03_bessel`; the name of the page, and of the folder of its figures.
+        downloads: what the buttons below the title lead to.
+    """
+    parts: list[str] = []
+    pictures: dict[str, bytes] = {}
+    for cell in notebook.cells:
+        if "setup" in cell.metadata.get("tags", []):
+            continue
+        if cell.cell_type == "markdown":
+            parts.append(prose(cell.source))
+        elif cell.cell_type == "code":
+            parts.append(code(cell.source))
+            parts += _outputs(cell.outputs, slug, pictures)
+    if not parts or not parts[0].startswith("# "):
+        raise PageError(f"{slug} does not begin with a title")
+    heading, _, rest = parts[0].partition("\n")
+    parts[0] = "\n\n".join([heading, header(slug, minutes(notebook), downloads), TIME.sub("", rest).strip()])
+    return Page("\n\n".join(part for part in parts if part) + "\n", pictures)
+
+
+def title(notebook: NotebookNode) -> str:
+    """Return the first heading."""
+    return _first_cell(notebook).partition("\n")[0].removeprefix("# ")
+
+
+def question(notebook: NotebookNode) -> str:
+    """Return the question that a chapter begins with, or nothing."""
+    found = re.search(r"^\*([^*].*?)\*$", _first_cell(notebook), flags=re.MULTILINE | re.DOTALL)
+    return " ".join(found[1].split()) if found else ""
+
+
+def minutes(notebook: NotebookNode) -> int | None:
+    """Return how long a chapter takes, if it says so."""
+    found = TIME.search(_first_cell(notebook))
+    return int(found[1]) if found else None
+
+
+def header(slug: str, time: int | None, downloads: Downloads) -> str:
+    """Return what stands below the title: number, time, and buttons."""
+    facts = [f"Chapter {int(slug[:2])}", f"{time} minutes" if time else ""]
+    colab = colab_address(downloads.repository, slug)
+    buttons = [
+        f"[Notebook]({downloads.notebook}){{ download='' }}",
+        f"[Python]({downloads.source}){{ download='' }}",
+    ]
+    if colab:
+        buttons.insert(0, f"[Open in Colab]({colab})")
+    else:
+        buttons.append(f"[Library]({downloads.wheel}){{ download='' }}")
+    if downloads.repository:
+        buttons.append(f"[Source]({downloads.repository}/blob/main/chapters/{slug}.py)")
+    lines = [
+        '<div class="chapter" markdown="1">',
+        f'<p class="facts">{" · ".join(filter(None, facts))}</p>',
+        f'<p class="buttons" markdown="span">{" ".join(buttons)}</p>',
+        "</div>",
+    ]
+    if not colab:
+        wheel = downloads.wheel.rpartition("/")[2]
+        lines += [
+            "",
+            '<details class="colab" markdown="1">',
+            "<summary>How to run this chapter in Colab</summary>",
+            "",
+            "1. Take *Notebook* and *Library* above. At <https://colab.research.google.com>, *File*, *Upload notebook*:"
+            f" `{slug}.ipynb`.",
+            f"2. Open the folder at the left edge, drop `{wheel}` into it, then *Runtime*, *Run all*.",
+            "",
+            "</details>",
+        ]
+    return "\n".join(lines)
+
+
+def colab_address(repository: str, slug: str) -> str:
+    """Return where Colab opens a chapter of a repository on GitHub; nothing if it is not there."""
+    found = re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?/?", repository)
+    return f"https://colab.research.google.com/github/{found[1]}/blob/main/chapters/{slug}.ipynb" if found else ""
+
+
+def prose(source: str) -> str:
+    """Return Markdown as the site takes it: links to pages, and lists that Python-Markdown reads as Jupyter does.
+
+    Python-Markdown wants a blank line before a list, and four spaces before a list within a list.
+    """
+    lines: list[str] = []
+    fence = ""
+    indents: list[int] = []  # of the lists that are open
+    for line in source.strip().splitlines():
+        mark = FENCE.match(line)
+        if mark and not fence:
+            fence = mark[1]
+        elif mark and line.strip() == fence:
+            fence = ""
+        elif not fence:
+            line = CHAPTER_LINK.sub(r"](\1.md\2)", line)
+            item = LIST_ITEM.match(line)
+            if item:
+                before = lines[-1] if lines else ""
+                if not indents and before.strip():
+                    lines.append("")
+                while indents and indents[-1] > len(item[1]):
+                    indents.pop()
+                if not indents or indents[-1] < len(item[1]):
+                    indents.append(len(item[1]))
+                line = "    " * (len(indents) - 1) + line.lstrip()
+            elif line.strip() and not line.startswith(" "):
+                indents = [] if not lines or not lines[-1].strip() else indents
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def code(source: str, language: str = "python") -> str:
+    """Return a fenced block."""
+    longest = max((len(run) for run in re.findall("`{3,}", source)), default=2)
+    fence = "`" * (longest + 1)
+    return f"{fence}{language}\n{source.strip()}\n{fence}" if source.strip() else ""
+
+
+def text_output(text: str) -> str:
+    """Return what a cell printed, as a block of its own style; the site neither colours nor interprets it."""
+    return f'<div class="output"><pre>{html.escape(text.rstrip(), quote=False)}</pre></div>'
+
+
+def figure(path: str, alt: str, size: tuple[int, int], caption: str) -> str:
+    """Return a picture with its caption, which is Markdown."""
+    width, height = size
+    return (
+        f'<figure markdown="1">\n'
+        f'<img src="{path}" alt="{html.escape(alt)}" width="{width}" height="{height}" loading="lazy">\n'
+        f'<figcaption markdown="span">{" ".join(prose(caption).split())}</figcaption>\n'
+        f"</figure>"
+    )
+
+
+def compressed(png: bytes) -> bytes:
+    """Return a picture in fewer bytes: with a palette, where that changes no pixel visibly."""
+    picture = Image.open(io.BytesIO(png)).convert("RGBA")
+    white = Image.new("RGBA", picture.size, "white")
+    opaque = Image.alpha_composite(white, picture).convert("RGB")
+    candidates = [png, _png(opaque)]
+    palette = opaque.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    extremes = ImageChops.difference(opaque, palette.convert("RGB")).getextrema()
+    if max(high for _, high in extremes) <= VISIBLE:
+        candidates.append(_png(palette))
+    return min(candidates, key=len)
+
+
+def _first_cell(notebook: NotebookNode) -> str:
+    return next(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _outputs(outputs: list[NotebookNode], slug: str, pictures: dict[str, bytes]) -> Iterator[str]:
+    """Yield the parts that a cell's outputs make; figures are added to `pictures`."""
+    caption_at = -1
+    for position, output in enumerate(outputs):
+        if position == caption_at:
+            continue
+        data = output.get("data", {})
+        if output.output_type == "error":
+            raise PageError(f"{slug}: a cell has failed with {output.ename}")
+        if output.output_type == "stream":
+            if output.name == "stdout" and output.text.strip():
+                yield text_output(output.text)
+        elif "image/png" in data:
+            about = output.metadata.get("image/png", {})
+            if not about.get("alt"):
+                raise PageError(f"{slug}: figure {len(pictures) + 1} has no alt text")
+            after = outputs[position + 1].get("data", {}) if position + 1 < len(outputs) else {}
+            if "text/markdown" in after:
+                caption_at = position + 1
+            path = f"{slug}/figure-{len(pictures) + 1}.png"
+            png = base64.b64decode(data["image/png"])
+            pictures[path] = compressed(png)
+            size = Image.open(io.BytesIO(png)).size
+            shown = (about.get("width", size[0]), about.get("height", size[1]))
+            yield figure(path, about["alt"], shown, after.get("text/markdown", ""))
+        elif "text/markdown" in data:
+            yield prose(data["text/markdown"])
+        elif "text/plain" in data:
+            yield text_output(data["text/plain"])
