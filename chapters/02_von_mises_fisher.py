@@ -1,0 +1,629 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+# ---
+
+# %% [markdown]
+# # The von Mises-Fisher law
+#
+# *A Gaussian says "about here, give or take". How do you say that on a sphere, where only the direction counts?*
+#
+# **You will be able to**
+#
+# - derive the von Mises-Fisher density, its normaliser and its mean;
+# - say what they become for small and large concentration;
+# - fit the law, and a mixture of several, to real directions;
+# - write the density so that it survives single precision.
+#
+# **You need**: calculus, probability (expectation, Jensen's inequality), a little PyTorch,
+# [chapter 1](01_why_a_sphere.ipynb).
+#
+# **Time**: 50 minutes.
+
+# %%
+import math
+
+import numpy as np
+import torch
+from matplotlib import cbook
+from scipy.special import iv
+from torch.nn.functional import normalize
+
+from hvae_tutorial import plotting
+
+torch.set_default_dtype(torch.float64)
+
+# %% [markdown]
+# ## How large is a sphere?
+#
+# The unit sphere of $\mathbb{R}^m$ has $d = m - 1$ dimensions. Its surface area is $S_m$; the circle has $S_2 = 2\pi$.
+# One integral, computed in two ways, gives the others.
+#
+# Let $G = \int e^{-x^2} dx$. The integral of $e^{-\lVert x\rVert^2} = e^{-x_1^2} \cdots e^{-x_m^2}$ over $\mathbb{R}^m$
+# is $G^m$. Now cut space into shells: a sphere of radius $r$ has area $S_m r^{m-1}$, so a shell of thickness $dr$ has
+# volume $S_m r^{m-1} dr$. With $t = r^2$,
+#
+# $$
+# G^m = S_m \int_0^\infty r^{m-1} e^{-r^2} dr = \frac{S_m}{2} \int_0^\infty t^{m/2-1} e^{-t} dt
+#   = \frac{S_m}{2}\, \Gamma(m/2).
+# $$
+#
+# For $m = 2$ this reads $G^2 = \pi$. With $G = \sqrt\pi$,
+#
+# $$
+# S_m = \frac{2 \pi^{m/2}}{\Gamma(m/2)}.
+# $$
+
+
+# %%
+def log_area(m):
+    """log S_m."""
+    return math.log(2) + m / 2 * math.log(math.pi) - math.lgamma(m / 2)
+
+
+areas = {m: math.exp(log_area(m)) for m in range(1, 101)}
+assert math.isclose(areas[3], 4 * math.pi)
+assert all(areas[m + 1] < areas[m] for m in range(7, 100))
+print(", ".join(f"S_{m} = {areas[m]:.3g}" for m in (2, 3, 7, 20, 41)))
+
+# %% [markdown]
+# Beyond $m = 7$ spheres get smaller, and fast: remember it in [chapter 9](09_unsupervised.ipynb). (In $\mathbb{R}^1$
+# the "sphere" is the two points $\pm 1$, and $S_1 = 2$.)
+#
+# ## One coordinate of a uniform point
+#
+# Fix a unit vector $\mu$, and let $w = \mu\cdot z = \cos\theta$. How is $w$ distributed if $z$ is uniform? The points
+# at angle $\theta$ from $\mu$ form a sphere of $\mathbb{R}^{m-1}$ with radius $\sin\theta$: for $m = 3$, a circle of
+# latitude. Its size is $S_{m-1} \sin^{m-2}\theta$. Widen it by $d\theta$ along the surface: the band has area
+# $S_{m-1} \sin^{m-2}\theta\, d\theta$. Divide by $S_m$, and change to $w$ with $|dw| = \sin\theta\, d\theta$. The
+# density of $w$ is
+#
+# $$
+# f_m(w) = \frac{S_{m-1}}{S_m}\, (1 - w^2)^{(m-3)/2}, \qquad -1 < w < 1.
+# $$
+#
+# In code the angle is better: nothing is infinite at the ends. With Gauss-Legendre nodes on $[0, \pi]$ (a refined
+# trapezoidal rule), each with the probability of its band, an expectation over $w$ is a sum.
+
+# %%
+nodes, weight = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(200))
+theta = math.pi / 2 * (nodes + 1)
+w = torch.cos(theta)
+
+
+def log_bands(m):
+    """Log probability of each node's band."""
+    return log_area(m - 1) - log_area(m) + (m - 2) * theta.sin().log() + (math.pi / 2 * weight).log()
+
+
+for m in (2, 3, 6, 41, 128):
+    p = log_bands(m).exp()
+    assert abs(p.sum() - 1) < 1e-6  # the bands cover the sphere: S_m checked against S_(m-1)
+    assert abs((p * w**2).sum() - 1 / m) < 1e-6  # m squares add up to 1
+
+# %%
+figure, axes = plotting.subplots(size=(7, 2.8))
+grid = torch.linspace(-0.9999, 0.9999, 4000)
+for m, (at, up) in {2: (-0.93, 1.05), 3: (-0.75, 0.6), 10: (0.28, 1.05), 100: (0.09, 3.2)}.items():
+    density = areas[m - 1] / areas[m] * (1 - grid**2) ** ((m - 3) / 2)
+    assert abs(torch.trapezoid(density, grid) - 1) < 0.02
+    (line,) = axes.plot(grid, density)
+    axes.text(at, up, f"m = {m}", color=line.get_color())
+axes.set(xlabel="$w$, one coordinate of a uniform point", ylabel="density", xlim=(-1, 1), ylim=(0, 4.2))
+plotting.show(
+    figure,
+    "**Figure 2.1.** For $m = 3$ the coordinate is uniform, as Archimedes knew. In many dimensions nearly all of the "
+    "sphere is close to the equator of any pole.",
+    alt="Densities of w: U-shaped for m = 2, flat for m = 3, a bump for m = 10, a narrow peak for m = 100.",
+)
+
+# %% [markdown]
+# The width of the peak is $1/\sqrt m$, since $E\,w^2 = 1/m$ as asserted.
+#
+# ## The density
+#
+# Take a Gaussian with mean $\mu$ and covariance $I/\kappa$, looked at on the sphere only. There
+# $\lVert z - \mu\rVert^2 = 2 - 2w$, so
+#
+# $$
+# -\tfrac{\kappa}{2} \lVert z - \mu\rVert^2 = \kappa w - \kappa .
+# $$
+#
+# The density is proportional to $e^{\kappa w}$: highest at $\mu$, and equal at equal angles from $\mu$. Its integral
+# over the sphere is $S_m$ times the average of $e^{\kappa w}$ over uniform points. The logarithm of that average will
+# carry the whole course:
+#
+# $$
+# \phi_m(\kappa) = \log E\, e^{\kappa w}, \qquad
+# p(z) = \frac{1}{S_m} \exp\bigl(\kappa\, \mu\cdot z - \phi_m(\kappa)\bigr).
+# $$
+#
+# This is the **von Mises-Fisher law** with mean direction $\mu$ and concentration $\kappa \ge 0$. At $\kappa = 0$,
+# $\phi_m = 0$ and the law is uniform.
+
+
+# %%
+def moments(kappa, m):
+    """phi_m(kappa), and mean and variance of w."""
+    kappa = torch.as_tensor(kappa, dtype=torch.float64)
+    log_terms = kappa[..., None] * (w - 1) + log_bands(m)  # w - 1 <= 0: nothing overflows
+    phi = kappa + log_terms.logsumexp(-1)
+    p = log_terms.softmax(-1)  # the law of w
+    mean = (p * w).sum(-1)
+    return phi, mean, (p * (w - mean[..., None]) ** 2).sum(-1)
+
+
+def log_density(z, mu, kappa):
+    """Log density at z, shape (..., m)."""
+    m = len(mu)
+    return kappa * (z @ mu) - moments(kappa, m)[0] - log_area(m)
+
+
+def cap_share(c, kappa):
+    """Probability of w > c on S^2."""
+    return math.expm1(-kappa * (1 - c)) / math.expm1(-2 * kappa)
+
+
+assert abs(moments(0.0, 6)[0]) < 1e-12
+half = log_density(torch.stack([w, theta.sin()], dim=-1), torch.tensor([1.0, 0.0]), 10.0).exp()
+assert abs((half * weight).sum() * math.pi - 1) < 1e-9  # two half circles
+
+# %%
+from hvae_tutorial.sphere import hammer_projection
+
+longitude, latitude = torch.meshgrid(
+    torch.linspace(-3.1415, 3.1415, 241), torch.linspace(-1.57, 1.57, 121), indexing="ij"
+)
+globe = torch.stack([latitude.cos() * longitude.cos(), latitude.cos() * longitude.sin(), latitude.sin()], dim=-1)
+x, y = hammer_projection(globe).numpy().transpose(2, 0, 1)
+mu = torch.tensor([0.8, 0.0, 0.6])
+figure, panels = plotting.subplots(1, 3, size=(7, 1.8))
+for axes, kappa in zip(panels, (1.0, 10.0, 100.0), strict=True):
+    edge = 1 + math.log1p(0.95 * math.expm1(-2 * kappa)) / kappa
+    assert math.isclose(cap_share(edge, kappa), 0.95)
+    axes.pcolormesh(x, y, log_density(globe, mu, kappa).exp().numpy(), cmap="Blues", shading="gouraud")
+    axes.contour(x, y, (globe @ mu).numpy(), levels=[edge], colors="#D55E00", linestyles="solid")
+    axes.set_title(f"κ = {kappa:.0f}, 95% within {math.degrees(math.acos(edge)):.0f}°", fontsize=9)
+    axes.set(aspect="equal")
+    axes.set_axis_off()
+plotting.show(
+    figure,
+    "**Figure 2.2.** The density on $S^2$, relative to its peak, on an equal-area map. Orange: the cap with 95%.",
+    alt="Three maps of the sphere: a vague glow for kappa 1, a blob for kappa 10, a small dot for kappa 100.",
+)
+
+# %% [markdown]
+# At $\kappa = 1$ the law hardly has an opinion. From then on ten times the $\kappa$ makes the cap about $\sqrt{10}$
+# times narrower: $\kappa$ is an inverse variance.
+#
+# <div class="explorable" data-explorable="vmf"></div>
+#
+# On the course's site a sphere to turn stands here: move the slider of $\kappa$, and compare the mean length of the
+# samples with $A(\kappa)$, which comes below. In a notebook, change the values of `kappa` above.
+#
+# ## The series, and Bessel functions
+#
+# Expand $e^{\kappa w}$. Odd powers of $w$ average to zero; we need $E\,w^{2j}$. The density of a standard Gaussian
+# vector $g$ knows only its length $r$, so $g = r z$ with $z$ uniform and independent of $r$, and
+# $E\,g_1^{2j} = E\,r^{2j}\; E\,w^{2j}$. Shells, as in the first section, now with $t = r^2/2$, give
+# $E\,r^{2j} = 2^j\, \Gamma(m/2 + j) / \Gamma(m/2)$, and $m = 1$ gives $E\,g_1^{2j}$. With
+# $(a)_j = \Gamma(a+j)/\Gamma(a) = a (a+1) \cdots (a+j-1)$ therefore $E\,w^{2j} = (1/2)_j / (m/2)_j$. Since
+# $(2j)! = 4^j\, j!\, (1/2)_j$,
+#
+# $$
+# \phi_m(\kappa) = \log \sum_{j \ge 0} \frac{(\kappa^2/4)^j}{j!\, (m/2)_j} .
+# $$
+#
+# The modified Bessel function is *defined* as
+# $I_\nu(\kappa) = (\kappa/2)^\nu \sum_j (\kappa^2/4)^j / (j!\, \Gamma(\nu+j+1))$. With $\nu = m/2 - 1$ that is our
+# series, up to a factor:
+#
+# $$
+# \phi_m(\kappa) = \log\Gamma(m/2) + (m/2 - 1) \log(2/\kappa) + \log I_{m/2-1}(\kappa) .
+# $$
+#
+# On the circle, the **von Mises law**: $\phi_2 = \log I_0(\kappa)$, density
+# $e^{\kappa\cos\theta} / (2\pi I_0(\kappa))$. On $S^2$, **Fisher's law**: $w$ is uniform on $[-1, 1]$, so
+# $\phi_3 = \log \frac12 \int_{-1}^1 e^{\kappa w} dw = \log(\sinh\kappa / \kappa)$.
+
+
+# %%
+def bessel_i(nu, kappa):
+    """I_nu(kappa), by SciPy."""
+    return torch.from_numpy(iv(nu, kappa.detach().numpy()))
+
+
+k, j = torch.tensor([0.3, 2.0, 20.0]), torch.arange(80.0)
+for m in (2, 3, 6, 41):
+    phi, nu = moments(k, m)[0], m / 2 - 1
+    log_terms = 2 * j * (k[:, None] / 2).log() - torch.lgamma(j + 1) - torch.lgamma(nu + j + 1)
+    assert torch.allclose(math.lgamma(m / 2) + log_terms.logsumexp(-1), phi)
+    assert torch.allclose(math.lgamma(m / 2) + nu * (2 / k).log() + bessel_i(nu, k).log(), phi)
+assert torch.allclose(moments(k, 2)[0], bessel_i(0, k).log())
+assert torch.allclose(moments(k, 3)[0], (k.sinh() / k).log())
+
+# %% [markdown]
+# The Bessel form fails where a VAE needs it: see [chapter 3](03_bessel.ipynb).
+#
+# ## The mean resultant length
+#
+# Differentiate $\phi = \log E\, e^{\kappa w}$ twice:
+#
+# $$
+# \phi' = \frac{E[w\, e^{\kappa w}]}{E[e^{\kappa w}]} = A_m(\kappa), \qquad
+# \phi'' = \frac{E[w^2 e^{\kappa w}]}{E[e^{\kappa w}]} - A_m(\kappa)^2 .
+# $$
+#
+# The weights $e^{\kappa w}$, normalised, are the von Mises-Fisher law. So $A_m$ is the mean of $w$ under the law, and
+# $A_m' = \phi''$ its variance. By symmetry the part of $z$ across $\mu$ averages to zero: $E\,z = A_m(\kappa)\, \mu$.
+# The mean is inside the sphere; its length $A_m$ is the **mean resultant length**. Differentiating the series of
+# $(\kappa/2)^{-\nu} I_\nu$ term by term gives $(\kappa/2)^{-\nu} I_{\nu+1}$, therefore
+#
+# $$
+# A_m(\kappa) = \frac{I_{m/2}(\kappa)}{I_{m/2-1}(\kappa)} .
+# $$
+#
+# **Small $\kappa$.** $\phi$ and $A$ vanish at 0, and $A'(0) = E\,w^2 = 1/m$. So $A \approx \kappa/m$ and
+# $\phi \approx \kappa^2 / (2m)$.
+#
+# **Large $\kappa$.** Let $y = 1 - w$. Its density is proportional to $e^{-\kappa y}\, y^{(m-3)/2}\, (2-y)^{(m-3)/2}$.
+# For large $\kappa$ only $y$ of the order $1/\kappa$ matters, where $2 - y$ is nearly constant. A Gamma law is left, of
+# shape $d/2$ and rate $\kappa$. Its mean is $d/(2\kappa)$, so
+#
+# $$
+# A_m(\kappa) \approx 1 - \frac{m-1}{2\kappa} .
+# $$
+#
+# **The Gaussian limit.** Under that Gamma law $2\kappa y = \kappa \lVert z-\mu\rVert^2$ is chi-squared with $d$ degrees
+# of freedom: the squared length of a standard Gaussian of $d$ dimensions. And no tangent direction is preferred. For
+# large $\kappa$ the law becomes $N(0, I/\kappa)$ on the tangent space, the flat space that touches the sphere at $\mu$.
+# Exactly, $p(z) = p(\mu)\, e^{-\kappa\lVert z - \mu\rVert^2/2}$; over the flat space this integrates to
+# $p(\mu)\, (2\pi/\kappa)^{d/2} \approx 1$. With $p(\mu) = e^{\kappa-\phi}/S_m$,
+#
+# $$
+# \kappa - \phi_m(\kappa) \approx \frac d2 \log\frac{\kappa}{2\pi} + \log S_m .
+# $$
+
+# %%
+k = torch.tensor([0.5, 5.0, 50.0], requires_grad=True)
+for m in (2, 3, 6, 41):
+    phi, A, variance = moments(k, m)
+    (slope,) = torch.autograd.grad(phi.sum(), k, create_graph=True)
+    (curvature,) = torch.autograd.grad(slope.sum(), k)
+    assert torch.allclose(slope, A)
+    assert torch.allclose(curvature, variance)
+    assert torch.allclose(A, bessel_i(m / 2, k) / bessel_i(m / 2 - 1, k))
+    phi, A, _ = moments([1e-3, 1e4], m)
+    assert math.isclose(phi[0], 1e-6 / (2 * m), rel_tol=1e-5)
+    assert math.isclose(A[0], 1e-3 / m, rel_tol=1e-5)
+    d = m - 1
+    assert math.isclose(1 - A[1], d / 2e4, rel_tol=5e-3)
+    assert abs(1e4 - phi[1] - d / 2 * math.log(1e4 / math.tau) - log_area(m)) < 0.05
+assert torch.allclose(moments(k, 3)[1], 1 / k.tanh() - 1 / k)  # m = 3: Langevin's function
+
+# %%
+figure, axes = plotting.subplots(size=(7, 3))
+k = torch.logspace(-1, 4, 300)
+for m, at in {2: 0.4, 3: 2.4, 10: 9, 100: 85}.items():
+    A = moments(k, m)[1]
+    (line,) = axes.semilogx(k, A)
+    small, large = k[k < m / 2], k[k > m]
+    axes.plot(small, small / m, "k:", large, 1 - (m - 1) / (2 * large), "k:", linewidth=1)
+    axes.text(at, 0.4, f"m = {m}", color=line.get_color())
+axes.set(xlabel="concentration κ", ylabel="mean resultant length $A_m(κ)$", xlim=(0.1, 1e4), ylim=(0, 1.02))
+plotting.show(
+    figure,
+    "**Figure 2.3.** The mean of $w$ against the concentration. Dotted: the limits $\\kappa/m$ and "
+    "$1 - (m-1)/(2\\kappa)$.",
+    alt="Four S-shaped curves from 0 to 1, shifted to larger kappa as m grows.",
+)
+
+# %% [markdown]
+# What counts is $\kappa$ relative to $m$: on the circle $\kappa = 10$ is a firm statement, in $\mathbb{R}^{100}$ it is
+# a whisper.
+#
+# ## Maximum likelihood
+#
+# Given unit vectors $z_1, \dots, z_n$ with mean $\bar z$, the average log-likelihood is
+# $\kappa\, \mu\cdot\bar z - \phi_m(\kappa) - \log S_m$. Only the mean enters. By Cauchy-Schwarz the best $\mu$ points
+# along $\bar z$. With $r = \lVert\bar z\rVert$, what remains is $\kappa r - \phi_m(\kappa)$. Its derivative
+# $r - A_m(\kappa)$ falls, because $A_m' > 0$ is a variance, from $r$ at $\kappa = 0$ to $r - 1 < 0$. There is one zero,
+# the maximum:
+#
+# $$
+# \hat\mu = \bar z / r, \qquad A_m(\hat\kappa) = r .
+# $$
+#
+# We use Newton's method. Its start $r\,(m - r^2)/(1 - r^2)$ has both limits built in (Banerjee et al. 2005). If data
+# have weights, $\bar z$ is the weighted mean.
+
+
+# %%
+def fit(z, weights=None):
+    """Maximum likelihood: mean direction and concentration."""
+    m = z.shape[1]
+    mean = z.mean(0) if weights is None else weights @ z / weights.sum()
+    r = mean.norm()
+    kappa = r * (m - r**2) / (1 - r**2)
+    for _ in range(5):
+        _, A, variance = moments(kappa, m)
+        kappa = kappa + (r - A) / variance
+    return mean / r, kappa
+
+
+# %% [markdown]
+# **Real directions.** matplotlib comes with heights for its examples: 344 by 403 whole metres, three arc-seconds apart,
+# around the Jacksboro fault in Tennessee. The file names no surveyor, and its `ymin` exceeds its `ymax`. If `ymax` is
+# the northern edge, the top, 1,076 m, is at 36.198° N, 84.231° W, where maps have Cross Mountain, 1,077 m. So we trust
+# `ymax` alone.
+#
+# The surface $(x, y, h(x, y))$ has tangent vectors $(1, 0, h_x)$ and $(0, 1, h_y)$; their cross product
+# $(-h_x, -h_y, 1)$, normalised, is a point of $S^2$. $x$ runs east, $y$ north.
+
+# %%
+path = cbook.get_sample_data("jacksboro_fault_dem.npz", asfileobj=False)
+with np.load(path, allow_pickle=False) as dem:
+    height = dem["elevation"].astype(float)
+    step, north, west = (float(dem[name]) for name in ("dy", "ymax", "xmin"))  # degrees
+row, column = np.unravel_index(height.argmax(), height.shape)
+assert height.max() == 1076
+assert abs(north - (row + 0.5) * step - 36.198) < 1e-3
+assert abs(west + (column + 0.5) * step + 84.231) < 1e-3
+
+dy = math.radians(step) * 6371  # km between rows
+dx = dy * math.cos(math.radians(36.3))  # km between columns
+southward, eastward = np.gradient(height / 1000, dy, dx)
+normals = normalize(torch.from_numpy(np.stack([-eastward, southward, np.ones_like(height)], axis=-1)), dim=-1)
+slope = torch.rad2deg(normals[..., 2].acos())
+mu, kappa = fit(normals.flatten(0, 1))
+print(f"mean direction {math.degrees(math.acos(mu[2])):.1f}° from the vertical, κ = {kappa:.1f}")
+assert torch.allclose(moments(kappa, 3)[1], normals.mean((0, 1)).norm())
+assert mu[2] > math.cos(math.radians(0.5))
+assert 28 < kappa < 30
+
+# %%
+figure, axes = plotting.subplots(size=(7, 2.8))
+angle = torch.linspace(0, math.radians(40), 400)
+law = angle.sin() / 2 * (kappa * angle.cos() - moments(kappa, 3)[0]).exp()
+gaussian = angle * kappa * (-kappa * angle**2 / 2).exp()  # length of a planar Gaussian
+assert (law - gaussian).abs().max() < 0.02 * law.max()
+axes.hist(slope.flatten(), bins=np.arange(41), density=True, color="0.8")
+axes.plot(torch.rad2deg(angle), torch.deg2rad(law))
+axes.plot(torch.rad2deg(angle), torch.deg2rad(gaussian), "--")
+axes.text(21.5, 0.044, "the terrain", color="0.4")
+axes.text(28, 0.014, "fitted law", color="#0072B2")
+axes.text(28, 0.01, "Gaussian limit", color="#D55E00")
+axes.set(xlabel="steepness (degrees)", ylabel="density (per degree)", xlim=(0, 40))
+plotting.show(
+    figure,
+    "**Figure 2.4.** Steepness of all cells, and of the fitted law. At $\\kappa = 29$ the sphere is flat to the eye.",
+    alt="A histogram of slopes, with more flat and fewer very steep cells than the fitted curve.",
+)
+flat, steep = (cap_share(math.cos(math.radians(degrees)), kappa) for degrees in (3, 30))
+assert (slope < 3).double().mean() > 1.5 * flat
+assert (slope > 30).double().mean() < 0.25 * (1 - steep)
+
+# %% [markdown]
+# The fit sees only the mean: the vertical, and the overall steepness. The land has more flat ground, more slopes near
+# 20°, and almost none above 30°. The fit is the best of its family; the family is wrong.
+#
+# ## A mixture, by EM
+#
+# A valley follows the fault. Slopes there should face two ways. We keep the compass direction, a point of $S^1$, of
+# cells within 1 km of a line along the valley and steeper than 5° (flatter ones are ruled by rounding to metres).
+
+# %%
+start, end = np.array([10.0, -2.0]), np.array([16.0, -15.0])  # km east and north, read off the map
+along = (end - start) / np.linalg.norm(end - start)
+facing = np.array([-along[1], along[0]])  # the way its western side should face
+row, column = np.mgrid[0.5:344, 0.5:403]
+offset = np.stack([column * dx, -row * dy], axis=-1) - start
+km = torch.from_numpy(offset @ along)
+chosen = (km > 0) & (km < 14) & torch.from_numpy(abs(offset @ facing) < 1) & (slope > 5)
+aspects, kilometre = normalize(normals[chosen][:, :2], dim=-1), km[chosen].long()
+train, test = aspects[kilometre % 2 == 0], aspects[kilometre % 2 == 1]
+
+figure, axes = plotting.subplots(size=(7, 4.4))
+lamp = normalize(torch.tensor([*facing, 0.6]), dim=0)
+axes.imshow((normals @ lamp).numpy(), cmap="gray", extent=(0, 403 * dx, -344 * dy, 0))
+for side in (-facing, facing):
+    axes.plot(*np.stack([start + side, end + side]).T, color="#E69F00")
+axes.set(xlabel="km east of the corner", ylabel="km north of the corner")
+plotting.show(
+    figure,
+    "**Figure 2.5.** The terrain, lit from the side. The brightness of a cell is $w = \\mu\\cdot z$, with $\\mu$ "
+    "pointing to the lamp. Between the orange lines: the valley along the fault.",
+    alt="Shaded relief of hills; two parallel orange lines follow a straight valley.",
+)
+
+# %% [markdown]
+# Neighbouring cells resemble each other. So we hold out not single cells, but every second *kilometre*.
+#
+# A mixture has the density $\sum_k \pi_k\, p_k(z)$. For any weights $r_{ik} \ge 0$ with $\sum_k r_{ik} = 1$, Jensen's
+# inequality brings the logarithm inside:
+#
+# $$
+# \log \sum_k \pi_k\, p_k(z_i) = \log \sum_k r_{ik} \frac{\pi_k\, p_k(z_i)}{r_{ik}}
+#   \ge \sum_k r_{ik} \log \frac{\pi_k\, p_k(z_i)}{r_{ik}} .
+# $$
+#
+# This is the ELBO, with a discrete latent variable $k$. **E**: the bound is tight when the fractions are equal for all
+# $k$: $r_{ik} \propto \pi_k\, p_k(z_i)$, the posterior. **M**: for fixed $r$, `fit` with weights gives each $p_k$, and
+# $\pi_k$ is the mean of $r_{ik}$ over $i$ (Lagrange: $\sum_i r_{ik} / \pi_k$ must not depend on $k$). Neither step
+# lowers the likelihood.
+
+
+# %%
+def log_joint(z, laws, shares):
+    """log(pi_k p_k(z_i)), shape (n, K)."""
+    return torch.stack([share.log() + log_density(z, *law) for law, share in zip(laws, shares, strict=True)], dim=-1)
+
+
+def em(z, laws, steps=200):
+    """A better mixture; the log-likelihood before each step."""
+    shares, history = torch.ones(len(laws)) / len(laws), []
+    for _ in range(steps):
+        joint = log_joint(z, laws, shares)
+        history.append(joint.logsumexp(-1).mean().item())
+        r = joint.softmax(-1)  # E
+        laws, shares = [fit(z, r_k) for r_k in r.T], r.mean(0)  # M
+    return laws, shares, history
+
+
+east = torch.from_numpy(facing)
+guess = [(east, torch.tensor(5.0)), (-east, torch.tensor(5.0)), (east, torch.tensor(0.0))]
+mixtures, scores = {}, {}
+for K in (1, 2, 3):
+    laws, shares, history = em(train, guess[:K])
+    assert min(np.diff(history)) > -1e-9
+    assert history[-1] - history[-2] < 1e-5  # it rises, and has settled
+    mixtures[K], scores[K] = (laws, shares), log_joint(test, laws, shares).logsumexp(-1)
+    print(f"K = {K}: held-out log-likelihood {scores[K].mean():.2f}")
+    for (mu, kappa), share in zip(laws, shares, strict=True):
+        print(f"   {share:4.0%} facing {math.degrees(math.atan2(mu[1], mu[0])):4.0f}°, κ = {kappa:.1f}")
+
+# %%
+figure, axes = plotting.subplots(size=(7, 3))
+degrees = torch.linspace(-180, 180, 721)
+circle = torch.stack([degrees.deg2rad().cos(), degrees.deg2rad().sin()], dim=-1)
+axes.hist(torch.rad2deg(torch.atan2(test[:, 1], test[:, 0])), bins=np.arange(-180, 181, 6), density=True, color="0.85")
+for K, (at, up) in {1: (-103, 0.0035), 2: (-40, 0.0058), 3: (38, 0.0096)}.items():
+    density = log_joint(circle, *mixtures[K]).logsumexp(-1).exp()
+    (line,) = axes.plot(degrees, density * math.pi / 180)
+    axes.text(at, up, f"K = {K}", color=line.get_color())
+axes.set(xlabel="the way a slope faces", ylabel="density (per degree)", xlim=(-180, 180))
+axes.set_xticks(range(-180, 181, 90), ["west", "south", "east", "north", "west"])
+plotting.show(
+    figure,
+    "**Figure 2.6.** Held-out slopes (grey) and the mixtures learned from the other kilometres.",
+    alt="A histogram with two peaks half a turn apart; K = 1 is almost flat, K = 3 follows both.",
+)
+gain = torch.stack([(scores[2] - scores[1])[kilometre[kilometre % 2 == 1] == i].mean() for i in range(1, 14, 2)])
+assert scores[1].mean() + math.log(2 * math.pi) < 0.02  # hardly better than the uniform law
+assert 0.25 < scores[2].mean() - scores[1].mean() < 0.32
+assert scores[3].mean() > scores[2].mean() + 0.02
+assert (gain > 0).sum() == 6
+for mu, kappa in mixtures[3][0][:2]:
+    assert kappa > 8
+    assert abs(mu @ east) > math.cos(math.radians(8))
+
+# %% [markdown]
+# One component is hardly better than no knowledge, $-\log 2\pi = -1.84$: opposite directions cancel in the mean. Two
+# gain about 0.3 nats a slope, and in six of the seven held-out kilometres. Three are best: the two sides, within 8° of
+# what the line on the map predicts, and a broad rest.
+#
+# ## The trap
+#
+# **A constant.** At $\kappa = 0$ the log density is $-\log S_m = \log\Gamma(m/2) - \log 2 - \frac m2 \log\pi$. Public
+# code has $\log\Gamma(m/2) - \frac m2 \log 2\pi$. On the circle, where one tries it first, they agree. On $S^5$ the
+# "density" integrates to $1/4$, and every KL is off by 1.4 nats.
+#
+# **Seven digits.** Near $10^6$ the neighbours of a float32 are $1/16$ away. There $\kappa\, \mu\cdot z - \phi$
+# subtracts two such numbers; and a stored $z$ has a norm wrong by $10^{-7}$, times $\kappa$. The cure is where we
+# began: $-\frac\kappa2 \lVert z-\mu\rVert^2 + (\kappa - \phi)$, with small terms only. For $m = 3$,
+# $\kappa - \phi = \log 2\kappa - \log(1 - e^{-2\kappa})$.
+
+# %%
+for m, integral in ((2, 1), (6, 1 / 4)):
+    wrong = math.lgamma(m / 2) - m / 2 * math.log(math.tau)
+    assert math.isclose(math.exp(wrong + log_area(m)), integral)
+
+assert np.spacing(np.float32(1e6)) == 1 / 16
+
+torch.manual_seed(0)
+noise, mu = torch.randn(1000, 3), torch.tensor([1.0, 2.0, 2.0]) / 3
+kappas, failing, cured = torch.logspace(0, 8, 17), [], []
+for kappa in kappas:
+    z = normalize(mu + noise / kappa.sqrt(), dim=-1).float()
+    complement = (2 * kappa).log() - torch.log1p(-(-2 * kappa).exp())  # kappa - phi
+    k32, mu32 = kappa.float(), mu.float()
+    off = normalize(z.double(), dim=-1) - normalize(mu32.double(), dim=0)
+    truth = complement - kappa / 2 * off.square().sum(-1)
+    failing.append((k32 * (z @ mu32) - (kappa - complement).float() - truth).abs().max())
+    cured.append((complement.float() - k32 / 2 * (z - mu32).square().sum(-1) - truth).abs().max())
+assert failing[12] > 0.05  # kappa = 1e6
+assert max(cured) < 2e-5
+
+figure, axes = plotting.subplots(size=(7, 2.8))
+axes.loglog(kappas, failing, color="#D55E00")
+axes.loglog(kappas, cured, color="#0072B2")
+axes.text(3e4, 0.15, r"$κ\,μ·z - φ$", color="#D55E00", ha="right")
+axes.text(1e6, 6e-5, r"$-κ|z-μ|^2/2 + (κ-φ)$", color="#0072B2", ha="center")
+axes.set(xlabel="concentration κ", ylabel="largest error (nats)")
+plotting.show(
+    figure,
+    "**Figure 2.7.** The log density in float32. One form loses digits as $\\kappa$ grows.",
+    alt="The error of the first form grows in proportion to kappa; that of the second stays near one millionth.",
+)
+
+# %% [markdown]
+# ## The library's version
+#
+# The same quantities, from a table that is good for every $m$ and $\kappa$, and densities in the second form.
+
+# %%
+from hvae_tutorial.distributions import VonMisesFisher
+from hvae_tutorial.special import concentration_from_mean_resultant_length, log_partition, mean_resultant_length
+from hvae_tutorial.sphere import log_surface_area
+
+k = torch.tensor([0.1, 1.0, 10.0, 100.0])
+for m in (2, 3, 6, 41, 128):
+    phi, A, _ = moments(k, m)
+    assert math.isclose(log_surface_area(m), log_area(m))
+    assert torch.allclose(log_partition(k, m), phi)
+    assert torch.allclose(mean_resultant_length(k, m), A)
+    assert torch.allclose(concentration_from_mean_resultant_length(A, m), k)
+
+r = log_joint(train, *mixtures[2]).softmax(-1)[:, 0]
+law, (mu2, kappa2) = VonMisesFisher.fit(train, r), fit(train, r)
+assert torch.allclose(law.loc, mu2)
+assert torch.allclose(law.concentration, kappa2)
+assert torch.allclose(law.log_prob(test), log_density(test, mu2, kappa2))
+single = VonMisesFisher(mu32, k32).log_prob(z)  # float32, kappa = 1e8
+assert single.dtype == torch.float32
+assert (single + log_area(3) - truth).abs().max() < 2e-5
+
+# %% [markdown]
+# ## Test yourself
+#
+# 1. Why does the cap $w > c$ on $S^2$ hold the share $(1 - e^{-\kappa(1-c)}) / (1 - e^{-2\kappa})$?
+#
+# <details markdown="1">
+# <summary>Answer</summary>
+#
+# The density of $w$ is proportional to $e^{\kappa w}$. Integrate from $c$ and from $-1$ to 1, divide, cancel
+# $e^\kappa$.
+#
+# </details>
+#
+# 2. An S-VAE's posterior often has $\kappa \ge 1$ by construction. How long is its mean at $m = 6$, $\kappa = 1$?
+#
+# <details markdown="1">
+# <summary>Answer</summary>
+#
+# About $\kappa/m = 1/6$: the law is nearly uniform.
+#
+# </details>
+#
+# ## Exercises
+# To come: the density of $w$ for any $m$ (difficulty 2, 15 minutes), and EM with a component that stays uniform (3, 30
+# minutes).
+#
+# ## Summary
+#
+# 1. $S_m = 2\pi^{m/2} / \Gamma(m/2)$, and slices of the sphere give the law of $w = \mu\cdot z$.
+# 2. The von Mises-Fisher density is $e^{\kappa w - \phi_m(\kappa)} / S_m$, with $\phi_m = \log E\,e^{\kappa w}$.
+# 3. $\phi' = A_m$ is the length of the mean: $\kappa/m$ when small, $1 - d/(2\kappa)$ when close to 1.
+# 4. Maximum likelihood matches the mean; EM does so with weights.
+# 5. Write $\kappa\,\mu\cdot z$ as $\kappa - \frac\kappa2 \lVert z - \mu\rVert^2$.
+#
+# ## References
+#
+# - Davidson et al. (2018), arXiv:1804.00891, equation 2: the density.
+# - Mardia and Jupp (2000), *Directional Statistics*, sections 9.3.2 ($A_m$) and 10.3.1 (maximum likelihood).
+# - [DLMF](https://dlmf.nist.gov), 10.25.2 ($I_\nu$) and 10.39.9 ($\phi$).
+# - Banerjee et al. (2005), *JMLR* 6, sections 3 (EM) and 4 (the guess for $\kappa$).
+# - matplotlib's gallery, "Topographic hillshading": the heights.
