@@ -50,6 +50,7 @@ from hvae_tutorial import plotting
 from hvae_tutorial.special import log_partition, mean_resultant_length, mean_resultant_length_complement
 
 mpmath.mp.dps = 40  # decimal digits of the references
+BLUE, ORANGE, GREEN = plotting.CURVE_COLOURS[:3]
 
 
 def close(a, b, rtol):
@@ -116,7 +117,7 @@ def series(kappa, m, terms=60):
 
 
 moments = [quad(lambda w, n=n: w**n * (1 - w**2) ** 2, -1, 1)[0] for n in (0, 4)]  # m = 7
-assert close(moments[1] / moments[0], (1 / 2 * 3 / 2) / (7 / 2 * 9 / 2), 1e-12)  # the formula for j = 2
+assert close(moments[1] / moments[0], 0.75 / 15.75, 1e-12)  # the formula for j = 2
 assert close(series(1.7, 128), phi, 1e-14)
 assert close(series(1e-6, 128), 1e-12 / (2 * 128), 1e-12)  # phi = kappa^2 / (2m) + ...
 assert series(200, 4) < 0.9 * reference(200, 4)[0]  # too few terms
@@ -138,21 +139,21 @@ assert series(200, 4) < 0.9 * reference(200, 4)[0]  # too few terms
 # $f_{m+4}$, moved by one place. Differentiating the series of $f_m$ moves it in the same way:
 #
 # $$
-# f_m=f_{m+2}+c\,f_{m+4},\quad c=\frac{\kappa^2}{m(m+2)},\qquad f_m'=\frac\kappa m\,f_{m+2}.
+# f_m=f_{m+2}+q\,f_{m+4},\quad q=\frac{\kappa^2}{m(m+2)},\qquad f_m'=\frac\kappa m\,f_{m+2}.
 # $$
 #
 # (In Bessel's letters: $I_{\nu-1}-I_{\nu+1}=(2\nu/\kappa)I_\nu$.) The slope says $A_m=f_m'/f_m=(\kappa/m)\,a_m$ with
 # $a_m=f_{m+2}/f_m$. Divide the first equation by $f_{m+2}$, and take logarithms:
 #
 # $$
-# a_m=\frac1{1+c\,a_{m+2}},\qquad\phi_m=\phi_{m+2}+\log(1+c\,a_{m+2}).
+# a_m=\frac1{1+q\,a_{m+2}},\qquad\phi_m=\phi_{m+2}+\log(1+q\,a_{m+2}).
 # $$
 #
 # Only plus signs. And $a_m$ lies in $(0,1]$ and tends to 1 for small $\kappa$: no underflow.
 #
-# What becomes of an error? By differentiation, a relative error of $a_{m+2}$ reaches $a_m$ multiplied by
-# $-c\,a_{m+2}/(1+c\,a_{m+2})=-(1-a_m)$. Going **down** in $m$, each step shrinks it. Going **up**,
-# $a_{m+2}=(1/a_m-1)/c$, each step divides it by $1-a_m$.
+# What becomes of an error? Differentiate $\log a_m$ by $\log a_{m+2}$: a relative error of $a_{m+2}$ reaches $a_m$
+# multiplied by $-q\,a_{m+2}/(1+q\,a_{m+2})=-(1-a_m)$. Going **down** in $m$, each step shrinks it. Going **up**,
+# $a_{m+2}=(1/a_m-1)/q$, each step divides it by $1-a_m$.
 #
 # So go down, from anywhere. A wrong start is an error like any other, and is forgotten: Miller's algorithm.
 
@@ -175,8 +176,8 @@ down, up = (abs(a / exact - 1) + 1e-17 for a in (downward(10, 2, 30), np.array(u
 
 figure, axes = plotting.subplots()
 axes.semilogy(ms, down, "o-", ms, up, "o-", markersize=3)
-axes.text(34, 1e-11, "downward,\nfrom a wrong start ←", color="C0", ha="right")
-axes.text(36, 1e5, "upward, from\nan exact start →", color="C1", ha="right")
+axes.text(48, 1e-17, "← downward,\nfrom a wrong start", color=BLUE)
+axes.text(12, 1e-7, "upward, from\nan exact start →", color=ORANGE)
 axes.set(xlabel="dimension m", ylabel="relative error of $a_m$", ylim=(1e-18, None))
 plotting.show(
     figure,
@@ -187,7 +188,7 @@ plotting.show(
 assert down[0] < 1e-15 < 0.02 < down[-1]
 assert up[0] < 1e-15 < 1 < up[-1]
 assert close(downward(10, 2, 1, exact[1] * (1 + 1e-6))[0] / exact[0] - 1, -1e-6 * (1 - exact[0]), 1e-4)
-step = np.log1p(40 * reference(40, 7)[1] / 5)  # m = 5, kappa = 40: c a_7 = kappa A_7 / 5
+step = np.log1p(40 * reference(40, 7)[1] / 5)  # m = 5, kappa = 40: q a_7 = kappa A_7 / 5
 assert close(reference(40, 5)[0], reference(40, 7)[0] + step, 1e-14)
 
 # %% [markdown]
@@ -312,28 +313,28 @@ U1, U2 = (3 * p - 5 * p**3) / 24, (81 * p**2 - 462 * p**4 + 385 * p**6) / 1152
 for v, log_u in zip(V[:2], (U1, U2 - U1**2 / 2), strict=True):
     assert np.allclose((1 - p) * v(p), log_u - log_u[-1])
 
-dims = np.array([6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256])
+dims = 2 ** np.arange(3, 9)
 kappas = np.logspace(-3, 4, 29)
 truth = reference(kappas, dims[:, None])[0]
 figure, axes = plotting.subplots()
 for terms in (0, 1, 2, 4, 8):
     worst = abs(debye(kappas, dims[:, None], terms) / truth - 1).max(axis=1)
     line = axes.loglog(dims, worst, "o-", markersize=3)[0]
-    axes.text(275, worst[-1] * 0.6, f"{terms} terms" if terms else "Laplace", color=line.get_color())
+    axes.text(275, worst[-1] * 0.6, f"+ {terms}" if terms else "Laplace", color=line.get_color())
     assert terms > 0 or all(worst < 2 / dims)
-assert worst[dims >= 64].max() < 1e-11
-axes.set(xlabel="dimension m", ylabel="largest relative error of $\\phi_m$", xlim=(5, 480))
-axes.set_xticks(dims[1::2], dims[1::2])
+assert max(worst[dims >= 64]) < 1e-11 < 1e-5 < worst[0]
+axes.set(xlabel="dimension m", ylabel="largest relative error of $\\phi_m$", xlim=(7, 400))
+axes.set_xticks(dims, dims)
 axes.minorticks_off()
 plotting.show(
     figure,
-    "**Figure 3.2.** Error of Debye's expansion, the largest over $\\kappa$ from $10^{-3}$ to $10^4$.",
+    "**Figure 3.2.** Laplace's terms and 1 to 8 of the others: largest error over $\\kappa$ from $10^{-3}$ to $10^4$.",
     alt="Error against dimension in log-log scale: lines that are steeper the more terms are used.",
 )
 
 # %% [markdown]
-# Each term makes the line steeper by one power. At $m=6$ more terms make it worse: the series is asymptotic, good for
-# large $\nu$ and not for many terms. So start at $M\ge64$ and walk down.
+# Each term makes the line steeper by one power. At $m=8$ eight terms still leave $10^{-4}$; at $m=2$, $\nu=0$ and
+# nothing is defined: the series is asymptotic, for large $\nu$, not for many terms. So start at $M\ge64$ and walk down.
 #
 # ## Hankel: large concentration
 #
@@ -345,14 +346,14 @@ plotting.show(
 # $$
 #
 # Expand the last factor by the binomial series and let each integral run to infinity, at a cost of order
-# $e^{-2\kappa}$. Each is a Gamma function, $\Gamma(\alpha+j+1)/\kappa^{\alpha+j+1}$, and
+# $e^{-2\kappa}$. Each is $\Gamma(\alpha+j+1)/\kappa^{\alpha+j+1}$; $\Gamma(\alpha+1)$ cancels, and
 #
 # $$
 # \kappa-\phi_m\approx\frac{m-1}2\log\kappa+\frac12\log\pi-\alpha\log2-\log\Gamma(m/2)-\log\sum_jt_j,\qquad
 # \frac{t_{j+1}}{t_j}=-\frac{(\alpha-j)(\alpha+j+1)}{2\kappa(j+1)},\quad t_0=1.
 # $$
 #
-# For even $m$ the terms fall, then grow without end: stop at the smallest.
+# For odd $m$ the sum ends. For even $m$ the terms fall, then grow without end: stop at the smallest.
 
 
 # %%
@@ -368,7 +369,7 @@ def hankel(kappa, m, terms=25):
     return (m - 1) / 2 * np.log(kappa) + constant - np.log(total)
 
 
-for m, k in [(2, 60.0), (3, 30.0), (10, 100.0), (41, 3000.0)]:
+for m, k in [(2, 60.0), (3, 30.0), (10, 100.0)]:
     assert close(hankel(k, m), k - reference(k, m)[0], 1e-12)
 
 # %% [markdown]
@@ -384,8 +385,8 @@ def by_hand(kappa, m):
     phi = debye(kappa, top)
     a = np.exp(debye(kappa, top + 2) - phi)
     for n in range(top - 2, m - 1, -2):
-        c = kappa**2 * a / (n * (n + 2))
-        phi, a = phi + np.log1p(c), 1 / (1 + c)
+        q = kappa**2 * a / (n * (n + 2))
+        phi, a = phi + np.log1p(q), 1 / (1 + q)
     return phi, kappa * a / m
 
 
@@ -435,7 +436,7 @@ assert np.nanmax(errors["ive, float64"]) > 1e-6
 # %% [markdown]
 # Three tools own a region each, and the combination owns the map. The first two panels show something else. Beside the
 # grey, where `ive` underflows, float32 has a dark field where `ive` is finite and $\phi_m$ is wrong all the same. In
-# float64 the colour turns too: up to 12 of 16 digits are lost.
+# float64 more than ten of 16 digits are lost in places.
 #
 # ## The trap
 #
@@ -472,11 +473,12 @@ phi, mean, _ = reference(k, dims)
 log_bessel, kl = exact_log_bessel(k, dims), float(k) * mean - phi
 wrong = [abs(textbook_kl(k, *row[:3]) - row[3]) for row in zip(dims, mean, log_bessel, kl, strict=True)]
 figure, axes = plotting.subplots()
-axes.loglog(dims, abs(log_bessel), "C0", dims, kl, "C2")
-axes.loglog(dims, wrong, "C1o", markersize=3)
-axes.text(45, 900, "$|\\log I_\\nu|$, one of the terms", color="C0", ha="right")
-axes.text(300, 4e-7, "KL, the sum", color="C2")
-axes.text(90, 2e-2, "error of the sum in float32", color="C1")
+axes.loglog(dims, abs(log_bessel), color=BLUE)
+axes.loglog(dims, kl, color=GREEN)
+axes.loglog(dims, wrong, "o", color=ORANGE, markersize=3)
+axes.text(60, 10, "$|\\log I_\\nu|$, one of the terms", color=BLUE)
+axes.text(3, 1e-4, "KL, the sum", color=GREEN)
+axes.text(22, 1e-8, "error of the sum in float32", color=ORANGE)
 axes.set(xlabel="dimension m", ylabel="nats", ylim=(1e-9, 1e5))
 plotting.show(
     figure,
@@ -545,10 +547,10 @@ def chebyshev_table(m):
     """Interpolant in x0^2."""
     x, weights = roots_gegenbauer(256, m / 2 - 1)  # Gauss' rule for E_x
 
-    def smooth(s):  # s = x0^2
-        u = np.sqrt(s)[:, None] * x  # c = 1 / (1 + u)
+    def smooth(square):  # x0^2
+        u = np.sqrt(square)[:, None] * x  # c = 1 / (1 + u)
         excess = np.expm1((m - 1) * (u / (1 + u) - np.log1p(u)))
-        return -np.log1p(excess @ weights / weights.sum()) / s
+        return -np.log1p(excess @ weights / weights.sum()) / square
 
     return Chebyshev.interpolate(smooth, 20 + 150 // m, domain=[0, 1])
 
@@ -565,18 +567,18 @@ w, c = (x0 + x) / (1 + x0 * x), 1 / (1 + x0 * x)
 assert close(1 - w**2, (1 - x0**2) * (1 - x**2) * c**2, 1e-12)
 assert close(w - x0, (1 - x0**2) / x0 * (1 - c), 1e-12)
 
-s = np.linspace(0, 1, 201)
+square = np.linspace(0, 1, 201)
 figure, axes = plotting.subplots()
 for m in (2, 3, 10, 128):
     table = chebyshev_table(m)
     assert close(small_log_partition(kappas, m, table), reference(kappas, m)[0], 1e-11)
-    line = axes.plot(s, table(s))[0]
-    axes.text(1.02, table(1), f"m = {m}", color=line.get_color(), va="center")
-axes.set(xlabel="$x_0^2$, from κ = 0 to κ = ∞", ylabel="tabulated function", xlim=(0, 1.12), ylim=(0, None))
+    line = axes.plot(square, table(square))[0]
+    axes.text(-0.02, table(0), f"m = {m}", color=line.get_color(), va="center", ha="right")
+axes.set(xlabel="$x_0^2$, from κ = 0 to κ = ∞", ylabel="tabulated function", xlim=(-0.15, 1), ylim=(0, 0.55))
 plotting.show(
     figure,
     "**Figure 3.5.** What the library tabulates for $\\phi_m$: $-\\log E_x[(c\\,e^{1-c})^{m-1}]/x_0^2$.",
-    alt="Four smooth, slowly varying curves for m = 2, 3, 10 and 128, between 0 and 0.45.",
+    alt="Four smooth, slowly varying curves for m = 2, 3, 10 and 128, between 0.25 and 0.5.",
 )
 
 # %% [markdown]
@@ -610,8 +612,8 @@ assert abs(difference / complement - 1) > 0.1
 # <details markdown="1">
 # <summary>Answer</summary>
 #
-# A step upward divides the error by $1-a_m$. For $m\ll\kappa=10$, $a_m$ is small. For $m\gg\kappa$, $1-a_m\approx
-# \kappa^2/(m(m+2))$, which tends to zero.
+# A step upward divides the error by $1-a_m$. For $m\ll\kappa=10$, $a_m$ is small. For $m\gg\kappa$,
+# $1-a_m\approx\kappa^2/(m(m+2))$, which tends to zero.
 #
 # </details>
 #
@@ -636,7 +638,7 @@ assert abs(difference / complement - 1) > 0.1
 #
 # 1. At $m=128$, $\kappa=1.7$, `ive` is 0 in float32, its logarithm $-\infty$, the gradient NaN.
 # 2. A perfect $\log I_\nu$ does not help: terms of size $m\log m$ sum to $\kappa^2/2m$. Compute $\phi_m$ directly.
-# 3. The recurrence $a_m=1/(1+c\,a_{m+2})$ forgets errors downward and amplifies them upward; Amos' bounds start it.
+# 3. The recurrence $a_m=1/(1+q\,a_{m+2})$ forgets errors downward and amplifies them upward; Amos' bounds start it.
 # 4. The series serves small $\kappa$, Hankel large $\kappa$, Debye large $m$; Debye with the recurrence serves all.
 # 5. The library makes Laplace's method exact by $w=(x_0+x)/(1+x_0x)$, and tabulates a smooth correction.
 #
