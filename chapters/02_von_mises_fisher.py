@@ -70,8 +70,8 @@ assert all(areas[m + 1] < areas[m] for m in range(7, 100))
 print(", ".join(f"S_{m} = {areas[m]:.3g}" for m in (2, 3, 7, 20, 41)))
 
 # %% [markdown]
-# Beyond $m = 7$ spheres get smaller, and fast: remember it in [chapter 9](09_unsupervised.ipynb). (In $\mathbb{R}^1$
-# the "sphere" is the two points $\pm 1$, and $S_1 = 2$.)
+# Beyond $m = 7$ spheres get smaller, and fast: see [chapter 9](09_unsupervised.ipynb). (In $\mathbb{R}^1$ the "sphere"
+# is the two points $\pm 1$, and $S_1 = 2$.)
 #
 # ## One coordinate of a uniform point
 #
@@ -121,7 +121,7 @@ plotting.show(
 )
 
 # %% [markdown]
-# The width of the peak is $1/\sqrt m$, since $E\,w^2 = 1/m$ as asserted.
+# The width of the peak is $1/\sqrt m$, since $E\,w^2 = 1/m$.
 #
 # ## The density
 #
@@ -307,12 +307,12 @@ assert torch.allclose(moments(k, 3)[1], 1 / k.tanh() - 1 / k)  # m = 3: Langevin
 # %%
 figure, axes = plotting.subplots(size=(7, 3))
 k = torch.logspace(-1, 4, 300)
-for m, at in {2: 0.4, 3: 2.4, 10: 9, 100: 85}.items():
+for m, at, up in ((2, 0.5, 0.6), (3, 1.6, 0.38), (10, 6.5, 0.4), (100, 64, 0.4)):
     A = moments(k, m)[1]
     (line,) = axes.semilogx(k, A)
     small, large = k[k < m / 2], k[k > m]
     axes.plot(small, small / m, "k:", large, 1 - (m - 1) / (2 * large), "k:", linewidth=1)
-    axes.text(at, 0.4, f"m = {m}", color=line.get_color())
+    axes.text(at, up, f"m = {m}", color=line.get_color())
 axes.set(xlabel="concentration κ", ylabel="mean resultant length $A_m(κ)$", xlim=(0.1, 1e4), ylim=(0, 1.02))
 plotting.show(
     figure,
@@ -373,10 +373,11 @@ assert height.max() == 1076
 assert abs(north - (row + 0.5) * step - 36.198) < 1e-3
 assert abs(west + (column + 0.5) * step + 84.231) < 1e-3
 
-dy = math.radians(step) * 6371  # km between rows
-dx = dy * math.cos(math.radians(36.3))  # km between columns
+dy = math.radians(step) * 6371  # km
+dx = dy * math.cos(math.radians(36.3))
 southward, eastward = np.gradient(height / 1000, dy, dx)
 normals = normalize(torch.from_numpy(np.stack([-eastward, southward, np.ones_like(height)], axis=-1)), dim=-1)
+assert normals[row, column + 2, 0] > 0 > normals[row + 2, column, 1]  # downhill
 slope = torch.rad2deg(normals[..., 2].acos())
 mu, kappa = fit(normals.flatten(0, 1))
 print(f"mean direction {math.degrees(math.acos(mu[2])):.1f}° from the vertical, κ = {kappa:.1f}")
