@@ -46,7 +46,7 @@ chapters: $(STAMP)  ## execute the chapters whose source has changed (all of the
 
 # Not `mkdocs build --quiet`: with it, a strict build passes over broken links.
 site: chapters  ## build the site in site/: notebooks that have changed, then the pages
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 course: site  ## the same, then serve it on localhost (another port: make course PORT=8080; end with Ctrl-C)
 	@echo "The course: http://localhost:$(PORT)/  (or open site/index.html)"

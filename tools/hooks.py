@@ -43,17 +43,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the chapters, what can be downloaded, and the results."""
-    repository = notebooks.project()["urls"]["Repository"]
-    name, content = wheel()
-    made: dict[str, str | bytes] = {f"chapters/{name}": content, "results.md": results_page()}
-    for path in executed():
-        downloads = pages.Downloads(path.name, f"{path.stem}.py", name, repository)
-        page = pages.chapter_page(nbformat.read(path, as_version=4), path.stem, downloads)
-        made[f"chapters/{path.stem}.md"] = page.markdown
-        made |= {f"chapters/{picture}": png for picture, png in page.pictures.items()}
-        made[f"chapters/{path.name}"] = path.read_bytes()
-        made[f"chapters/{path.stem}.py"] = path.with_suffix(".py").read_bytes()
-    for uri, content in made.items():
+    for uri, content in published().items():
         files.append(File.generated(config, uri, content=content))
     return files
 
@@ -76,6 +66,20 @@ def on_post_build(config: MkDocsConfig) -> None:
     for path in site.rglob("*.map"):
         path.unlink()
     shutil.rmtree(site / "assets" / "javascripts" / "lunr", ignore_errors=True)
+
+
+def published() -> dict[str, str | bytes]:
+    """What is made for the site, by its path within the site's sources."""
+    name, content = wheel()
+    made: dict[str, str | bytes] = {f"chapters/{name}": content, "results.md": results_page()}
+    for path in executed():
+        downloads = pages.Downloads(path.name, f"{path.stem}.py", name, notebooks.project()["urls"]["Repository"])
+        page = pages.chapter_page(nbformat.read(path, as_version=4), path.stem, downloads)
+        made[f"chapters/{path.stem}.md"] = page.markdown
+        made |= {f"chapters/{picture}": png for picture, png in page.pictures.items()}
+        made[f"chapters/{path.name}"] = path.read_bytes()
+        made[f"chapters/{path.stem}.py"] = path.with_suffix(".py").read_bytes()
+    return made
 
 
 def executed() -> list[Path]:

@@ -1,0 +1,140 @@
+"""What the site shows beside the files in docs/."""
+
+import hooks
+import notebooks
+import pytest
+from mkdocs.config import load_config
+from mkdocs.config.defaults import MkDocsConfig
+
+from hvae_tutorial import records
+from hvae_tutorial.experiments import paper, results
+
+ADDRESS = "https://github.com/someone/hvae_tutorial"
+
+
+@pytest.fixture
+def config() -> MkDocsConfig:
+    return load_config(str(notebooks.ROOT / "mkdocs.yml"))
+
+
+@pytest.fixture
+def addressed(monkeypatch: pytest.MonkeyPatch):
+    """Pretend that pyproject.toml names a repository, or none."""
+
+    def pretend(address: str) -> None:
+        project = {**notebooks.project(), "urls": {"Repository": address}}
+        monkeypatch.setattr(notebooks, "project", lambda: project)
+        monkeypatch.setattr(hooks, "wheel", lambda: ("library.whl", b"wheel"))
+
+    return pretend
+
+
+def chapter_pages() -> list[str]:
+    return [text for uri, text in hooks.published().items() if uri.startswith("chapters/") and uri.endswith(".md")]
+
+
+def test_without_an_address_nothing_leads_to_a_repository(config: MkDocsConfig, addressed) -> None:
+    addressed("")
+    hooks.on_config(config)
+    assert not config.repo_url
+    assert not config.edit_uri
+    assert "content.action.edit" not in config.theme["features"]
+    for text in chapter_pages():
+        assert "Open in Colab" not in text
+        assert "blob/main" not in text
+        assert "[Library](library.whl)" in text
+
+
+def test_with_an_address_everything_leads_there(config: MkDocsConfig, addressed) -> None:
+    addressed(ADDRESS)
+    hooks.on_config(config)
+    assert (config.repo_url, config.edit_uri) == (ADDRESS, "edit/main/docs/")
+    assert "content.action.edit" in config.theme["features"]
+    made = chapter_pages()
+    assert made
+    for text in made:
+        assert "[Open in Colab](https://colab.research.google.com/github/someone/hvae_tutorial/blob/main/" in text
+        assert f"[Source]({ADDRESS}/blob/main/chapters/" in text
+
+
+def test_every_chapter_is_published_with_what_can_be_downloaded(addressed) -> None:
+    addressed("")
+    made = hooks.published()
+    for path in hooks.executed():
+        assert made[f"chapters/{path.name}"] == path.read_bytes()
+        assert {f"chapters/{path.stem}.md", f"chapters/{path.stem}.py"} <= made.keys()
+    assert {"chapters/library.whl", "results.md"} <= made.keys()
+    assert not list((notebooks.ROOT / "docs").rglob("*.ipynb"))
+
+
+def test_the_navigation_lists_the_chapters(config: MkDocsConfig) -> None:
+    hooks.on_config(config)
+    (chapters,) = [entry["Chapters"] for entry in config.nav if "Chapters" in entry]
+    assert chapters == [f"chapters/{path.stem}.md" for path in hooks.executed()]
+
+
+def test_the_wheel_is_the_one_that_notebooks_install() -> None:
+    name, content = hooks.wheel()
+    assert name == f"hvae_tutorial-{notebooks.project()['version']}-py3-none-any.whl"
+    assert content.startswith(b"PK")
+
+
+def test_scripts_are_loaded_where_they_are_needed() -> None:
+    script = '<script src="../assets/katex/katex.min.js"></script>\n'
+    explorable = '  <script src="../assets/explorables/vmf.js"></script>\n'
+    prose = "Text names assets/katex/ and assets/explorables/.\n"
+    assert hooks.on_post_page(prose + script + explorable) == prose
+    formula = '<span class="arithmatex">x</span>\n'
+    assert hooks.on_post_page(formula + script + explorable) == formula + script
+    element = '<div data-explorable="vmf"></div>\n'
+    assert hooks.on_post_page(element + script + explorable) == element + explorable
+
+
+@pytest.fixture
+def mnist() -> list[records.Record]:
+    return records.load(experiment="table1", data="mnist", model="n", d=5)
+
+
+def test_a_cell_without_runs_says_so_and_shows_the_paper(mnist) -> None:
+    table = hooks.with_empty_cells(results.table1(mnist), mnist, paper.TABLE1)
+    names = [(row[0], row[1]) for row in table.rows]
+    expected = [
+        (str(d), name + suffix) for d in (2, 5, 10, 20, 40) for name in ("N-VAE", "S-VAE") for suffix in ("", ", paper")
+    ]
+    assert names == expected
+    rows = {(row[0], row[1]): list(row[2:]) for row in table.rows}
+    assert rows["2", "S-VAE"][:2] == ["0", "no run yet"]
+    assert rows["2", "S-VAE, paper"] == [
+        "", "-132.50 ± 0.73", "", "-133.72 ± 0.85", "-126.43 ± 0.91", "7.28 ± 0.14",
+    ]  # fmt: skip
+    assert rows["5", "N-VAE"][0] == str(len(mnist))
+
+
+def test_rows_that_are_filled_in_look_like_those_that_the_library_makes(mnist) -> None:
+    for make, published in ((results.table1, paper.TABLE1), (results.table2, paper.TABLE2)):
+        table = make(mnist)
+        (row,) = [row for row in table.rows if row[1] == "N-VAE, paper"]
+        assert hooks.paper_row(published[5, "n"], table.headers[3:]) == list(row[3:])
+
+
+def test_the_second_table_is_filled_in_the_same_way(mnist) -> None:
+    table = hooks.with_empty_cells(results.table2(mnist), mnist, paper.TABLE2)
+    assert ["40", "S-VAE, paper", "", "67.7", "87.4", "90.4"] in [list(row) for row in table.rows]
+    assert ["40", "S-VAE", "0", "no run yet", "", ""] in [list(row) for row in table.rows]
+
+
+def test_records_with_other_settings_go_into_a_table_of_their_own(mnist) -> None:
+    class Short:
+        settings = {**mnist[0].settings, "epochs": 3}  # noqa: RUF012
+
+    assert [len(group) for group in hooks.comparable([Short(), *mnist])] == [len(mnist), 1]
+
+
+def test_the_page_of_results_has_the_records_and_where_they_come_from() -> None:
+    text = hooks.results_page()
+    for record in records.load():
+        assert record.provenance["commit"][:10] in text
+    likelihood = records.load(experiment="table1", data="mnist", model="n", d=5)
+    mean = results.mean_and_deviation([r.results["log_likelihood"]["mean"] for r in likelihood], digits=2)
+    assert mean.replace("-", "\N{MINUS SIGN}") in text
+    assert "| *S-VAE, paper*" in text

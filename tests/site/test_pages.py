@@ -1,0 +1,197 @@
+"""From notebooks to pages."""
+
+import base64
+import io
+
+import nbformat
+import numpy as np
+import pages
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
+
+DOWNLOADS = pages.Downloads("03_bessel.ipynb", "03_bessel.py", "hvae_tutorial-1.0-py3-none-any.whl")
+HEADER = """\
+# Bessel functions
+
+*How do you compute the logarithm of a number
+that is too small to exist?*
+
+**You will be able to**
+- compute it
+
+**You need**: [chapter 2](02_von_mises_fisher.ipynb#the-law).
+
+**Time**: 40 minutes."""
+
+
+def png(colours: int, size: tuple[int, int] = (120, 60)) -> bytes:
+    """A picture with about that many colours."""
+    levels = np.linspace(0, 255, colours).astype(np.uint8)
+    row = np.resize(levels, size[0] * size[1]).reshape(size[1], size[0])
+    buffer = io.BytesIO()
+    Image.fromarray(np.stack([row, row, row], -1)).save(buffer, format="PNG", compress_level=0)
+    return buffer.getvalue()
+
+
+def picture(alt: str | None = 'A "grey" ramp & more', **size: int) -> nbformat.NotebookNode:
+    metadata = {"image/png": {**({"alt": alt} if alt else {}), **size}}
+    return new_output("display_data", {"image/png": base64.b64encode(png(16)).decode()}, metadata=metadata)
+
+
+def markdown(text: str) -> nbformat.NotebookNode:
+    return new_output("display_data", {"text/markdown": text})
+
+
+def page(*cells: nbformat.NotebookNode, downloads: pages.Downloads = DOWNLOADS) -> pages.Page:
+    notebook = new_notebook(cells=[new_markdown_cell(HEADER), *cells])
+    return pages.chapter_page(notebook, "03_bessel", downloads)
+
+
+def test_the_header_is_read_and_moved_below_the_title() -> None:
+    notebook = new_notebook(cells=[new_code_cell("1"), new_markdown_cell(HEADER)])
+    assert pages.title(notebook) == "Bessel functions"
+    assert pages.question(notebook) == "How do you compute the logarithm of a number that is too small to exist?"
+    assert pages.minutes(notebook) == 40
+    text = page().markdown
+    assert text.startswith('# Bessel functions\n\n<div class="chapter"')
+    assert "Chapter 3 · 40 minutes" in text
+    assert "**Time**" not in text
+
+
+def test_a_chapter_without_time_or_question_has_none() -> None:
+    notebook = new_notebook(cells=[new_markdown_cell("# Welcome\n\nHello.")])
+    assert (pages.minutes(notebook), pages.question(notebook)) == (None, "")
+    text = pages.chapter_page(notebook, "00_welcome", DOWNLOADS).markdown
+    assert '<p class="facts">Chapter 0</p>' in text
+
+
+def test_the_setup_cell_the_error_stream_and_empty_cells_are_left_out() -> None:
+    setup = new_code_cell("%pip install hvae_tutorial", metadata={"tags": ["setup"]})
+    warned = new_code_cell("1 + 1", outputs=[new_output("stream", name="stderr", text="careful")])
+    text = page(setup, warned, new_code_cell("")).markdown
+    assert "%pip" not in text
+    assert "careful" not in text
+    assert text.count("```") == 2
+    assert "```python\n1 + 1\n```" in text
+
+
+def test_what_is_printed_is_neither_markdown_nor_html() -> None:
+    printed = new_output("stream", name="stdout", text="a <b> & $x$\n\n**c**\n")
+    value = new_output("execute_result", {"text/plain": "tensor([1 < 2])"}, execution_count=1)
+    text = page(new_code_cell("print(...)", outputs=[printed, value])).markdown
+    assert '<div class="output"><pre>a &lt;b&gt; &amp; $x$\n\n**c**</pre></div>' in text
+    assert '<div class="output"><pre>tensor([1 &lt; 2])</pre></div>' in text
+
+
+def test_code_with_a_fence_in_it_gets_a_longer_one() -> None:
+    assert pages.code("'''```'''").startswith("````python\n")
+
+
+def test_a_figure_has_its_description_its_size_and_its_caption_once() -> None:
+    caption = "**Figure 3.1.** See [chapter 4](04_sampling.ipynb)\nand $\\kappa$."
+    cell = new_code_cell("show()", outputs=[picture(width=700, height=320), markdown(caption), markdown("After.")])
+    made = page(cell)
+    assert list(made.pictures) == ["03_bessel/figure-1.png"]
+    assert (
+        '<img src="03_bessel/figure-1.png" alt="A &quot;grey&quot; ramp &amp; more" width="700" height="320" '
+        'loading="lazy">'
+    ) in made.markdown
+    assert made.markdown.count("**Figure 3.1.** See [chapter 4](04_sampling.md) and $\\kappa$.") == 1
+    assert made.markdown.endswith("</figure>\n\nAfter.\n")
+
+
+def test_a_figure_without_a_size_takes_that_of_the_picture() -> None:
+    assert 'width="120" height="60"' in page(new_code_cell("show()", outputs=[picture()])).markdown
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ([picture(alt=None)], "03_bessel: figure 1 has no alt text"),
+        ([new_output("error", ename="ValueError", evalue="bad", traceback=[])], "a cell has failed with ValueError"),
+    ],
+)
+def test_what_no_page_can_be_made_of(outputs: list, message: str) -> None:
+    with pytest.raises(pages.PageError, match=message):
+        page(new_code_cell("show()", outputs=outputs))
+
+
+def test_a_page_begins_with_a_title() -> None:
+    with pytest.raises(pages.PageError, match="does not begin with a title"):
+        pages.chapter_page(new_notebook(cells=[new_markdown_cell("Hello")]), "00_welcome", DOWNLOADS)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("[a](03_bessel.ipynb)", "[a](03_bessel.md)"),
+        ("[a](./03_bessel.ipynb#the-trap) [b](04_x.ipynb)", "[a](03_bessel.md#the-trap) [b](04_x.md)"),
+        ("[a](https://example.org/03_bessel.ipynb)", "[a](https://example.org/03_bessel.ipynb)"),
+        ("```\n[a](03_bessel.ipynb)\n```", "```\n[a](03_bessel.ipynb)\n```"),
+        ("Two:\n- a\n- b", "Two:\n\n- a\n- b"),
+        ("- a\n  - b\n  - c\n- d", "- a\n    - b\n    - c\n- d"),
+        ("1. a\n   - b", "1. a\n    - b"),
+        ("- a\n  goes on\n- b", "- a\n  goes on\n- b"),
+        ("```\nx\n- y\n```", "```\nx\n- y\n```"),
+    ],
+)
+def test_prose_is_what_the_site_reads(source: str, expected: str) -> None:
+    assert pages.prose(source) == expected
+
+
+REPOSITORY = "https://github.com/someone/hvae_tutorial"
+
+
+def test_without_an_address_there_is_no_badge_but_the_wheel_and_two_lines() -> None:
+    text = page().markdown
+    assert "Open in Colab" not in text
+    assert "[Source]" not in text
+    assert "[Library](hvae_tutorial-1.0-py3-none-any.whl)" in text
+    assert text.count("\n1. ") == text.count("\n2. ") == 1
+
+
+@pytest.mark.parametrize("address", [REPOSITORY, f"{REPOSITORY}.git", f"{REPOSITORY}/"])
+def test_with_an_address_colab_opens_the_notebook(address: str) -> None:
+    target = "https://colab.research.google.com/github/someone/hvae_tutorial/blob/main/chapters/03_bessel.ipynb"
+    assert pages.colab_address(address, "03_bessel") == target
+
+
+def test_with_an_address_the_badge_and_the_source_are_shown() -> None:
+    text = page(downloads=pages.Downloads("a.ipynb", "a.py", "a.whl", REPOSITORY)).markdown
+    assert "[Open in Colab](https://colab.research.google.com/github/someone/" in text
+    assert f"[Source]({REPOSITORY}/blob/main/chapters/03_bessel.py)" in text
+    assert "a.whl" not in text
+
+
+def test_colab_knows_github_alone() -> None:
+    text = page(downloads=pages.Downloads("a.ipynb", "a.py", "a.whl", "https://example.org/hvae")).markdown
+    assert "Open in Colab" not in text
+    assert "[Library](a.whl)" in text
+    assert "[Source](https://example.org/hvae/blob/main/chapters/03_bessel.py)" in text
+
+
+def test_compression_keeps_what_is_seen() -> None:
+    before = png(200, (400, 200))
+    after = pages.compressed(before)
+    assert len(after) < len(before) / 3
+    difference = np.abs(
+        np.asarray(Image.open(io.BytesIO(before)).convert("RGB"), dtype=int)
+        - np.asarray(Image.open(io.BytesIO(after)).convert("RGB"), dtype=int)
+    )
+    assert (difference.max(-1) > pages.VISIBLE).mean() <= pages.CHANGED
+
+
+def test_a_picture_that_a_palette_would_change_keeps_its_colours() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, format="PNG")
+    after = Image.open(io.BytesIO(pages.compressed(buffer.getvalue()))).convert("RGB")
+    np.testing.assert_array_equal(np.asarray(after), noise)
+
+
+def test_transparent_pictures_become_white() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGBA", (50, 50), (0, 0, 0, 0)).save(buffer, format="PNG", compress_level=0)
+    after = Image.open(io.BytesIO(pages.compressed(buffer.getvalue()))).convert("RGB")
+    assert after.getpixel((0, 0)) == (255, 255, 255)

@@ -1,0 +1,335 @@
+"""The site as a reader meets it: links, formulas, figures, search and keys; from a file, from a server, on a phone."""
+
+import gzip
+import re
+import zipfile
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+import notebooks
+import pytest
+
+WEIGHT = 400_000  # bytes of a page without the figures' own, as a server that compresses sends them
+PHONE = {"width": 390, "height": 844}
+DESK = {"width": 1280, "height": 900}
+
+
+class Document(HTMLParser):
+    """The links, addresses, identifiers and images of a page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.loaded: list[str] = []
+        self.ids: set[str] = set()
+        self.images: list[dict[str, str | None]] = []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.ids |= {value for name in ("id", "name") if (value := values.get(name))}
+        if tag == "a" and values.get("href"):
+            self.links.append(values["href"] or "")
+        if tag in {"script", "img", "iframe", "source"} and values.get("src"):
+            self.loaded.append(values["src"] or "")
+        if tag == "link" and values.get("rel") in {"stylesheet", "icon", "preload", "preconnect", "dns-prefetch"}:
+            self.loaded.append(values["href"] or "")
+        if tag == "img":
+            self.images.append(values)
+
+
+@pytest.fixture(scope="module")
+def documents(site: Path) -> dict[str, Document]:
+    """All pages by their path within the site."""
+    return {path.relative_to(site).as_posix(): Document(path) for path in sorted(site.rglob("*.html"))}
+
+
+def is_outside(address: str) -> bool:
+    return bool(urlsplit(address).scheme or address.startswith("//"))
+
+
+def test_every_chapter_and_every_part_of_the_house_has_a_page(documents: dict[str, Document]) -> None:
+    chapters = {f"chapters/{source.stem}.html" for source in notebooks.sources()}
+    assert chapters
+    floors = "special distributions models training data experiments plotting"
+    api = {f"api/{name}.html" for name in floors.split()}
+    assert chapters | api | {"index.html", "notation.html", "results.html", "reproduce.html", "cite.html"} <= set(
+        documents
+    )
+
+
+def test_links_and_anchors_hold(site: Path, documents: dict[str, Document]) -> None:
+    broken = []
+    for name, document in documents.items():
+        if name == "404.html":  # its links begin at the root of a server
+            continue
+        for link in document.links:
+            if is_outside(link):
+                continue
+            path, anchor = urldefrag(link)
+            target = urlsplit(urljoin(f"http://localhost/{name}", path)).path.lstrip("/") if path else name
+            if not (site / unquote(target)).is_file() or (
+                anchor and target in documents and unquote(anchor) not in documents[target].ids
+            ):
+                broken.append(f"{name}: {link}")
+    assert not broken
+
+
+def test_pages_load_nothing_from_elsewhere(documents: dict[str, Document]) -> None:
+    outside = {name: [a for a in document.loaded if is_outside(a)] for name, document in documents.items()}
+    assert not {name: found for name, found in outside.items() if found}
+
+
+def test_scripts_are_classic(site: Path) -> None:
+    """Modules and fetch do not work from file://."""
+    for path in site.rglob("*.html"):
+        assert 'type="module"' not in path.read_text(encoding="utf-8"), path
+    for path in [*(site / "assets" / "explorables").glob("*.js"), site / "assets" / "katex" / "typeset.js"]:
+        assert not re.search(r"\bfetch\(|^\s*(import|export)\s", path.read_text(encoding="utf-8"), re.MULTILINE), path
+
+
+def test_what_can_be_downloaded_is_there(site: Path) -> None:
+    version = notebooks.project()["version"]
+    wheel = site / "chapters" / f"hvae_tutorial-{version}-py3-none-any.whl"
+    assert "hvae_tutorial/special.py" in zipfile.ZipFile(wheel).namelist()
+    for source in notebooks.sources():
+        for path in (source, source.with_suffix(".ipynb")):
+            assert (site / "chapters" / path.name).read_bytes() == path.read_bytes()
+        page = (site / "chapters" / f"{source.stem}.html").read_text(encoding="utf-8")
+        for name in (source.name, f"{source.stem}.ipynb"):
+            assert f'download="" href="{name}"' in page
+
+
+def test_there_is_no_dead_badge(site: Path) -> None:
+    if notebooks.project()["urls"]["Repository"]:
+        pytest.skip("the repository has an address: test_hooks.py sees to the badges")
+    for path in site.rglob("*.html"):
+        page = path.read_text(encoding="utf-8")
+        assert "colab.research.google.com/github" not in page, path
+        assert "blob/main" not in page, path
+
+
+def test_figures_are_described_lazy_and_of_known_size(documents: dict[str, Document]) -> None:
+    seen = 0
+    for name, document in documents.items():
+        for image in document.images:
+            if name.startswith("chapters/") and image["src"] and "/figure-" in image["src"]:
+                assert len((image["alt"] or "").split()) >= 5, (name, image)
+                assert image["loading"] == "lazy", (name, image)
+                assert int(image["width"] or 0) > 100, (name, image)
+                assert int(image["height"] or 0) > 100, (name, image)
+                seen += 1
+    assert seen >= 3 * (len(notebooks.sources()) - 1)
+
+
+def test_figures_are_compressed(site: Path) -> None:
+    figures = list((site / "chapters").rglob("figure-*.png"))
+    assert max(path.stat().st_size for path in figures) < 400_000
+    assert sum(path.stat().st_size for path in figures) / len(figures) < 60_000
+
+
+@dataclass
+class Visit:
+    """What was seen of one page."""
+
+    complaints: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
+    state: dict[str, Any] = field(default_factory=dict)
+    overflow: int = 0  # pixels that a phone would have to scroll sideways
+    sent: int = 0  # bytes without images, text compressed
+    unpacked: int = 0
+
+
+# Formulas that were not typeset, errors of KaTeX, pictures that do not load, blocks of code without a button.
+STATE = """async () => {
+  for (const details of document.querySelectorAll("details")) details.open = true;
+  const images = [...document.images];
+  for (const image of images) image.loading = "eager";
+  await Promise.all(images.map((image) => image.decode().catch(() => {})));
+  const article = document.querySelector("article");
+  const text = article.cloneNode(true);
+  for (const node of text.querySelectorAll("pre, code, annotation, script, .output")) node.remove();
+  return {
+    formulas: document.querySelectorAll(".arithmatex").length,
+    typeset: document.querySelectorAll(".arithmatex .katex").length,
+    errors: [...document.querySelectorAll(".katex-error")].map((node) => node.title),
+    raw: text.textContent.match(/\\$[^$]{0,40}|\\\\[(\\[]|\\*\\*\\w/g) || [],
+    titles: [...document.querySelectorAll(".md-nav, .md-footer")].filter((n) => /\\\\\\(/.test(
+      [...n.querySelectorAll(".md-ellipsis")].map((e) => [...e.childNodes].filter((c) => c.nodeType === 3)
+        .map((c) => c.data).join("")).join(""))).length,
+    broken: images.filter((image) => !image.complete || !image.naturalWidth).map((image) => image.src),
+    nameless: images.filter((image) => !image.hasAttribute("alt")).length,
+    code: article.querySelectorAll("pre > code").length,
+    buttons: article.querySelectorAll("button[data-md-type='copy'], button.md-clipboard, .md-code__button").length,
+  };
+}"""
+
+
+def visit(browser, base: str, name: str) -> Visit:
+    """Open a page in a fresh context, with everything blocked that is not local."""
+    seen = Visit()
+    host = urlsplit(base).netloc
+    context = browser.new_context(viewport=DESK)
+
+    def guard(route) -> None:
+        parts = urlsplit(route.request.url)
+        if parts.scheme in {"file", "data", "blob"} or (host and parts.netloc == host):
+            route.continue_()
+        else:
+            seen.outside.append(route.request.url)
+            route.abort()
+
+    context.route("**/*", guard)
+    page = context.new_page()
+    page.on("console", lambda m: seen.complaints.append(m.text) if m.type in {"error", "warning"} else None)
+    page.on("pageerror", lambda error: seen.complaints.append(str(error)))
+    page.on("requestfailed", lambda request: seen.complaints.append(f"{request.url}: {request.failure}"))
+    responses: list[Any] = []
+    page.on("response", lambda response: responses.append(response))
+    page.goto(f"{base}/{name}", wait_until="load")
+    page.wait_for_function("document.fonts.ready.then(() => true)")
+    page.wait_for_timeout(100)
+    for response in responses if host else []:
+        kind = response.request.resource_type
+        if kind != "image":
+            body = response.body()
+            seen.unpacked += len(body)
+            seen.sent += len(body if kind == "font" else gzip.compress(body, 6))
+    seen.state = page.evaluate(STATE)
+    page.set_viewport_size(PHONE)
+    page.wait_for_timeout(50)
+    seen.overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    context.close()
+    return seen
+
+
+def names(documents: dict[str, Document]) -> list[str]:
+    return [name for name in documents if name != "404.html"]
+
+
+@pytest.fixture(scope="module")
+def from_files(browser, site: Path, documents: dict[str, Document]) -> dict[str, Visit]:
+    return {name: visit(browser, site.as_uri(), name) for name in names(documents)}
+
+
+@pytest.fixture(scope="module")
+def from_server(browser, served: str, documents: dict[str, Document]) -> dict[str, Visit]:
+    return {name: visit(browser, served, name) for name in names(documents)}
+
+
+@pytest.fixture(scope="module", params=["from_files", "from_server"])
+def visits(request: pytest.FixtureRequest) -> dict[str, Visit]:
+    return request.getfixturevalue(request.param)
+
+
+def test_pages_load_without_complaints(visits: dict[str, Visit]) -> None:
+    assert not {name: seen.complaints for name, seen in visits.items() if seen.complaints}
+
+
+def test_no_request_leaves_the_machine(visits: dict[str, Visit]) -> None:
+    assert not {name: seen.outside for name, seen in visits.items() if seen.outside}
+
+
+def test_formulas_are_typeset(visits: dict[str, Visit]) -> None:
+    for name, seen in visits.items():
+        state = seen.state
+        assert not state["errors"], (name, state["errors"])
+        assert state["typeset"] == state["formulas"], name
+        assert not state["raw"], (name, state["raw"])
+        assert not state["titles"], name
+    assert sum(seen.state["formulas"] for seen in visits.values()) > 100
+
+
+def test_pictures_load(visits: dict[str, Visit]) -> None:
+    assert not {name: seen.state["broken"] for name, seen in visits.items() if seen.state["broken"]}
+    assert not any(seen.state["nameless"] for seen in visits.values())
+
+
+def test_code_can_be_copied(visits: dict[str, Visit]) -> None:
+    for name, seen in visits.items():
+        assert seen.state["buttons"] >= seen.state["code"] > -1, name
+    assert visits["reproduce.html"].state["buttons"] >= 4
+
+
+def test_nothing_is_wider_than_a_phone(visits: dict[str, Visit]) -> None:
+    assert not {name: seen.overflow for name, seen in visits.items() if seen.overflow > 0}
+
+
+def test_pages_are_light(from_server: dict[str, Visit]) -> None:
+    weights = {name: (seen.sent, seen.unpacked) for name, seen in from_server.items()}
+    print(*(f"{sent:8d} {unpacked:8d}  {name}" for name, (sent, unpacked) in weights.items()), sep="\n")
+    assert not {name: sent for name, (sent, _) in weights.items() if not 10_000 < sent <= WEIGHT}
+
+
+@pytest.mark.parametrize("origin", ["file", "http"])
+def test_search_finds_bessel(browser, site: Path, served: str, origin: str) -> None:
+    context = browser.new_context(viewport=DESK)
+    page = context.new_page()
+    page.goto(f"{site.as_uri() if origin == 'file' else served}/index.html")
+    page.locator(".md-search__input").click()
+    page.locator(".md-search__input").press_sequentially("Bessel", delay=30)
+    results = page.locator(".md-search-result__item")
+    results.first.wait_for(timeout=30_000)
+    assert "bessel" in results.first.inner_text().lower()
+    results.first.locator("a").first.click()
+    page.wait_for_url(lambda address: "index.html" not in address)
+    assert "bessel" in page.locator("article").inner_text().lower()
+    context.close()
+
+
+def test_the_keyboard_reaches_navigation_and_search(browser, site: Path) -> None:
+    context = browser.new_context(viewport=DESK)
+    page = context.new_page()
+    page.goto(f"{site.as_uri()}/notation.html")
+    reached = []
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("`${document.activeElement.className} ${document.activeElement.innerText}`"))
+    assert "md-skip" in reached[0]
+    assert any("md-search__input" in element for element in reached)
+    assert any("md-nav__link" in element for element in reached)
+    page.keyboard.press("Escape")
+    page.locator(".md-nav--primary a.md-nav__link", has_text="Results").first.focus()
+    width = page.evaluate("getComputedStyle(document.activeElement).outlineWidth")
+    assert float(width.removesuffix("px")) >= 1  # where the focus is can be seen
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/results.html")
+    context.close()
+
+
+def test_previous_and_next_lead_through_the_course(browser, site: Path) -> None:
+    context = browser.new_context(viewport=DESK)
+    page = context.new_page()
+    page.goto(f"{site.as_uri()}/index.html")
+    for source in notebooks.sources():
+        page.locator(".md-footer__link--next").click()
+        page.wait_for_url(f"**/chapters/{source.stem}.html")
+    context.close()
+
+
+@pytest.mark.parametrize("look", ["light", "dark", "narrow", "narrow-dark"])
+def test_looks(browser, site: Path, screenshots: Path, look: str) -> None:
+    """Screenshots for people; and that the colour scheme is followed, with a light panel behind figures in the dark."""
+    dark = "dark" in look
+    context = browser.new_context(
+        viewport=PHONE if "narrow" in look else DESK, color_scheme="dark" if dark else "light"
+    )
+    page = context.new_page()
+    chapter = notebooks.sources()[-1].stem
+    for name in ("index", f"chapters/{chapter}", "notation", "results", "api/distributions"):
+        page.goto(f"{site.as_uri()}/{name}.html")
+        assert page.locator("body").get_attribute("data-md-color-scheme") == ("slate" if dark else "default")
+        page.evaluate("document.fonts.ready.then(() => true)")
+        page.screenshot(path=screenshots / f"{name.replace('/', '-')}-{look}.png")
+    page.goto(f"{site.as_uri()}/chapters/{chapter}.html")
+    figure = page.locator("figure img").first
+    figure.scroll_into_view_if_needed()
+    page.screenshot(path=screenshots / f"figure-{look}.png")
+    if dark:
+        assert figure.evaluate("node => getComputedStyle(node).backgroundColor") == "rgb(255, 255, 255)"
+        background = page.locator("body").evaluate("node => getComputedStyle(node).backgroundColor")
+        assert max(int(value) for value in re.findall(r"\d+", background)[:3]) < 60
+    context.close()
