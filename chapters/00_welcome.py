@@ -53,15 +53,18 @@ x, y = torch.meshgrid(*2 * [torch.linspace(-1, 1, 301, dtype=torch.float64)], in
 front = torch.stack([x, y, (1 - x**2 - y**2).clamp(min=0).sqrt()], dim=-1)  # the half of the globe that we see
 front = torch.nn.functional.normalize(front, dim=-1)
 outside = x**2 + y**2 > 1
+arc = np.radians(np.linspace(-90, 90, 91))
+lines = [(np.cos(arc) * np.sin(lon), np.sin(arc)) for lon in np.radians(range(-90, 91, 30))]  # meridians
+lines += [(np.cos(lat) * np.sin(arc), np.full(91, np.sin(lat))) for lat in np.radians(range(-60, 61, 30))]  # parallels
 
 figure, axes = plotting.subplots(1, 3, size=(7, 2.7))
 for globe, (kappa, law) in zip(axes, laws.items(), strict=True):
     density = (law.log_prob(front) - law.log_prob(mu)).exp().masked_fill(outside, math.nan)  # relative to the peak
     globe.imshow(density, cmap="Blues", vmin=0, vmax=1.3, origin="lower", extent=(-1, 1, -1, 1))
     seen = samples[kappa][samples[kappa][:, 2] > 0]
-    globe.scatter(seen[:, 0], seen[:, 1], s=4, color="C1", linewidths=0)
-    turn = np.linspace(0, 2 * np.pi, 200)
-    globe.plot(np.cos(turn), np.sin(turn), color="0.5", linewidth=0.8)
+    for line in lines:
+        globe.plot(*line, color="0.6", linewidth=0.4)
+    globe.scatter(seen[:, 0], seen[:, 1], s=3, color=plotting.CURVE_COLOURS[1], linewidths=0, zorder=3)
     globe.set_title(f"κ = {kappa:g}")
     globe.set(xlim=(-1.03, 1.03), ylim=(-1.03, 1.03), aspect="equal")
     globe.set_axis_off()
@@ -115,9 +118,9 @@ plotting.show(
 )
 
 # %% [markdown]
-# Digits of a kind have gathered in countries of their own. The map has no centre and no edge: its left and right
-# borders are the same line. To see what is in between, walk once around the equator and let the network draw what it
-# finds.
+# Digits of a kind have gathered in countries of their own. The globe has no centre and no edge: the left and the right
+# border of the map are the same line, and a country may lie across it. To see what is in between, walk once around the
+# equator and let the network draw what it finds.
 
 # %%
 longitude = torch.linspace(-math.pi, math.pi, 13)[:-1]
