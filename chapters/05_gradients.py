@@ -320,8 +320,9 @@ assert spreads[1] > 5 * spreads[0]
 # ## Second cure: hold the quantile still
 #
 # Autograd moved $w$ at fixed $x$, whose law changes. Hold instead the **quantile** $u=F_\kappa(w)$, with $F_\kappa$ the
-# distribution function of $w$ and $p_\kappa$ its density. It is uniform for every $\kappa$, so the trick applies, with
-# $h=F_\kappa^{-1}$. No formula for the inverse is needed: differentiate $F_\kappa(w)=u$ at fixed $u$,
+# distribution function of $w$ and $p_\kappa$ its density. As $P(F_\kappa(w)\le u)=u$, it is uniform for every $\kappa$:
+# the trick applies, with $h=F_\kappa^{-1}$. No formula for the inverse is needed: differentiate $F_\kappa(w)=u$ at
+# fixed $u$,
 #
 # $$
 # p_\kappa(w)\,\frac{dw}{d\kappa}+\frac{\partial F_\kappa}{\partial\kappa}(w)=0.
@@ -491,7 +492,7 @@ plotting.show(
 )
 
 # %% [markdown]
-# For $f=w$ the cures are comparable. Where $f$ is large beside its slope, only the implicit one keeps its calm, and it
+# For $f=w$ the cures are comparable. Where $f$ is large beside its slope, only the implicit one stays quiet, and it
 # never asks for $f$. That is the library's choice.
 #
 # ## The derivative $A_m'$, computed
@@ -610,7 +611,7 @@ assert ratio[(grid > 10.005) & (grid < 10.995)].max() < 0.6
 assert ratio[grid > 11.005].min() > 0.97
 
 figure, axes = plotting.subplots(size=(7, 3))
-looks = [("0.3", 1.8, (8.2, 0.039)), ("C0", 3.5, (11.6, 0.0165)), ("C1", 1.5, (10.1, 0.0095))]
+looks = [("0.3", 1.8, (8.2, 0.039)), ("C0", 3.5, (12.3, 0.0125)), ("C1", 1.5, (10.1, 0.0095))]
 for (name, curve), (colour, width, place) in zip(curves.items(), looks, strict=True):
     axes.plot(grid, curve, color=colour, linewidth=width)
     axes.text(*place, name, color=colour)
@@ -624,8 +625,8 @@ plotting.show(
 )
 
 # %% [markdown]
-# A blend of two formulas has the value of both and the slope of neither. Beyond 11 the approximation happens to make up
-# for the correction. The cure is `dw_dkappa`: it never differentiates the sampler.
+# A blend of two formulas has the value of both and the slope of neither. Beyond 11 the approximation here happens to
+# make up for the correction. The cure is `dw_dkappa`: it never differentiates the sampler.
 #
 # ## The library's version
 #
