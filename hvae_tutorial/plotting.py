@@ -69,6 +69,8 @@ _STYLE: dict[Any, Any] = {
 def subplots(rows: int = 1, columns: int = 1, *, size: tuple[float, float] | None = None, **options: Any) -> Any:
     """Begin a figure of your own in the style of the others.
 
+    Name colours by `CURVE_COLOURS`: "C0" means matplotlib's own blue to some of its functions.
+
     Args:
         rows: of axes.
         columns: of axes.

@@ -7,7 +7,6 @@ import tempfile
 import zlib
 from pathlib import Path
 
-import pooch
 from tqdm import tqdm
 
 from hvae_tutorial.data.errors import DataError
@@ -37,6 +36,8 @@ def fetch(source: Source, file: RemoteFile, *, cache: Path | str | None = None) 
     data = _from_data_folder(source, file)
     if data is not None:
         return data
+
+    import pooch  # only where it is needed: it loads tqdm's notebook bar, which warns in a kernel without widgets
 
     target = Path(cache or pooch.os_cache("hvae_tutorial")) / source.name / file.name
     failures = []
@@ -113,6 +114,8 @@ def _temporary_folder(*, beside: Path) -> tempfile.TemporaryDirectory[str]:
 
 def _download(url: str, path: Path) -> None:
     """Download to a file, with a progress bar on standard error."""
+    import pooch
+
     # pooch sets the total once it knows it; until then the bar needs one, as pooch asks for its truth value, total > 0.
     with tqdm(desc=path.name, total=1, unit="B", unit_scale=True, leave=False) as progress:
         pooch.HTTPDownloader(progressbar=progress)(url, str(path), None)

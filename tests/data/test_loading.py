@@ -39,3 +39,10 @@ def test_data_stand_on_no_other_floor() -> None:
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
     assert result.stderr == ""
+
+
+def test_embedded_data_need_no_downloader() -> None:
+    """Importing it makes a notebook without widgets warn."""
+    program = "import sys; from hvae_tutorial.data import load; load('digits'); print('pooch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
