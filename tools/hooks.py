@@ -33,7 +33,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """List the chapters in the navigation; name the repository if it has an address."""
     for entry in config.nav or []:
         if "Chapters" in entry:
-            entry["Chapters"] = [f"chapters/{path.stem}.md" for path in executed()]
+            entry["Chapters"] = [{numbered_title(path): f"chapters/{path.stem}.md"} for path in executed()]
     repository = notebooks.project()["urls"]["Repository"]
     if repository:
         config.repo_url, config.repo_name, config.edit_uri = repository, "Repository", "edit/main/docs/"
@@ -51,6 +51,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Put the table of chapters where a page asks for it."""
     return markdown.replace("<!-- chapters -->", chapters_table()) if page.file.src_uri == "index.md" else markdown
+
+
+def on_page_content(html: str, **_: object) -> str:
+    """Keep code, what it prints, and displayed formulas out of the search index: they would be most of it."""
+    return re.sub(r'<div class="(?=[^"]*\b(?:highlight|output|arithmatex)\b)', '<div data-search-exclude class="', html)
 
 
 def on_post_page(output: str, **_: object) -> str:
@@ -85,6 +90,12 @@ def published() -> dict[str, str | bytes]:
 def executed() -> list[Path]:
     """The chapters' notebooks, in order."""
     return [path for path in (source.with_suffix(".ipynb") for source in notebooks.sources()) if path.exists()]
+
+
+def numbered_title(path: Path) -> str:
+    """The title of a chapter for the navigation, which takes no Markdown."""
+    title = re.sub(r"\$(.+?)\$", r"\\(\1\\)", pages.title(nbformat.read(path, as_version=4)))
+    return f"{int(path.stem[:2])}. {re.sub('[*`]', '', title)}"
 
 
 def chapters_table() -> str:

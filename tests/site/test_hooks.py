@@ -1,10 +1,12 @@
 """What the site shows beside the files in docs/."""
 
 import hooks
+import nbformat
 import notebooks
 import pytest
 from mkdocs.config import load_config
 from mkdocs.config.defaults import MkDocsConfig
+from nbformat.v4 import new_markdown_cell, new_notebook
 
 from hvae_tutorial import records
 from hvae_tutorial.experiments import paper, results
@@ -70,7 +72,24 @@ def test_every_chapter_is_published_with_what_can_be_downloaded(addressed) -> No
 def test_the_navigation_lists_the_chapters(config: MkDocsConfig) -> None:
     hooks.on_config(config)
     (chapters,) = [entry["Chapters"] for entry in config.nav if "Chapters" in entry]
-    assert chapters == [f"chapters/{path.stem}.md" for path in hooks.executed()]
+    assert [uri for entry in chapters for uri in entry.values()] == [f"chapters/{p.stem}.md" for p in hooks.executed()]
+    assert all(title.startswith(f"{number}. ") for number, entry in enumerate(chapters) for title in entry)
+
+
+def test_titles_in_the_navigation_have_formulas_but_no_markdown(tmp_path) -> None:
+    path = tmp_path / "03_bessel.ipynb"
+    nbformat.write(new_notebook(cells=[new_markdown_cell("# Without *losing* `k` and $\\kappa$\n\nText")]), path)
+    assert hooks.numbered_title(path) == r"3. Without losing k and \(\kappa\)"
+
+
+def test_code_and_displayed_formulas_are_not_searched() -> None:
+    page = (
+        '<p>a</p><div class="language-python highlight">x</div><div class="output">y</div><div class="results">z</div>'
+    )
+    assert hooks.on_page_content(page) == (
+        '<div data-search-exclude class="language-python highlight">x</div>'
+        '<div data-search-exclude class="output">y</div><div class="results">z</div>'
+    )
 
 
 def test_the_wheel_is_the_one_that_notebooks_install() -> None:

@@ -12,6 +12,8 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import notebooks
 import pytest
 
+pytestmark = pytest.mark.slow
+
 WEIGHT = 400_000  # bytes of a page without the figures' own, as a server that compresses sends them
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 900}

@@ -1,0 +1,100 @@
+"""What the hand-written pages say is so."""
+
+import inspect
+import re
+import shlex
+from pathlib import Path
+
+import notebooks
+import pytest
+
+from hvae_tutorial import data, distributions, models, objectives, plotting, records, special, sphere, training
+from hvae_tutorial.cli import app
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def text(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def commands() -> list[list[str]]:
+    blocks = re.findall(r"^```sh\n(.*?)^```$", text("reproduce.md"), flags=re.MULTILINE | re.DOTALL)
+    lines = [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+def own_functions(module) -> set[str]:
+    """The public functions that a module defines."""
+    functions = inspect.getmembers(module, inspect.isfunction)
+    return {name for name, f in functions if f.__module__ == module.__name__ and not name.startswith("_")}
+
+
+def test_the_commands_that_reproduce_exist() -> None:
+    makefile = (DOCS.parent / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, flags=re.MULTILINE))
+    made = {command[1] for command in commands() if command[0] == "make"}
+    assert {"course", "site", "chapters", "reproduce"} <= made <= targets
+    experiments = [command[1:] for command in commands() if command[0] == "hvae"]
+    assert len(experiments) >= 3
+    for command in experiments:
+        app.parse_args(command, exit_on_error=False, print_error=False)
+
+
+def test_the_plain_commands_are_those_of_the_makefile() -> None:
+    makefile = (DOCS.parent / "Makefile").read_text(encoding="utf-8")
+    plain = text("reproduce.md").partition("## Without make")[2]
+    for command in ("python tools/notebooks.py", "mkdocs build --strict"):
+        assert f"\n{command}\n" in plain
+        assert f"$(BIN)/{command}" in makefile
+
+
+def test_the_names_in_the_notation_are_those_of_the_code() -> None:
+    public = {name for module in (distributions, models, special, sphere) for name in module.__all__}
+    public |= own_functions(objectives)
+    called = set(re.findall(r"`(\w+)\(", text("notation.md")))
+    assert len(called) >= 9
+    assert called <= public
+    assert set(special.__all__) | {"log_surface_area", "elbo", "iwae_bound"} <= called
+
+
+@pytest.mark.parametrize(
+    ("page", "module"),
+    [("special", special), ("special", sphere), ("distributions", distributions), ("models", models)],
+)
+def test_the_library_s_pages_show_all_that_is_public(page: str, module) -> None:
+    shown = text(f"api/{page}.md")
+    missing = [name for name in module.__all__ if not re.search(rf"\b{name}\b", shown)]
+    assert not missing
+
+
+@pytest.mark.parametrize(
+    ("page", "module"),
+    [
+        ("data", data),
+        ("experiments", records),
+        ("plotting", plotting),
+        ("training", objectives),
+        ("training", training),
+    ],
+)
+def test_every_public_function_has_a_place(page: str, module) -> None:
+    names = {name for name in getattr(module, "__all__", ()) if inspect.isfunction(getattr(module, name))}
+    names = (names or own_functions(module)) - {"record_name", "settings_key"}  # the records' own business
+    assert names
+    assert not {name for name in names if not re.search(rf"\b{name}\b", text(f"api/{page}.md"))}
+
+
+def test_the_citation_has_the_version() -> None:
+    assert f"version = {{{notebooks.project()['version']}}}" in text("cite.md")
+
+
+def test_vendored_scripts_come_with_their_licences() -> None:
+    named = (DOCS.parent / "THIRD_PARTY.md").read_text(encoding="utf-8")
+    for folder, name in (("katex", "KaTeX"), ("iframe-worker", "iframe-worker")):
+        assert "Permission is hereby granted" in text(f"assets/{folder}/LICENSE")
+        assert name in named
+    css = text("assets/katex/katex.min.css")
+    fonts = set(re.findall(r"url\(([^)]+)\)", css))
+    assert fonts
+    assert all((DOCS / "assets" / "katex" / font).is_file() for font in fonts)
