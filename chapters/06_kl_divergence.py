@@ -1,0 +1,651 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+# ---
+
+# %% [markdown]
+# # The price of pointing
+#
+# *An encoder that says "about here" on a sphere pays for it, in nats. How much, for what, and can the bill be wrong?*
+#
+# **You will be able to**
+#
+# - derive the divergence of a von Mises-Fisher law from the uniform law in three ways, with its gradient;
+# - say what a KL in a training log means: how sharp, how far from its floor, whether it hit a cap;
+# - compute it in single precision where the closed form has no right digit;
+# - recognise three faults of public code by their numbers.
+#
+# **You need**: calculus, expectations, $\phi_m$ and $A_m$ from [chapter 2](02_von_mises_fisher.ipynb), the acceptance
+# rate of [chapter 4](04_sampling.ipynb), the variance $A_m'$ of [chapter 5](05_gradients.ipynb).
+#
+# **Time**: 45 minutes.
+
+# %%
+import math
+
+import mpmath
+import numpy as np
+import torch
+from scipy.special import roots_gegenbauer
+from torch.distributions import Normal, kl_divergence
+
+from hvae_tutorial import plotting
+from hvae_tutorial.distributions import HypersphericalUniform, VonMisesFisher
+from hvae_tutorial.special import (
+    log_partition,
+    mean_resultant_length,
+    mean_resultant_length_complement,
+    mean_resultant_length_derivative,
+)
+from hvae_tutorial.sphere import log_surface_area
+
+torch.set_default_dtype(torch.float64)
+BLUE, ORANGE, GREEN = plotting.CURVE_COLOURS[:3]
+
+# %% [markdown]
+# ## What a nat buys
+#
+# A VAE maximises reconstruction minus $\mathrm{KL}(q\,\|\,p)$. Here $q$ is the encoder's answer for one image and $p$
+# the prior, on the sphere the uniform law:
+#
+# $$
+# \mathrm{KL}(q\,\|\,p)=E_q\Bigl[\log\frac{q(z)}{p(z)}\Bigr]\ge-\log E_q\Bigl[\frac{p(z)}{q(z)}\Bigr]\ge0 .
+# $$
+#
+# (Jensen's inequality; the last expectation is the integral of $p$ where $q>0$, at most 1.)
+#
+# Let $q$ be uniform on a share $s$ of the sphere. There $q=p/s$, so the divergence is $\log(1/s)$. Turn this around: a
+# law with divergence KL is as sharp as the uniform law on a share $e^{-\mathrm{KL}}$. The paper's S-VAE on $S^5$ has a
+# mean KL of 13.35 nats on MNIST: the sharpness of one in 600,000.
+#
+# ## First way: the integral
+#
+# Let $q$ be the von Mises-Fisher law, with density $e^{\kappa w-\phi_m(\kappa)}/S_m$ and $w=\mu\cdot z$. The surface
+# area $S_m$ cancels in the ratio $q/p$, so $\log(q/p)=\kappa w-\phi_m(\kappa)$. The mean of $w$ is $A_m$:
+#
+# $$
+# \mathrm{KL}(\kappa)=\kappa A_m(\kappa)-\phi_m(\kappa).
+# $$
+#
+# The mean direction is not in it: all directions cost the same. On $S^2$ it reads
+# $\kappa\coth\kappa-1-\log(\sinh\kappa/\kappa)$.
+#
+# **Small $\kappa$.** Chapter 2: $A_m\approx\kappa/m$ and $\phi_m\approx\kappa^2/(2m)$. Hence
+# $\mathrm{KL}\approx\kappa^2/(2m)$.
+#
+# **Large $\kappa$.** Write $\mathrm{KL}=(\kappa-\phi_m)-\kappa(1-A_m)$. With $d=m-1$, chapter 2 found
+# $\kappa-\phi_m\approx\frac d2\log\frac\kappa{2\pi}+\log S_m$ and $\kappa(1-A_m)\approx\frac d2$. Hence
+#
+# $$
+# \mathrm{KL}(\kappa)\approx\frac d2\log\frac{\kappa}{2\pi e}+\log S_m .
+# $$
+#
+# **Entropy.** From $\log q=\log(q/p)-\log S_m$ follows $H=-E_q\log q=\log S_m-\mathrm{KL}$. At large $\kappa$ this is
+# $\frac d2\log(2\pi e/\kappa)$, the entropy of a Gaussian with variance $1/\kappa$ in $d$ dimensions.
+
+
+# %%
+def kl(kappa, m):
+    """KL(vMF || uniform), as derived."""
+    return kappa * mean_resultant_length(kappa, m) - log_partition(kappa, m)
+
+
+def limit(kappa, m):
+    """The same for large kappa."""
+    return (m - 1) / 2 * torch.log(kappa / (2 * math.pi * math.e)) + log_surface_area(m)
+
+
+t, weight = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(300))
+angle = math.pi / 2 * (t + 1)
+w = angle.cos()
+for m in (2, 3, 6, 41):
+    p = ((m - 2) * angle.sin().log() + weight.log()).softmax(0)  # the uniform law of w
+    for kappa in torch.tensor([0.1, 5.0, 100.0]):
+        log_ratio = kappa * w - log_partition(kappa, m)
+        q = p * log_ratio.exp()
+        assert torch.isclose(q.sum(), torch.tensor(1.0))
+        assert torch.isclose(q @ log_ratio, kl(kappa, m))  # the integral of q log(q/p)
+        assert q @ log_ratio > 0
+    small, large = torch.tensor(1e-3), torch.tensor(1e5)
+    assert torch.isclose(kl(small, m), small**2 / (2 * m), rtol=1e-5)
+    assert abs(kl(large, m) - limit(large, m)) < 0.01
+kappa = torch.tensor(5.0)
+assert torch.isclose(kl(kappa, 3), kappa / kappa.tanh() - 1 - (kappa.sinh() / kappa).log())
+assert 600_000 < math.exp(13.35) < 650_000
+
+# %% [markdown]
+# Does it agree with samples? The log ratio $\kappa w-\phi_m$ has variance $\kappa^2A_m'$, so we even know the standard
+# error.
+
+
+# %%
+def compare(name, estimate, error, truth):
+    """Print an estimate, and assert that it is within four standard errors."""
+    print(f"{name}: {estimate:.1f} from samples, {truth:.1f} by formula")
+    assert abs(estimate - truth) < 4 * error
+
+
+torch.manual_seed(6)
+m, n, kappa = 6, 100_000, torch.tensor(10.0)
+mu = torch.eye(m)[0]
+q, uniform = VonMisesFisher(mu, kappa), HypersphericalUniform(m)
+z = q.sample((n,))
+log_ratio = q.log_prob(z) - uniform.log_prob(z)
+error = kappa * mean_resultant_length_derivative(kappa, m).sqrt() / math.sqrt(n)
+assert torch.isclose(log_ratio.std() / math.sqrt(n), error, rtol=0.02)
+compare("KL", log_ratio.mean(), error, kl(kappa, m))
+compare("entropy", -q.log_prob(z).mean(), error, log_surface_area(m) - kl(kappa, m))
+
+# %% [markdown]
+# ## Second way: the Legendre transform
+#
+# $\phi_m$ is convex: its second derivative is a variance. Fix $\kappa$, let $r=A_m(\kappa)$, and look at
+# $t\mapsto t\,r-\phi_m(t)$. It is concave, with slope $r-A_m(t)$, which is zero at $t=\kappa$ alone. So
+#
+# $$
+# \mathrm{KL}(\kappa)=\sup_t\,\bigl[t\,r-\phi_m(t)\bigr]=\phi_m^*(r),\qquad r=A_m(\kappa).
+# $$
+#
+# $\phi_m^*$ is the Legendre transform of $\phi_m$. It has a meaning: the von Mises-Fisher law $p_\kappa$ is the
+# *cheapest* law whose mean of $w$ is $r$. Let $q$ be any law with $E_q w=r$, and insert $p_\kappa$ in the middle:
+#
+# $$
+# \mathrm{KL}(q\,\|\,p)=E_q\Bigl[\log\frac q{p_\kappa}\Bigr]+E_q\Bigl[\log\frac{p_\kappa}p\Bigr]
+#   =\mathrm{KL}(q\,\|\,p_\kappa)+\kappa\,r-\phi_m(\kappa)\ge\phi_m^*(r).
+# $$
+#
+# Equality holds for $q=p_\kappa$ only. No other shape says "the mean is $r\mu$" for fewer nats.
+#
+# **The gradient.** Differentiate $\kappa A_m-\phi_m$. Two terms cancel, because $\phi_m'=A_m$:
+#
+# $$
+# \frac{d}{d\kappa}\mathrm{KL}=A_m+\kappa A_m'-A_m=\kappa A_m'(\kappa)>0,\qquad
+# \mathrm{KL}(\kappa)=\int_0^\kappa t\,A_m'(t)\,dt .
+# $$
+#
+# With respect to $r$ the slope is $\kappa A_m'\,d\kappa/dr=\kappa$: concentration is the price, in nats, of one more
+# unit of mean length.
+
+# %%
+m, kappa = 3, torch.tensor(4.0)
+r, grid = mean_resultant_length(kappa, m), torch.linspace(0, 6, 301)
+gain = grid * r - log_partition(grid, m)
+assert torch.isclose(grid[gain.argmax()], kappa)
+assert torch.isclose(gain.max(), kl(kappa, m))
+# On S^2 the cap above height 2r - 1 has mean height r and share 1 - r. The uniform law on it costs 0.3 nats more:
+assert abs(-(1 - r).log() - kl(kappa, m) - 0.31) < 0.01
+
+nodes = kappa * (t + 1) / 2
+strips = kappa / 2 * weight * nodes * mean_resultant_length_derivative(nodes, m)
+assert torch.isclose(strips.sum(), kl(kappa, m))  # the integral
+k = torch.tensor([0.1, 4.0, 100.0], requires_grad=True)
+(slope,) = torch.autograd.grad(kl(k, m).sum(), k)
+assert torch.allclose(slope, k * mean_resultant_length_derivative(k, m))
+
+figure, (left, right) = plotting.subplots(1, 2, size=(7, 3.2))
+left.plot(grid, log_partition(grid, m), color=BLUE)
+left.plot(grid, kl(kappa, m).neg() + r * grid, color=ORANGE)
+left.plot([4, 4], [-1.5, log_partition(kappa, m)], ":", color="0.5")
+left.plot([0, 0], [-kl(kappa, m), 0], color=GREEN, linewidth=4, solid_capstyle="butt")
+left.text(0.2, -0.4, "KL", color=GREEN, weight="bold")
+left.text(0.9, 0.75, "$φ_m$", color=BLUE, ha="center")
+left.text(4.15, 1.1, "tangent,\nslope $A_m(κ)$", color=ORANGE, va="top")
+left.set(xlabel="t", xlim=(-0.15, 6), ylim=(-1.5, 3.8), xticks=(0, 4), xticklabels=("0", "κ"))
+A = mean_resultant_length(grid, m)
+inside = grid <= kappa
+right.fill_between(grid[inside], A[inside], r, color=GREEN, alpha=0.25, linewidth=0)
+right.fill_between(grid[inside], A[inside], color=BLUE, alpha=0.15, linewidth=0)
+right.plot(grid, A, color=BLUE)
+right.text(0.45, 0.57, "KL", color=GREEN, weight="bold")
+right.text(2.4, 0.25, "$φ_m(κ)$", color=BLUE, ha="center")
+right.text(5.9, 0.87, "$A_m(t)$", color=BLUE, ha="right")
+right.set(xlabel="t", xlim=(0, 6), ylim=(0, 1))
+right.set(xticks=(0, 4), xticklabels=("0", "κ"), yticks=(0, r), yticklabels=("0", "$A_m(κ)$"))
+plotting.show(
+    figure,
+    "**Figure 6.1.** The divergence, twice, for $m=3$, $\\kappa=4$. Left: how far below zero the tangent of $\\phi_m$ "
+    "meets the axis. Right: what $\\phi_m$, the area below $A_m$, leaves of the rectangle $\\kappa A_m$.",
+    alt="Left, a convex curve and its tangent, whose intercept is minus KL. Right, a rectangle cut by a rising curve "
+    "into the area phi below and the area KL above.",
+)
+
+# %% [markdown]
+# On the right, a thin horizontal strip of the green area has length $t$ and height $dA_m=A_m'(t)\,dt$: that is the
+# integral above. The blue area has a meaning too. With the roles exchanged,
+# $\mathrm{KL}(p\,\|\,q)=-E_p[\kappa w-\phi_m]=\phi_m(\kappa)$, for $w$ has mean zero under the uniform law. The
+# rectangle is the sum of the two divergences.
+#
+# The supremum is also an estimator that needs no density: $r$ becomes the mean of $w$ over samples of $q$, and
+# $\phi_m(t)$ the log of the mean of $e^{tw}$ over uniform samples.
+
+# %%
+torch.manual_seed(7)
+z_p, kappa = uniform.sample((n,)), torch.tensor(10.0)
+w_q, w_p = z[:, 0], z_p[:, 0]
+grid = torch.linspace(7, 13, 61)
+log_means = (grid[:, None] * w_p).logsumexp(1) - math.log(n)
+bound, best = (grid * w_q.mean() - log_means).max(0)
+spreads = grid[best] * w_q.std(), (grid[best] * w_p - log_means[best]).exp().std()
+compare("KL as a supremum", bound, torch.hypot(*spreads) / math.sqrt(n), kl(kappa, 6))
+log_ratio = uniform.log_prob(z_p) - q.log_prob(z_p)
+compare("the reverse", log_ratio.mean(), log_ratio.std() / math.sqrt(n), log_partition(kappa, 6))
+
+# %% [markdown]
+# (The Donsker-Varadhan formula, on which neural estimators of information rest, takes any function of $z$ in place of
+# $t\,w$. Here lines are enough.)
+#
+# ## Third way: a Bregman divergence
+#
+# Now two von Mises-Fisher laws. Let $\theta=\kappa\mu$ and $F(\theta)=\phi_m(\lVert\theta\rVert)$. The density is
+# $e^{\theta\cdot z-F(\theta)}/S_m$, and by the chain rule $\nabla F(\theta)=A_m(\kappa)\,\mu=E\,z$. So
+#
+# $$
+# \mathrm{KL}(\theta_1\,\|\,\theta_2)=E_1\bigl[(\theta_1-\theta_2)\cdot z\bigr]-F(\theta_1)+F(\theta_2)
+#   =F(\theta_2)-F(\theta_1)-\nabla F(\theta_1)\cdot(\theta_2-\theta_1).
+# $$
+#
+# Lay the tangent plane of $F$ at $\theta_1$: the divergence is the gap between $F$ and the plane, at $\theta_2$, called
+# a Bregman divergence. Spelled out,
+#
+# $$
+# \mathrm{KL}=\phi_m(\kappa_2)-\phi_m(\kappa_1)+A_m(\kappa_1)\,(\kappa_1-\kappa_2\,\mu_1\cdot\mu_2).
+# $$
+#
+# The uniform law is the point $\theta_2=0$. There $\phi_m=0$, and $\kappa_1A_m(\kappa_1)-\phi_m(\kappa_1)$ is left: the
+# gap at the origin, which is Figure 6.1, left. Since $\mu_1\cdot\mu_2=1-\frac12\lVert\mu_1-\mu_2\rVert^2$, the
+# divergence is also a sum of two parts, neither negative:
+#
+# $$
+# \mathrm{KL}=\underbrace{\phi_m(\kappa_2)-\phi_m(\kappa_1)-A_m(\kappa_1)(\kappa_2-\kappa_1)}_{\text{other
+#   concentration}}+\underbrace{A_m(\kappa_1)\,\kappa_2\,\tfrac12\lVert\mu_1-\mu_2\rVert^2}_{\text{other direction}}.
+# $$
+#
+# The first is the gap of the convex $\phi_m$ above its tangent. The second, for large $\kappa$, is what two Gaussians
+# with variance $1/\kappa_2$ would pay for their distance.
+
+
+# %%
+def kl_between(theta1, theta2, m):
+    """KL of two von Mises-Fisher laws with natural parameters of shape (..., m)."""
+    k1, k2 = theta1.norm(dim=-1), theta2.norm(dim=-1)
+    slope = (mean_resultant_length(k1, m) / k1)[..., None] * theta1  # A mu
+    return log_partition(k2, m) - log_partition(k1, m) - (slope * (theta2 - theta1)).sum(-1)
+
+
+m, k1, k2 = 6, torch.tensor(10.0), torch.tensor(5.0)
+mu2 = torch.tensor([0.5, math.sqrt(0.75), 0, 0, 0, 0])  # 60 degrees from mu
+theta1 = (k1 * mu).requires_grad_()
+(mean,) = torch.autograd.grad(log_partition(theta1.norm(), m), theta1)
+assert torch.allclose(mean, q.mean)
+A1, theta1 = mean_resultant_length(k1, m), theta1.detach()
+truth = kl_between(theta1, k2 * mu2, m)
+assert torch.isclose(truth, log_partition(k2, m) - log_partition(k1, m) + A1 * (k1 - k2 * 0.5))
+radial = log_partition(k2, m) - log_partition(k1, m) - A1 * (k2 - k1)
+assert radial > 0
+assert torch.isclose(truth, radial + A1 * k2 * (mu - mu2).square().sum() / 2)
+assert torch.isclose(kl_between(theta1, 0 * mu, m), kl(k1, m))
+
+torch.manual_seed(8)
+z = q.sample((n,))
+log_ratio = q.log_prob(z) - VonMisesFisher(mu2, k2).log_prob(z)
+compare("KL of two laws", log_ratio.mean(), log_ratio.std() / math.sqrt(n), truth)
+
+# %%
+x, y = torch.meshgrid(torch.linspace(-8, 20, 201), torch.linspace(-8, 8, 161), indexing="xy")
+theta2 = torch.stack([x, y, torch.zeros_like(x)], dim=-1)
+theta1 = torch.tensor([6.0, 0.0, 0.0])
+gap = kl_between(theta1, theta2, 3)
+assert gap.min() > -1e-12
+figure, axes = plotting.subplots(size=(7, 4))
+lines = axes.contour(x, y, gap, levels=[0.05, 0.2, 0.6, 3, 5], colors=BLUE, linewidths=1)
+axes.clabel(lines, fmt="%g", fontsize=8)
+axes.contour(x, y, gap, levels=[kl(torch.tensor(6.0), 3)], colors=ORANGE, linewidths=1.6)
+axes.plot(6, 0, "o", color=BLUE)
+axes.plot(0, 0, "o", color=ORANGE)
+axes.text(6.35, 0, "$θ_1$", color=BLUE, va="center")
+axes.text(-0.4, 0, "uniform", color=ORANGE, ha="right", va="center")
+axes.set(xlabel="component of $θ_2$ along $μ_1$", ylabel="component across", aspect="equal", yticks=(-5, 0, 5))
+plotting.show(
+    figure,
+    "**Figure 6.2.** $\\mathrm{KL}(\\theta_1\\,\\|\\,\\theta_2)$ in nats for $m=3$, $\\kappa_1=6$, as a function of "
+    "$\\theta_2$. Orange: all laws as far from $\\theta_1$ as the uniform law.",
+    alt="Contour lines around the point theta 1, stretched away from the origin. The orange contour passes "
+    "through the origin, where the uniform law is.",
+)
+inwards, outwards = kl_between(theta1, torch.tensor([[3.0, 0, 0], [9.0, 0, 0]]), 3)
+assert inwards > 1.5 * outwards
+
+# %% [markdown]
+# The lines are stretched away from the origin. Along the axis, where only the concentration differs, ratios count: from
+# 6 to 9 is nearer than from 6 to 3.
+#
+# ## What concentration costs
+#
+# Divide $d\,\mathrm{KL}=\kappa A_m'\,d\kappa$ by $d\log\kappa=d\kappa/\kappa$: a factor of $e$ in $\kappa$ costs about
+# $\kappa^2A_m'$ nats. For large $\kappa$ that tends to $d/2$, the slope of the limit found above.
+
+# %%
+figure, (left, right) = plotting.subplots(1, 2, size=(7, 3.3), width_ratios=(1.1, 1))
+k = torch.logspace(-1.5, 5, 400)
+for m, at, up in ((2, 5e3, 0.8), (3, 1.5e3, 10), (6, 4e3, 26), (21, 1500, 37), (41, 30, 66)):
+    d = m - 1
+    (line,) = left.semilogx(k, kl(k, m))
+    late = k[k > 2 * m]
+    left.semilogx(late, limit(late, m), "k:", linewidth=0.9)
+    left.text(at, up, f"m = {m}", color=line.get_color())
+    rate = k**2 * mean_resultant_length_derivative(k, m)
+    assert abs(rate[-1] / (d / 2) - 1) < 1e-2
+    assert abs(kl(torch.tensor([1e5, 4e5]), m).diff() - d * math.log(2)) < 1e-2 * d
+dims = torch.arange(2, 129)
+for value, up in ((10.0, 2.4), (40.0, 10.7), (100.0, 25.2)):
+    cost = torch.stack([kl(torch.tensor(value), int(m)) for m in dims])
+    (line,) = right.plot(dims, cost)
+    right.text(76, up, f"κ = {value:.0f}", color=line.get_color(), ha="center")
+    assert 0.7 * value < dims[cost.argmax()] < 0.85 * value
+    assert abs(cost.max() / value - 0.25) < 0.01
+left.set(xlabel="concentration κ", ylabel="KL to uniform (nats)", xlim=(0.03, 1e5), ylim=(0, 75))
+right.set(xlabel="dimension m", xlim=(2, 128), ylim=(0, 28))
+plotting.show(
+    figure,
+    "**Figure 6.3.** The divergence against the concentration (dotted: the limit for large $\\kappa$) and against the "
+    "dimension.",
+    alt="Left, five curves, flat at zero, then rising along straight lines, steeper for larger m. Right, for each "
+    "kappa a rise to a maximum near m = 0.75 kappa, then a slow fall.",
+)
+
+# %% [markdown]
+# Left: first a whisper is nearly free, then every factor costs the same. The angular width is $1/\sqrt\kappa$. Halving
+# it takes four times the $\kappa$ and costs $d\log2$ nats: one bit for each dimension.
+#
+# Right: one $\kappa$ can say only so much. The divergence peaks near $m=\frac34\kappa$, at about $\kappa/4$ nats; then
+# it falls, in the end like $\kappa^2/(2m)$.
+#
+# ## Both ends cancel
+#
+# Take $m=3$ in single precision. The closed form $\kappa\coth\kappa-1-\log(\sinh\kappa/\kappa)$ subtracts 1 from
+# $1+\kappa^2/3$: at $\kappa=10^{-4}$, where the result is $\kappa^2/6$, no digit is left, nor in the gradient.
+# $\kappa A_m-\phi_m$, with accurate $A_m$ and $\phi_m$, survives there: $\kappa^2/(2m)$ is subtracted from twice as
+# much. At the other end both terms are close to $\kappa$, and their difference is of the size of $\log\kappa$.
+#
+# The cure is to cancel on paper. [Chapter 3](03_bessel.ipynb) has $\phi_m$ as an elementary part and a bounded rest.
+# Let $x_0=2\kappa/(d+\sqrt{d^2+4\kappa^2})$ as there, $x$ a coordinate of a uniform point, $c=1/(1+x_0x)$ and
+# $a=(c\,e^{1-c})^d$, the probability that the sampler of chapter 4 accepts $x$. Then
+# $\phi_m=\kappa x_0+\frac d2\log(1-x_0^2)+\log E[a]$. And $w=x_0+\frac d\kappa(1-c)$, so the mean over accepted $x$ is
+# $A_m=x_0+\frac d\kappa E[(1-c)\,a]/E[a]$. In $\kappa A_m-\phi_m$ the large term $\kappa x_0$ drops out. With
+# $1-x_0^2=1/(1+\kappa x_0/d)$,
+#
+# $$
+# \mathrm{KL}=\tfrac d2\log(1+\kappa x_0/d)+d\,\frac{E[(1-c)\,a]}{E[a]}-\log E[a] .
+# $$
+#
+# No term is large when the sum is not. For the gradient, take $\kappa A_m'$ with the variance of chapter 5.
+
+
+# %%
+def cured_kl(kappa, m):
+    """KL(vMF || uniform), with the term kappa x0 cancelled on paper."""
+    d = m - 1
+    x, weight = (torch.from_numpy(a) for a in roots_gegenbauer(200, m / 2 - 1))
+    x0 = 2 * kappa / (d + torch.hypot(2 * kappa, torch.full_like(kappa, d)))
+    u = x0[..., None] * x  # 1 - c = u / (1 + u)
+    log_a = d * (u / (1 + u) - u.log1p())
+    excess = log_a.expm1() @ weight / weight.sum()  # E[a] - 1
+    gap = (log_a.exp() * u / (1 + u)) @ weight / weight.sum() / (1 + excess)
+    return d / 2 * torch.log1p(kappa * x0 / d) + d * gap - excess.log1p()
+
+
+def reference(kappa, m):
+    """The same, from 50 digits."""
+    with mpmath.workdps(50):
+        kappa, b = mpmath.mpf(kappa), mpmath.mpf(m) / 2
+        f, g = (mpmath.hyp0f1(c, kappa**2 / 4) for c in (b, b + 1))
+        return float(kappa**2 / (2 * b) * g / f - mpmath.log(f))
+
+
+k = torch.logspace(-6, 10, 9)
+for m in (2, 3, 6, 41, 128):
+    truth = torch.tensor([reference(value, m) for value in k.tolist()])
+    assert torch.allclose(cured_kl(k, m), truth, rtol=1e-8, atol=0)
+
+
+# %%
+def closed_form(kappa):
+    """For m = 3; log sinh so that it does not overflow."""
+    return kappa / kappa.tanh() - 1 - (kappa + (-torch.expm1(-2 * kappa)).log() - (2 * kappa).log())
+
+
+single = torch.logspace(-4, 8, 121).float().requires_grad_()
+k = single.detach().double()
+truth, errors = cured_kl(k, 3), {}
+forms = {"closed form": closed_form(single), "$κA_m-φ_m$": kl(single, 3), "cured": truth.float()}
+figure, axes = plotting.subplots(size=(7, 3))
+for (name, value), (at, up), colour in zip(
+    forms.items(), ((8e-2, 0.3), (3e5, 3e-2), (30, 2.5e-10)), (ORANGE, GREEN, BLUE), strict=True
+):
+    errors[name] = (value.detach() / truth - 1).abs()
+    axes.loglog(k, errors[name].clamp(min=1e-9), color=colour, linewidth=1)
+    axes.text(at, up, name, color=colour, ha="center")
+axes.set(xlabel="concentration κ", ylabel="relative error in float32", ylim=(1e-10, 1e2))
+assert errors["cured"].max() < 1e-7
+assert errors["$κA_m-φ_m$"][:60].max() < 1e-5 < 0.1 < errors["$κA_m-φ_m$"][-10:].max()
+(slope,) = torch.autograd.grad(forms["closed form"].sum(), single)
+for wrong in (errors["closed form"], (slope / (k * mean_resultant_length_derivative(k, 3)) - 1).abs()):
+    assert wrong[:10].max() > 0.5
+plotting.show(
+    figure,
+    "**Figure 6.4.** Errors in float32 for $m=3$. The cure is evaluated in float64, and rounded.",
+    alt="Errors against kappa. The closed form loses all digits at small kappa and most at large kappa, kappa A minus "
+    "phi at large kappa only, the cured form nowhere.",
+)
+
+# %% [markdown]
+# One $\kappa$ for an image: float64 costs nothing. Alone it would not have saved the closed form, only moved the edges.
+#
+# ## A floor: softplus + 1
+#
+# Networks return any real number $b$; the paper's example makes $\kappa=\log(1+e^b)+1$ of it (softplus, plus 1), to
+# prevent collapse, as it says. KL grows with $\kappa$, so $\kappa>1$ means $\mathrm{KL}>\mathrm{KL}(1)\approx1/(2m)$. A
+# Gaussian head has no such floor. Its divergence from $N(0,I)$, the sum of
+# $\frac12(\mu_i^2+\sigma_i^2-1)-\log\sigma_i$, is 0 at $\mu=0$, $\sigma=1$: an N-VAE may ignore an image, an S-VAE may
+# not. Does that matter?
+
+# %%
+by_torch = kl_divergence(Normal(0.7, 0.4), Normal(0.0, 1.0))
+assert math.isclose(by_torch, (0.7**2 + 0.4**2 - 1) / 2 - math.log(0.4))
+
+paper = {2: 7.28, 5: 13.35, 10: 20.67, 20: 28.50, 40: 33.50}  # Table 1, S-VAE: d and the mean KL
+dims = torch.arange(1, 101)
+floor = torch.stack([kl(torch.tensor(1.0), m) for m in range(2, 102)])
+ceiling = torch.stack([kl(torch.tensor(100.0 * m), m) for m in range(2, 102)])
+for d, value in paper.items():
+    print(f"d = {d}: floor {floor[d - 1]:.3f}, paper {value:.2f}, ceiling {ceiling[d - 1]:.2f}")
+assert abs(floor[0] - 0.21) < 0.001
+assert (floor[1:] * 2 * (dims[1:] + 1) - 1).abs().max() < 0.1  # 1 / (2m)
+assert max(floor[d - 1] / value for d, value in paper.items()) < 0.021
+assert [d for d, value in paper.items() if value > ceiling[d - 1]] == [2, 5]
+
+figure, axes = plotting.subplots(size=(7, 3.3))
+axes.fill_between(dims, floor, ceiling, color=BLUE, alpha=0.1, linewidth=0)
+axes.loglog(dims, floor, color=BLUE)
+axes.loglog(dims, ceiling, color=ORANGE)
+axes.loglog(list(paper), list(paper.values()), "o", color="0.15", markersize=4)
+axes.text(8, 0.085, "floor: κ = 1", color=BLUE)
+axes.text(12, 50, "ceiling: κ = 100 m", color=ORANGE, ha="right")
+axes.text(22, 14, "the paper's S-VAE on MNIST", color="0.15", ha="center", va="top")
+axes.set(xlabel="dimension d of the sphere, m = d + 1", ylabel="KL to uniform (nats)", xlim=(1, 100))
+axes.set_xticks(list(paper), list(paper))
+axes.minorticks_off()
+plotting.show(
+    figure,
+    "**Figure 6.5.** What a head can express: above the floor set by softplus + 1, below the ceiling set by a cap at "
+    "$100\\,m$. Dots: mean KL in the paper's Table 1.",
+    alt="A band between a falling floor and a rising ceiling. The paper's values for d = 2 and 5 lie above the "
+    "ceiling, all far above the floor.",
+)
+
+# %% [markdown]
+# On one sphere it does not: at $d=2$ the floor is 2% of the divergence that the data ask for, at $d=40$ far less. On a
+# product of many circles it would: each pays 0.21 nats.
+#
+# ## The trap
+#
+# **A cap.** One reproduction of the paper clips $\kappa$ at $100\,m$, fearing that its sampler would reject too often.
+# (It need not: [chapter 4](04_sampling.ipynb).) The dots at $d=2$ and $d=5$ are above the ceiling, the second by one
+# nat: the paper's result cannot be expressed. And beyond the cap the gradient is exactly zero: nothing pulls $\kappa$
+# back.
+#
+# From such a run with $m=5$ a KL of 10.0273 was reported, epoch after epoch. Is it the cap? At $\kappa=500$ the
+# divergence is 10.0278. That code takes for $A_m$ the mean of two bounds. With it we find 10.0273: the cap, and an
+# error in the sixth digit.
+
+# %%
+kappa = torch.tensor([500.0, 5000.0], requires_grad=True)
+capped = kl(kappa.clamp(max=500.0), 5)
+(slope,) = torch.autograd.grad(capped.sum(), kappa)
+assert capped[0] == capped[1]
+assert slope[1] == 0
+
+nu, k, bounds = 5 / 2, 500.0, []
+for order in (nu - 0.5, nu + 0.5):
+    delta = nu - 0.5 + order / (2 * math.hypot(order, k))
+    bounds.append(k / (delta + math.hypot(delta, k)))
+mean_of_bounds = k * sum(bounds) / 2 - log_partition(torch.tensor(k), 5)
+print(f"at the cap: {capped[0]:.4f}; with the mean of the bounds: {mean_of_bounds:.4f}")
+assert abs(capped[0] - 10.0278) < 5e-5
+assert abs(mean_of_bounds - 10.0273) < 5e-5
+
+# %% [markdown]
+# **A patch.** A library for neutrino telescopes computed $\phi_3$ exactly up to $\kappa=100$, and beyond by an
+# approximation, $\sqrt{4+\kappa^2}$ plus a constant that makes the *value* continuous. Learning follows the *slope*,
+# and that jumps from 0.9900 to 0.9998. Maximum likelihood needs $A_m(\kappa)=r$; if $r$ lies in the gap, descent is
+# pushed up from the left and down from the right.
+
+
+# %%
+def patched(kappa):
+    """phi for m = 3, with an approximation beyond 100."""
+    shift = log_partition(torch.tensor(100.0), 3) - math.sqrt(4 + 100**2)
+    return torch.where(kappa < 100, log_partition(kappa, 3), torch.sqrt(4 + kappa**2) + shift)
+
+
+def learn(phi, start, r):
+    """Maximum likelihood of kappa by gradient descent in log kappa."""
+    log_kappa = torch.tensor(start).log().requires_grad_()
+    for _ in range(1000):
+        kappa = log_kappa.exp()
+        (slope,) = torch.autograd.grad(phi(kappa) - kappa * r, log_kappa)
+        log_kappa = (log_kappa - 0.02 * slope).detach().requires_grad_()
+    return log_kappa.exp().item()
+
+
+r = mean_resultant_length(torch.tensor(400.0), 3)
+for start in (20.0, 1000.0):
+    found = [learn(phi, start, r) for phi in (lambda kappa: log_partition(kappa, 3), patched)]
+    assert abs(found[0] - 400) < 1
+    assert abs(found[1] - 100) < 5  # pinned
+
+k = torch.logspace(1, 3.5, 500).requires_grad_()
+(slope,) = torch.autograd.grad(patched(k).sum(), k)
+k = k.detach()
+jump = (slope[k >= 100][0] - slope[k < 100][-1]) * 100
+assert abs(jump - 0.98) < 0.02  # kappa A - phi jumps by a nat
+figure, axes = plotting.subplots(size=(7, 3))
+axes.loglog(k, mean_resultant_length_complement(k, 3), color=BLUE)
+axes.loglog(k, 1 - slope, color=ORANGE, linewidth=2.4, alpha=0.8, zorder=1)
+axes.axhline(1 - r, color="0.5", linewidth=0.8, linestyle="--")
+axes.plot(400, 1 - r, "o", color=BLUE)
+axes.text(12, (1 - r) * 1.15, "the data: 1 - r", color="0.35")
+axes.text(430, 3e-3, "exact: κ = 400", color=BLUE)
+axes.text(92, 4e-4, "patched", color=ORANGE, ha="right")
+axes.set(xlabel="concentration κ", ylabel="1 - slope of φ", xlim=(10, 3e3), ylim=(1e-7, 0.2))
+plotting.show(
+    figure,
+    "**Figure 6.6.** Maximum likelihood for $m=3$ looks for the crossing with the dashed line. The patched $\\phi$ "
+    "jumps over it at $\\kappa=100$, and every start ends there.",
+    alt="The exact curve falls through the dashed line at kappa 400. The patched curve drops below it in one vertical "
+    "step at kappa 100.",
+)
+
+# %% [markdown]
+# **A constant.** The same reproduction writes the uniform log density as $\log\Gamma(m/2)-\frac m2\log2\pi$. That is
+# $(m/2-1)\log2$ too low ([chapter 2](02_von_mises_fisher.ipynb)). No gradient notices. But every KL estimated as the
+# mean of $\log q-\log p$ is too high by it, and every importance-sampled likelihood too low: by 1.4 nats at $m=6$, by
+# 13.5 at $m=41$.
+#
+# Four tests find all three: KL is 0 at $\kappa=0$, continuous, increasing, with slope $\kappa A_m'$.
+#
+# ## The library's version
+#
+# `kl_to_uniform` is `cured_kl` with the two bounded terms tabulated as chapter 3 showed, and $\kappa A_m'$ as its
+# gradient. torch's `kl_divergence` finds the formulas for each pair of laws.
+
+# %%
+from hvae_tutorial.special import kl_to_uniform
+
+for m in (2, 3, 6, 41, 128):
+    wrong = math.lgamma(m / 2) - m / 2 * math.log(2 * math.pi)
+    assert math.isclose(-log_surface_area(m) - wrong, (m / 2 - 1) * math.log(2), abs_tol=1e-9)
+
+    k = torch.logspace(-4, 8, 25, requires_grad=True)
+    value = kl_to_uniform(k, m)
+    (slope,) = torch.autograd.grad(value.sum(), k)
+    assert torch.allclose(value, cured_kl(k, m), rtol=1e-7, atol=0)
+    assert torch.allclose(slope, k * mean_resultant_length_derivative(k, m), rtol=1e-12)
+    assert kl_to_uniform(torch.tensor(0.0), m) == 0
+    assert torch.allclose(kl_to_uniform(k.float(), m).double(), value, rtol=1e-6, atol=0)
+
+    mu1, mu2 = HypersphericalUniform(m).sample((2,))
+    law1, law2, uniform = VonMisesFisher(mu1, 7.0), VonMisesFisher(mu2, 3.0), HypersphericalUniform(m)
+    seven = torch.tensor(7.0)
+    assert torch.isclose(kl_divergence(law1, uniform), cured_kl(seven, m))
+    assert torch.isclose(kl_divergence(law1, law2), kl_between(7 * mu1, 3 * mu2, m))
+    assert torch.isclose(kl_divergence(uniform, law1), log_partition(seven, m))
+    assert torch.isclose(law1.entropy(), log_surface_area(m) - cured_kl(seven, m))
+
+# %% [markdown]
+# [Chapter 7](07_n_vae.ipynb) puts the Gaussian's divergence to work, [chapter 8](08_s_vae.ipynb) this one.
+#
+# ## Test yourself
+#
+# **1.** At $d=10$ a posterior becomes half as wide. What does the ELBO lose?
+#
+# <details markdown="1">
+# <summary>Answer</summary>
+#
+# Half the width is four times the $\kappa$: $10\log2=6.9$ nats, if $\kappa$ was large. The reconstruction has to gain
+# more.
+#
+# </details>
+#
+# **2.** Ten circles, or one $S^{10}$: which has the higher floor?
+#
+# <details markdown="1">
+# <summary>Answer</summary>
+#
+# Ten circles: $10\cdot0.21=2.1$ nats against 0.045.
+#
+# </details>
+#
+# ## Exercises
+#
+# Three coding exercises will stand here: the divergence as $\int t\,A_m'dt$ (difficulty 2, 15 minutes), two laws at
+# $\kappa=10^7$ in float32 (3, 20 minutes), the concentration with a given KL by Newton's method (3, 20 minutes).
+#
+# ## Summary
+#
+# 1. $\mathrm{KL}=\kappa A_m-\phi_m$: an integral, the Legendre transform of $\phi_m$, a Bregman gap at the origin.
+# 2. Its gradient is $\kappa A_m'$; the von Mises-Fisher law is the cheapest with its mean.
+# 3. It is $\kappa^2/(2m)$ when small; when large, a factor of $e$ costs $d/2$ nats, half the width one bit a dimension.
+# 4. Subtraction loses it at both ends: cancel $\kappa x_0$ on paper.
+# 5. softplus + 1 sets a harmless floor, a cap a harmful ceiling; a patch must match slopes too.
+#
+# ## References
+#
+# - Davidson et al. (2018), arXiv:1804.00891, equation 8 (the divergence), Table 1 (its values).
+# - Mardia and Jupp (2000), *Directional Statistics*, section 9.3: moments.
+# - Banerjee et al. (2005), *JMLR* 6, 1705-1749: Bregman divergences of exponential families.
+# - Ruiz-Antolín and Segura (2016), arXiv:1606.02008, section 3: the two bounds.
+# - graphnet, issue 900 and pull request 915: the jump at $\kappa=100$, and its cure.
