@@ -19,8 +19,8 @@ The last expectation lies between 0.65 and 1: it is the acceptance rate of Ulric
 (Ulrich 1984; Wood 1994), whose proposal is this very substitution, and ``x0`` is Wood's constant. The cumulants of
 ``w`` are those of ``-c``, rescaled. All of this depends on kappa through ``x0`` in [0, 1) alone, so that phi and each
 of its derivatives is an elementary factor, which carries the behaviour at small and large kappa, times an even smooth
-function of ``x0``. These are integrated once per dimension by a Gauss rule at Chebyshev points, and interpolated: no
-case distinction, no recurrence, and no cancellation at either end.
+function of ``x0``. These are integrated once per dimension by a Gauss rule at Chebyshev points, and expanded in
+Chebyshev polynomials of ``x0^2``: no case distinction, no recurrence, and no cancellation at either end.
 
 All functions are differentiable to third order, and work under ``torch.func`` and ``torch.compile`` (but for an
 explicit ``dynamic=True``; the default, which learns dynamic sizes, is fine). They compute in
@@ -49,7 +49,7 @@ __all__ = [
 _HIGHEST_CUMULANT = 4
 # Long inputs are cut so that a (values, points) table has at most this many elements and stays in the cache.
 _CHUNK_ELEMENTS = 1 << 17
-_NEARBY = 1e-37  # small, and its reciprocal finite in float32 too
+_KL, _MEAN_COMPLEMENT = 5, 6  # places among the smooth parts, after those of phi and its four derivatives
 
 
 def log_partition(kappa: Tensor, m: int) -> Tensor:
@@ -281,9 +281,9 @@ class _InverseMeanResultantLength(torch.autograd.Function):
         target = widen(r)
         complement = 1 - target
         kappa = torch.maximum(m * target, (m - 1) * target / (complement * (1 + target)))
-        table = _table(m, _points(m, torch.float64), target.dtype, target.device)
+        coefficients = _coefficients(m, _points(m, torch.float64), target.dtype, target.device)
         for _ in range(6):  # quadratic from a start within a factor of two; the sixth step is a margin
-            law = _Moments(kappa, m, table)
+            law = _Moments(kappa, m, coefficients)
             gap = torch.where(target < 0.5, target - law.cumulant(1), law.mean_complement() - complement)
             kappa = kappa + gap / law.cumulant(2)
         kappa = torch.where(target == 1, torch.inf, kappa)
@@ -326,12 +326,12 @@ def _working_dtype(values: Tensor) -> torch.dtype:
 def _evaluate(kappa: Tensor, m: int, statistics) -> tuple[Tensor, ...]:  # type: ignore[no-untyped-def]
     """Apply ``statistics`` to the law in slices of bounded size; results have kappa's dtype."""
     values = widen(kappa)
-    table = _table(m, _points(m, kappa.dtype), values.dtype, values.device)
-    chunk = _CHUNK_ELEMENTS // table.shape[0]
+    coefficients = _coefficients(m, _points(m, kappa.dtype), values.dtype, values.device)
+    chunk = _CHUNK_ELEMENTS // coefficients.shape[0]
     if values.numel() <= chunk or torch.compiler.is_compiling():
-        results = statistics(_Moments(values, m, table))
+        results = statistics(_Moments(values, m, coefficients))
     else:
-        parts = [statistics(_Moments(part, m, table)) for part in values.reshape(-1).split(chunk)]
+        parts = [statistics(_Moments(part, m, coefficients)) for part in values.reshape(-1).split(chunk)]
         results = (torch.cat(columns).reshape(values.shape) for columns in zip(*parts, strict=True))
     return tuple(result.to(kappa.dtype) for result in results)
 
@@ -342,49 +342,40 @@ class _Moments:
     Operations are kept few, without a branch on values: for a batch of 64 the cost is that of launching them.
     """
 
-    def __init__(self, kappa: Tensor, m: int, table: Tensor) -> None:
+    def __init__(self, kappa: Tensor, m: int, coefficients: Tensor) -> None:
         self.m = m
-        self.kappa = torch.nn.functional.threshold(kappa, -torch.finfo(kappa.dtype).tiny, math.nan)  # NaN below zero
-        self.t = self.kappa * (2 / (m - 1))
-        root = torch.hypot(self.t, torch.ones_like(self.t)) + 1
-        self.x0 = self.t / root
-        self.g = 2 / root  # 1 - x0^2
-        self.s = self.x0 * self.x0
-        # Barycentric interpolation; _NEARBY only matters on a node, where it stands for the difference zero.
-        sums = torch.reciprocal(self.s.unsqueeze(-1) - table[:, 0] + _NEARBY) @ table[:, 1:]
-        self.smooth = sums[..., :-1] / sums[..., -1:]
-
-    def _half_log(self) -> Tensor:
-        """``-(m-1)/2 log(1 - x0^2)``."""
-        return torch.log1p(self.t * self.x0 * 0.5) * ((self.m - 1) / 2)
-
-    def _mode_complement(self) -> Tensor:
-        """``1 - x0`` without cancellation."""
-        return self.g / (self.x0 + 1)
+        self.kappa = torch.threshold(kappa, -torch.finfo(kappa.dtype).tiny, math.nan)  # NaN below zero
+        h = self.kappa / (m - 1)
+        self.g = torch.reciprocal(torch.hypot(h, torch.full_like(h, 0.5)) + 0.5)  # 1 - x0^2
+        self.x0 = h * self.g
+        self.odds = h * self.x0  # x0^2 / (1 - x0^2)
+        # The Chebyshev polynomials of 2 x0^2 - 1 are cosines of multiples of one angle.
+        multiples = torch.acos(self.x0).unsqueeze(-1) * _even_numbers(coefficients.shape[0], h.dtype, h.device)
+        self.smooth = multiples.cos_() @ coefficients
 
     def cumulant(self, order: int) -> Tensor:
         """``phi^(order)``, order 0 to 4."""
         smooth = self.smooth[..., order]
         if order == 0:
-            return self.kappa * self.x0 - self._half_log() - self.s * smooth
+            return torch.sub(self.odds * smooth, torch.log1p(self.odds), alpha=(self.m - 1) / 2)
         if order == 1:
-            return self.x0 - self.x0 * self.g * smooth
+            return self.x0 * smooth
         if order == 2:
             return self.g * self.g * smooth
         return self.g**3 * self.x0 * smooth if order == 3 else self.g**4 * smooth
 
     def mean_complement(self) -> Tensor:
-        """``1 - A``."""
-        return self._mode_complement() + self.x0 * self.g * self.smooth[..., 1]
+        """``1 - A``: to ``1 - x0``, without cancellation, is added a positive term."""
+        return torch.addcmul(self.g / (self.x0 + 1), self.x0 * self.g, self.smooth[..., _MEAN_COMPLEMENT])
 
     def log_partition_complement(self) -> Tensor:
-        """``kappa - phi``."""
-        return self.kappa * self._mode_complement() + self._half_log() + self.s * self.smooth[..., 0]
+        """``kappa - phi = kappa (1 - A) + KL``."""
+        return torch.addcmul(self.kl_to_uniform(), self.kappa, self.mean_complement())
 
     def kl_to_uniform(self) -> Tensor:
         """``kappa A - phi``; the term ``kappa x0`` is cancelled on paper."""
-        smooth = self.smooth[..., 0] - self.smooth[..., 1] * (self.m - 1)
-        return self._half_log() + self.s * smooth
+        smooth = self.x0 * self.x0 * self.smooth[..., _KL]
+        return torch.add(smooth, torch.log1p(self.odds), alpha=(self.m - 1) / 2)
 
 
 def _points(m: int, dtype: torch.dtype) -> int:
@@ -393,43 +384,75 @@ def _points(m: int, dtype: torch.dtype) -> int:
     return points if dtype == torch.float64 else points // 2 + 2
 
 
-_TABLES: dict[tuple[int, int, torch.dtype, torch.device], Tensor] = {}
+_TABLES: dict[tuple[object, ...], Tensor] = {}
 
 
 @torch.compiler.assume_constant_result
-def _table(m: int, points: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Constants for dimension m, made once (some milliseconds) for each device and dtype.
+def _coefficients(m: int, points: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Chebyshev coefficients (points, 7) of the smooth parts, made once (some milliseconds) for each device and dtype.
 
-    Columns of the (points, 7) table: Chebyshev points of x0^2 in [0, 1]; their barycentric weights times each of the
-    five smooth parts; the weights alone.
+    Interpolation at the Chebyshev points of the first kind; Trefethen (2013), chapters 3 and 4.
     """
     key = (m, points, dtype, device)
     if key not in _TABLES:
-        # Points of the first kind, Berrut and Trefethen (2004), section 5.
-        angle = np.pi * (np.arange(points) + 0.5) / points
-        weights = (np.sin(angle) * (-1.0) ** np.arange(points))[:, None]
-        nodes = np.cos(angle / 2)[:, None] ** 2
-        table = np.hstack([nodes, weights * _smooth_parts(np.sqrt(nodes), m), weights])
-        _TABLES[key] = torch.tensor(table, dtype=dtype, device=device)
+        odd = 2 * np.arange(points) + 1
+        parts = _smooth_parts(np.cos(np.pi * odd / (4 * points))[:, None], m)
+        # Whole turns are taken off in integers: the cosine of a large angle would lose a digit or two.
+        turned = np.outer(np.arange(points), odd) % (4 * points)
+        transform = np.cos(np.pi * turned / (2 * points)) * (2 / points)
+        transform[0] /= 2
+        coefficients = transform @ parts
+        # A tends to x0, and the difference is wanted to the last bit: it is made zero at x0 = 1.
+        coefficients[0, _MEAN_COMPLEMENT] -= coefficients[:, _MEAN_COMPLEMENT].sum()
+        _TABLES[key] = torch.tensor(coefficients, dtype=dtype, device=device)
+    return _TABLES[key]
+
+
+@torch.compiler.assume_constant_result
+def _even_numbers(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The first even numbers 0, 2, 4, ..., made once for each device and dtype."""
+    key = (count, dtype, device)
+    if key not in _TABLES:
+        _TABLES[key] = torch.arange(0, 2 * count, 2, dtype=dtype, device=device)
     return _TABLES[key]
 
 
 def _smooth_parts(x0: np.ndarray, m: int) -> np.ndarray:
-    """Smooth parts of phi and its four derivatives for (n, 1) values of x0, an (n, 5) array.
+    """Smooth parts of phi, its four derivatives, the divergence and ``1 - A`` for (n, 1) values of x0, an (n, 7) array.
 
-    With the cumulants ``k_n`` of ``delta = 1 - c`` under the law: ``-log acceptance / x0^2``, ``-k_1 / x0^2``,
-    ``k_2 / x0^2``, ``k_3 / x0^4``, ``k_4 / x0^4``: even, smooth functions of x0 on [-1, 1]. The 256-point rule is at
-    rounding error for every m and x0.
+    Even, smooth functions of x0 on [-1, 1], from the acceptance and from the cumulants ``k_n`` of ``delta = 1 - c``
+    under the law. With ``g = 1 - x0^2`` they are, in this order,
+
+    - ``m - 1 + g log(acceptance) / x0^2``, which times ``x0^2 / g`` leaves phi without its logarithm,
+    - ``1 + g k_1 / x0^2``, which times ``x0`` is A,
+    - ``k_2 / x0^2``, ``k_3 / x0^4``, ``k_4 / x0^4``,
+    - ``((m - 1) k_1 - log(acceptance)) / x0^2``, which times ``x0^2`` leaves the divergence without its logarithm,
+    - ``-k_1 / x0^2``, which times ``x0 g`` is ``x0 - A``.
+
+    The 256-point rule is at rounding error for every m and x0.
     """
     x, weights = gauss_gegenbauer(m, 256)
+    s = x0**2
     delta = x0 * x / (1 + x0 * x)
     log_ratio = (m - 1) * (delta - np.log1p(x0 * x))
     excess = (np.expm1(log_ratio) @ weights)[:, None]
     density = weights * np.exp(log_ratio) / (1 + excess)
     mean = (density * delta).sum(axis=1, keepdims=True)
     k2, k3, k4 = ((density * (delta - mean) ** n).sum(axis=1, keepdims=True) for n in (2, 3, 4))
-    s = x0**2
-    return np.hstack([-np.log1p(excess) / s, -mean / s, k2 / s, k3 / s**2, (k4 - 3 * k2**2) / s**2])
+    log_acceptance = np.log1p(excess) / s
+    # The mean divided by s, integrated by parts: as a sum of delta its odd terms would cancel for small x0.
+    k1 = -(density * (1 - x**2) * (1 / (m - 1) + delta) / (1 + x0 * x) ** 2).sum(axis=1, keepdims=True)
+    return np.hstack(
+        [
+            m - 1 + (1 - s) * log_acceptance,
+            1 + (1 - s) * k1,
+            k2 / s,
+            k3 / s**2,
+            (k4 - 3 * k2**2) / s**2,
+            (m - 1) * k1 - log_acceptance,
+            -k1,
+        ]
+    )
 
 
 def gauss_gegenbauer(m: int, n: int) -> tuple[np.ndarray, np.ndarray]:
