@@ -51,15 +51,16 @@ def power_spherical_rate(y: Tensor, concentration: Tensor, m: int) -> Tensor:
 
 
 def _in_slices(rate: Callable[..., Tensor], y: Tensor, kappa: Tensor, constant: Tensor, m: int) -> Tensor:
-    """Evaluate in slices, so that the (values, nodes) tables stay in the cache; the result has y's shape."""
+    """Evaluate in slices (n,), so that the (nodes, n) tables stay in the cache; the result has y's shape."""
     size = _CHUNK_ELEMENTS // 32
-    if y.numel() <= size:
+    if y.ndim == 1 and len(y) <= size:
         return rate(y, kappa, constant, m)
     columns = zip(*(column.reshape(-1).split(size) for column in (y, kappa, constant)), strict=True)
     return torch.cat([rate(*parts, m) for parts in columns]).reshape(y.shape)
 
 
 # Operations are kept few, and few of them mix tensors with Python numbers: for a batch of 64 launching is the cost.
+# Nodes are along the first axis, so that numbers of a value (n,) broadcast along rows that are contiguous.
 
 
 def _von_mises_fisher_rate(y: Tensor, kappa: Tensor, mean_complement: Tensor, m: int) -> Tensor:
@@ -70,10 +71,10 @@ def _von_mises_fisher_rate(y: Tensor, kappa: Tensor, mean_complement: Tensor, m:
     length, s, c, weights = _tail(excess, cosine, sine, inverse_width2, grading=1)
     two_s = s + s
     # cos(theta) - cos(theta + delta), from sine and cosine of delta / 2
-    drop = torch.addcmul(sine.unsqueeze(-1) * c, cosine.unsqueeze(-1), s).mul_(two_s)
-    exponent = _log_sine_power(two_s, s, c, cotangent, m).addcmul_(kappa.unsqueeze(-1), drop, value=-1)
-    integrand = (excess.unsqueeze(-1) - drop).abs_().mul_(exponent.exp_())
-    return (integrand @ weights).mul_(length)
+    drop = torch.addcmul(sine * c, cosine, s).mul_(two_s)
+    exponent = _log_sine_power(two_s, s, c, cotangent, m).addcmul_(kappa, drop, value=-1)
+    integrand = (excess - drop).mul_(exponent.exp_())
+    return (weights @ integrand).mul_(length)
 
 
 def _power_spherical_rate(y: Tensor, kappa: Tensor, mean_log: Tensor, m: int) -> Tensor:
@@ -84,11 +85,11 @@ def _power_spherical_rate(y: Tensor, kappa: Tensor, mean_log: Tensor, m: int) ->
     # The density is singular at the antipode, like (pi - t)^(2 kappa + m - 2).
     length, s, c, weights = _tail(excess, cosine, sine, inverse_width2, grading=3)
     # log of (1 + cos(theta + delta)) / (1 + cos(theta)) = 2 log of cos((theta + delta) / 2) / cos(theta / 2)
-    ratio = s * s / (1 + c) + tangent.unsqueeze(-1) * s
+    ratio = s * s / (1 + c) + tangent * s
     rise = 2 * torch.log1p(-ratio.clamp(max=_below_one(y.dtype)))
-    exponent = _log_sine_power(s + s, s, c, cosine / sine, m).addcmul_(kappa.unsqueeze(-1), rise)
-    integrand = (excess.unsqueeze(-1) + rise).abs_().mul_(exponent.exp_())
-    return (integrand @ weights).mul_(length)
+    exponent = _log_sine_power(s + s, s, c, cosine / sine, m).addcmul_(kappa, rise)
+    integrand = (excess + rise).mul_(exponent.exp_())
+    return (weights @ integrand).mul_(length)
 
 
 def _cosine_and_sine(y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -107,20 +108,21 @@ def _tail(
     end, where powers of the distance are integrated as if g times as smooth.
 
     Returns:
-        Its length (...); sine and cosine of ``delta / 2`` at the Gauss-Legendre nodes ``theta + delta``, (..., n);
-        weights (n,) for a unit length.
+        Its length (n,), with the sign of the score; sine and cosine of ``delta / 2`` at the Gauss-Legendre nodes
+        ``theta + delta``, (nodes, n); weights (nodes,) for a unit length.
     """
     half_nodes, weights = _legendre(_points(sine.dtype, grading), grading, sine.dtype, sine.device)
-    # theta or pi - theta, accurate at both ends
-    length = torch.atan2(sine, torch.where(excess > 0, cosine, -cosine))
+    # theta or, where the score is negative, pi - theta: accurate at both ends
+    length = torch.atan2(sine, torch.copysign(cosine, cosine * excess))
     length = torch.minimum(length, torch.rsqrt(inverse_width2).mul_(9))
-    half = torch.copysign(length, -excess).unsqueeze(-1) * half_nodes
+    length = torch.copysign(length, excess)
+    half = length * half_nodes
     return length, torch.sin(half), torch.cos(half), weights
 
 
 def _log_sine_power(two_s: Tensor, s: Tensor, c: Tensor, cotangent: Tensor, m: int) -> Tensor:
     """``(m - 2) log(sin(theta + delta) / sin(theta))``, from sine and cosine of ``delta / 2``."""
-    ratio = (cotangent.unsqueeze(-1) * c).sub_(s).mul_(two_s)
+    ratio = (cotangent * c).sub_(s).mul_(two_s)
     return ratio.clamp_(min=-_below_one(s.dtype)).log1p_().mul_(m - 2)
 
 
@@ -135,8 +137,8 @@ def _points(dtype: torch.dtype, grading: int) -> int:
 
 @cache
 def _legendre(points: int, grading: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Gauss-Legendre rule on [0, 1] under ``1 - (1 - x)^grading``: half of each node, and the weights."""
+    """Gauss-Legendre rule on [0, 1] under ``1 - (1 - x)^grading``: minus half of each node (n, 1), and weights (n,)."""
     x, weights = np.polynomial.legendre.leggauss(points)
     to_end = (1 - x) / 2
-    arrays = ((1 - to_end**grading) / 2, weights / 2 * grading * to_end ** (grading - 1))
+    arrays = ((to_end**grading - 1)[:, None] / 2, weights / 2 * grading * to_end ** (grading - 1))
     return tuple(torch.tensor(a, dtype=dtype, device=device) for a in arrays)  # type: ignore[return-value]

@@ -35,22 +35,20 @@ def sample_complement(kappa: Tensor, m: int, repeats: int = 1) -> tuple[Tensor, 
     """
     if m == 3:
         return _invert_sphere(repeat(kappa, repeats)), 0
-    t = kappa * (2 / (m - 1))
-    root = torch.hypot(t, torch.ones_like(t)).add_(1)
-    x0 = t / root
-    twice_mode = 4 / torch.addcmul(root, root, x0)  # 2 (1 - x0) without cancellation
-    x0, twice_mode = repeat(x0, repeats), repeat(twice_mode, repeats)
+    h = kappa / (m - 1)
+    root = torch.hypot(h, torch.full_like(h, 0.5)).add_(0.5)
+    x0 = repeat(h / root, repeats)
+    mode = repeat(torch.reciprocal(h + root), repeats)  # y of x = 0, which is 1 - x0, without cancellation
     result, left = x0, None  # indices still without a sample; None while it is all of them
     rounds, n = 0, x0.numel()
     while n > 0 and rounds < _MAX_ROUNDS:
         count = min(max(_PROPOSALS_A_ROUND // n, 1), _MAX_PROPOSALS)
-        y, accepted = _propose(x0, twice_mode, m, count)
-        if count == 1:
-            y, accepted = y[0], accepted[0]
-        else:
+        y, accepted = _propose(x0, mode, m, count)
+        if count > 1:
             # Which of several accepted proposals is taken depends on the flags alone, so the law is unchanged.
-            first = accepted.to(torch.uint8).argmax(dim=0, keepdim=True)
-            y, accepted = y.gather(0, first)[0], accepted.gather(0, first)[0]
+            accepted, which = accepted.max(dim=0, keepdim=True)
+            y = y.gather(0, which)
+        y, accepted = y[0], accepted[0]
         if left is None:
             result = y
         else:
@@ -59,7 +57,7 @@ def sample_complement(kappa: Tensor, m: int, repeats: int = 1) -> tuple[Tensor, 
         rounds, n = rounds + 1, missing.numel()
         if n > 0:
             left = missing if left is None else left[missing]
-            x0, twice_mode = x0[missing], twice_mode[missing]
+            x0, mode = x0[missing], mode[missing]
     if n > 0:
         result[left] = math.nan
     return into_open_interval(result), rounds
@@ -67,27 +65,26 @@ def sample_complement(kappa: Tensor, m: int, repeats: int = 1) -> tuple[Tensor, 
 
 def repeat(values: Tensor, repeats: int) -> Tensor:
     """`values` (n,) several times in a row, (repeats * n,): without a copy if n is one."""
-    return values.expand(repeats, *values.shape).reshape(-1)
+    return values if repeats == 1 else values.expand(repeats, *values.shape).reshape(-1)
 
 
-def _propose(x0: Tensor, twice_mode: Tensor, m: int, count: int) -> tuple[Tensor, Tensor]:
-    """Proposals y (count, n), and which of them are accepted."""
-    shape = (count, *x0.shape)
-    # Ulrich's symmetric Beta variable: x = s cos(2 pi u2), s^2 = 1 - u1^(2/(m-2)), and e = (1 - x) / 2 > 0 accurately.
-    sin2 = torch.rand(shape, dtype=x0.dtype, device=x0.device).mul_(math.pi).sin_().square_()
+def _propose(x0: Tensor, mode: Tensor, m: int, count: int) -> tuple[Tensor, Tensor]:
+    """Proposals y (count, n), and which of them are accepted; ``mode`` is ``1 - x0``."""
+    uniform = torch.rand((2 if m == 2 else 3, count, *x0.shape), dtype=x0.dtype, device=x0.device)
     if m == 2:
-        x, e = 1 - 2 * sin2, sin2
+        turn, level = uniform.unbind()
+        gap = turn.mul_(math.pi).sin_().square_().mul_(2)  # 1 - x, which on the circle is often small
+        x = 1 - gap
     else:
-        log_a = torch.rand(shape, dtype=x0.dtype, device=x0.device).log_().mul_(2 / (m - 2))
-        s = torch.expm1(log_a).neg_().sqrt_()
-        e = sin2.mul_(s)  # s (1 - cos) / 2
-        x = torch.sub(s, e, alpha=2)
-        e = torch.addcdiv(e, log_a.exp_(), s.add_(1), value=0.5)
+        # Ulrich's symmetric Beta variable: x = s cos(2 pi u), s^2 = 1 - u'^(2/(m-2)).
+        turn, level, radius = uniform.unbind()
+        s = radius.log_().mul_(2 / (m - 2)).expm1_().neg_().sqrt_()
+        x = turn.mul_(2 * math.pi).cos_().mul_(s)
+        gap = 1 - x
     q = x.mul_(x0)
-    c = (q + 1).reciprocal_()
-    log_accept = (q * c).sub_(q.log1p_()).mul_(m - 1)
-    y = e.mul_(c).mul_(twice_mode)
-    return y, torch.rand_like(y) < log_accept.exp_()
+    c_inverse = q + 1
+    log_accept = torch.addcdiv(torch.log1p(q), q, c_inverse, value=-1).mul_(1 - m)
+    return gap.mul_(mode).div_(c_inverse), level.log_() < log_accept
 
 
 def _invert_sphere(kappa: Tensor) -> Tensor:
@@ -103,32 +100,30 @@ def into_open_interval(y: Tensor) -> Tensor:
     return y.clamp_(min=limits.tiny, max=2 - limits.eps)
 
 
-def rotate_to(loc: Tensor, y: Tensor) -> Tensor:
-    r"""Points at ``mu . z = 1 - y`` in uniformly random tangent directions.
+def displacement(loc: Tensor, y: Tensor) -> Tensor:
+    r"""``z - mu`` for points z at ``mu . z = 1 - y`` in uniformly random tangent directions, ``sine v - y mu``.
 
-    A uniform direction ``v`` of R^(m-1) is drawn in the tangent space of the first axis and carried to ``mu`` by the
-    Householder reflection through ``mu + sign(mu_1) e_1``, which, as in LAPACK, never vanishes.
+    For large concentrations the difference is small, and ``mu + displacement`` has lost its last digits.
 
     Args:
         loc: Mean directions (..., m).
         y: Complements ``1 - w`` (..., ), of the full sample shape, against which loc broadcasts.
 
     Returns:
-        Unit vectors (..., m).
+        Differences of unit vectors (..., m).
     """
     m = loc.shape[-1]
-    first, rest = loc[..., :1], loc[..., 1:]
-    v = torch.randn((*y.shape, m - 1), dtype=y.dtype, device=y.device)
-    y = y.unsqueeze(-1)
-    w = 1 - y
-    sine = torch.addcmul(y, y, w).sqrt_()  # sqrt(y (2 - y))
-    if m == 2:
-        v = torch.copysign(sine, v)  # the sign alone: a Gaussian number may be zero
+    shape, y = y.shape, y.unsqueeze(-1)
+    sine = torch.addcmul(y, y, 1 - y).sqrt_()  # sqrt(y (2 - y))
+    if m == 2:  # the tangent is one line, and a direction on it a sign
+        tangent = torch.stack((-loc[..., 1], loc[..., 0]), dim=-1)
+        v = torch.copysign(sine, torch.rand_like(sine) - 0.5) * tangent
     else:
-        v.mul_(sine / torch.linalg.vector_norm(v, dim=-1, keepdim=True))
-    dot = v @ rest if rest.ndim == 1 else (v * rest).sum(-1)
-    dot = dot.unsqueeze(-1)
-    z = torch.empty((*y.shape[:-1], m), dtype=y.dtype, device=y.device)
-    torch.sub(w * first, torch.copysign(dot, first * dot), out=z[..., :1])
-    torch.addcmul(v, w - dot / (1 + first.abs()), rest, out=z[..., 1:])
-    return z
+        v = torch.randn((*shape, m), dtype=y.dtype, device=y.device)
+        # Gauss vectors are projected on the tangent space, twice: one that lies next to mu is lost to rounding the
+        # first time (Parlett 1998, section 6.9: "twice is enough").
+        for _ in range(2):
+            along = (v @ loc).unsqueeze(-1) if loc.ndim == 1 else (v * loc).sum(-1, keepdim=True)
+            v.addcmul_(along, loc, value=-1)
+        v.mul_(sine.div_(torch.linalg.vector_norm(v, dim=-1, keepdim=True)))
+    return v.addcmul_(y, loc, value=-1)

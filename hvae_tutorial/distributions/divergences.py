@@ -7,7 +7,7 @@ from torch.distributions import register_kl
 from hvae_tutorial import special
 from hvae_tutorial.distributions.hyperspherical_uniform import HypersphericalUniform
 from hvae_tutorial.distributions.power_spherical import PowerSpherical
-from hvae_tutorial.distributions.rotationally_symmetric import RotationallySymmetric, broadcast_shapes
+from hvae_tutorial.distributions.rotationally_symmetric import RotationallySymmetric, broadcast_shapes, expand_to
 from hvae_tutorial.distributions.von_mises_fisher import VonMisesFisher
 
 __all__: list[str] = []
@@ -25,7 +25,7 @@ def _joint_batch_shape(p: _Law, q: _Law) -> torch.Size:
 @register_kl(PowerSpherical, HypersphericalUniform)
 def _kl_to_uniform(p: VonMisesFisher | PowerSpherical, q: HypersphericalUniform) -> Tensor:
     """Davidson et al. 2018, equation 8; De Cao and Aziz 2020, section 3.3."""
-    return p.kl_to_uniform().expand(_joint_batch_shape(p, q))
+    return expand_to(p.kl_to_uniform(), _joint_batch_shape(p, q))
 
 
 @register_kl(HypersphericalUniform, HypersphericalUniform)

@@ -9,7 +9,7 @@ from torch import Size, Tensor
 from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
-from hvae_tutorial.distributions._sampling import rotate_to
+from hvae_tutorial.distributions._sampling import displacement
 from hvae_tutorial.distributions.constraints import finite_nonnegative, unit_vector
 
 __all__ = ["RotationallySymmetric"]
@@ -20,6 +20,11 @@ def broadcast_shapes(a: Size, b: Size) -> Size:
     if a == b or not b:
         return a
     return torch.broadcast_shapes(a, b) if a else b
+
+
+def expand_to(values: Tensor, shape: Size) -> Tensor:
+    """`values.expand(shape)`, without an operation in the usual case of equal shapes."""
+    return values if values.shape == shape else values.expand(shape)
 
 
 class RotationallySymmetric(Distribution):
@@ -67,8 +72,8 @@ class RotationallySymmetric(Distribution):
                 f"(no trailing axis), got {tuple(concentration.shape)}"
             ) from error
         dtype = torch.promote_types(loc.dtype, concentration.dtype)
-        self.loc = loc.to(dtype).expand(batch_shape + loc.shape[-1:])
-        self.concentration = concentration.to(dtype).expand(batch_shape)
+        self.loc = expand_to(loc.to(dtype), batch_shape + loc.shape[-1:])
+        self.concentration = expand_to(concentration.to(dtype), batch_shape)
         super().__init__(batch_shape, loc.shape[-1:], validate_args=validate_args)
 
     @property
@@ -148,7 +153,8 @@ class RotationallySymmetric(Distribution):
     def sample(self, sample_shape: Any = Size()) -> Tensor:  # noqa: B008  (an empty Size is immutable)
         """Exact samples without gradient, shape sample_shape + batch_shape + (m,)."""
         with torch.no_grad():
-            return self._draw(sample_shape)[0].to(self.loc.dtype)
+            difference, _ = self._draw(sample_shape)
+            return difference.add_(self.loc).to(self.loc.dtype)
 
     def rsample(self, sample_shape: Any = Size()) -> Tensor:  # noqa: B008
         r"""Exact samples with implicit-reparameterisation gradients, shape sample_shape + batch_shape + (m,).
@@ -164,44 +170,49 @@ class RotationallySymmetric(Distribution):
         result can be differentiated once; a second differentiation raises a RuntimeError.
         """
         with torch.no_grad():
-            z, y = self._draw(sample_shape)
-        loc, concentration = self.loc.to(z.dtype), self.concentration.to(z.dtype)
-        z = _ImplicitGradient.apply(loc.expand(z.shape), concentration.expand(y.shape), z, y, self._rate)
-        return z.to(self.loc.dtype)
+            difference, y = self._draw(sample_shape)
+        loc = expand_to(self.loc.to(y.dtype), difference.shape)
+        concentration = expand_to(self.concentration.to(y.dtype), y.shape)
+        return _ImplicitGradient.apply(loc, concentration, difference, y, self._rate).to(self.loc.dtype)
 
     def _draw(self, sample_shape: Any) -> tuple[Tensor, Tensor]:
-        """Samples z and their complements ``y = 1 - mu . z``, in float32 or float64."""
+        """Differences ``z - mu`` of samples z, and their complements ``y = 1 - mu . z``, in float32 or float64."""
         dtype = torch.promote_types(self.loc.dtype, torch.float32)
         shape = self._extended_shape(sample_shape)[:-1]
         concentration = self.concentration.to(dtype).reshape(-1)
         y = self._sample_complement(concentration, self.m, Size(sample_shape).numel()).reshape(shape)
         # One direction for all samples is by far the most frequent large case, and needs no batched product.
         loc = self.loc.reshape(-1) if self.batch_shape.numel() == 1 else self.loc
-        return rotate_to(loc.to(dtype), y), y
+        return displacement(loc.to(dtype), y), y
 
 
 class _ImplicitGradient(torch.autograd.Function):
-    """Attach gradients to samples that were drawn without."""
+    """Samples from their differences to the mean direction, with gradients although these were drawn without."""
 
     @staticmethod
     def forward(  # type: ignore[no-untyped-def]
-        ctx, loc: Tensor, concentration: Tensor, z: Tensor, y: Tensor, rate: Callable[[Tensor, Tensor], Tensor]
+        ctx, loc: Tensor, concentration: Tensor, difference: Tensor, y: Tensor, rate: Callable[[Tensor, Tensor], Tensor]
     ) -> Tensor:
         ctx.rate = rate
-        ctx.save_for_backward(loc, concentration, z, y)
-        return z.clone()  # not z itself: the caller may change samples in place
+        # Not the sample itself: the caller may change it in place, and for large kappa the difference has more digits.
+        ctx.save_for_backward(loc, concentration, difference, y)
+        return loc + difference
 
     @staticmethod
     def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
-        loc, concentration, z, y = ctx.saved_tensors
+        loc, concentration, difference, y = ctx.saved_tensors
         grad_loc = grad_concentration = None
         with torch.no_grad():
+            w = 1 - y
+            mu_grad = (loc * grad).sum(-1)
             if ctx.needs_input_grad[0]:
-                grad_loc = (1 - y).unsqueeze(-1) * grad - (loc * grad).sum(-1, keepdim=True) * z
+                z = loc + difference
+                grad_loc = torch.addcmul(w.unsqueeze(-1) * grad, mu_grad.unsqueeze(-1), z, value=-1)
             if ctx.needs_input_grad[1]:
-                # grad . (mu - w z), with w = 1 - y; the difference mu - z first, which is small for large kappa
-                along = ((loc - z) * grad).sum(-1) + y * (z * grad).sum(-1)
-                grad_concentration = ctx.rate(y, concentration) * along * torch.rsqrt(y * (2 - y))
+                # mu - w z = y mu - w (z - mu)
+                toward_mu = torch.addcmul(y * mu_grad, w, (difference * grad).sum(-1), value=-1)
+                sine2 = torch.addcmul(y, y, w)  # y (2 - y)
+                grad_concentration = toward_mu.mul_(ctx.rate(y, concentration)).mul_(sine2.rsqrt_())
         if torch.is_grad_enabled():  # create_graph: let a second differentiation fail loudly, and only that
             grad_loc, grad_concentration = (
                 None if g is None else _DifferentiableOnce.apply(g, loc, concentration, grad)

@@ -8,7 +8,7 @@ from torch import Tensor
 from hvae_tutorial import special
 from hvae_tutorial.distributions._implicit import von_mises_fisher_rate
 from hvae_tutorial.distributions._sampling import sample_complement
-from hvae_tutorial.distributions.rotationally_symmetric import RotationallySymmetric
+from hvae_tutorial.distributions.rotationally_symmetric import RotationallySymmetric, expand_to
 from hvae_tutorial.sphere import log_surface_area
 
 __all__ = ["VonMisesFisher"]
@@ -135,4 +135,4 @@ class VonMisesFisher(RotationallySymmetric):
         version, complement = self._mean_complement or (None, y)
         if version != self.concentration._version or self.concentration.dtype != y.dtype:
             complement = special.mean_resultant_length_complement(self.concentration.detach().to(y.dtype), self.m)
-        return von_mises_fisher_rate(y, concentration, complement.expand(y.shape), self.m)
+        return von_mises_fisher_rate(y, concentration, expand_to(complement, y.shape), self.m)
