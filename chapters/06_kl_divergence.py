@@ -55,11 +55,11 @@ BLUE, ORANGE, GREEN = plotting.CURVE_COLOURS[:3]
 # \mathrm{KL}(q\,\|\,p)=E_q\Bigl[\log\frac{q(z)}{p(z)}\Bigr]\ge-\log E_q\Bigl[\frac{p(z)}{q(z)}\Bigr]\ge0 .
 # $$
 #
-# (Jensen's inequality; the last expectation is the integral of $p$ where $q>0$, at most 1.)
+# (Jensen's inequality; the last expectation integrates $p$ where $q>0$: at most 1.)
 #
-# Let $q$ be uniform on a share $s$ of the sphere. There $q=p/s$, so the divergence is $\log(1/s)$. Turn this around: a
-# law with divergence KL is as sharp as the uniform law on a share $e^{-\mathrm{KL}}$. The paper's S-VAE on $S^5$ has a
-# mean KL of 13.35 nats on MNIST: the sharpness of one in 600,000.
+# Let $q$ be uniform on a share $s$ of the sphere. There $q=p/s$, so the divergence is $\log(1/s)$. So a law with
+# divergence KL is as sharp as the uniform law on a share $e^{-\mathrm{KL}}$. The paper's S-VAE on $S^5$ has a mean KL
+# of 13.35 nats on MNIST: the sharpness of one in 600,000.
 #
 # ## First way: the integral
 #
@@ -149,15 +149,16 @@ compare("entropy", -q.log_prob(z).mean(), error, log_surface_area(m) - kl(kappa,
 # \mathrm{KL}(\kappa)=\sup_t\,\bigl[t\,r-\phi_m(t)\bigr]=\phi_m^*(r),\qquad r=A_m(\kappa).
 # $$
 #
-# $\phi_m^*$ is the Legendre transform of $\phi_m$. It has a meaning: the von Mises-Fisher law $p_\kappa$ is the
-# *cheapest* law whose mean of $w$ is $r$. Let $q$ be any law with $E_q w=r$, and insert $p_\kappa$ in the middle:
+# $\phi_m^*$ is the Legendre transform of $\phi_m$. The von Mises-Fisher law $p_\kappa$ is the *cheapest* law whose mean
+# of $w$ is $r$. Let $q$ be any law with $E_q w=r$, and insert $p_\kappa$ in the middle:
 #
 # $$
 # \mathrm{KL}(q\,\|\,p)=E_q\Bigl[\log\frac q{p_\kappa}\Bigr]+E_q\Bigl[\log\frac{p_\kappa}p\Bigr]
 #   =\mathrm{KL}(q\,\|\,p_\kappa)+\kappa\,r-\phi_m(\kappa)\ge\phi_m^*(r).
 # $$
 #
-# Equality holds for $q=p_\kappa$ only. No other shape says "the mean is $r\mu$" for fewer nats.
+# (The last logarithm is $\kappa w-\phi_m$, and its mean needs only $E_qw=r$.) Equality holds for $q=p_\kappa$ only: no
+# other shape says "the mean is $r\mu$" for fewer nats.
 #
 # **The gradient.** Differentiate $\kappa A_m-\phi_m$. Two terms cancel, because $\phi_m'=A_m$:
 #
@@ -239,7 +240,7 @@ compare("the reverse", log_ratio.mean(), log_ratio.std() / math.sqrt(n), log_par
 #
 # ## Third way: a Bregman divergence
 #
-# Now two von Mises-Fisher laws. Let $\theta=\kappa\mu$ and $F(\theta)=\phi_m(\lVert\theta\rVert)$. The density is
+# Now two laws. Let $\theta=\kappa\mu$ and $F(\theta)=\phi_m(\lVert\theta\rVert)$. The density is
 # $e^{\theta\cdot z-F(\theta)}/S_m$, and by the chain rule $\nabla F(\theta)=A_m(\kappa)\,\mu=E\,z$. So
 #
 # $$
@@ -294,15 +295,14 @@ log_ratio = q.log_prob(z) - VonMisesFisher(mu2, k2).log_prob(z)
 compare("KL of two laws", log_ratio.mean(), log_ratio.std() / math.sqrt(n), truth)
 
 # %%
-x, y = torch.meshgrid(torch.linspace(-8, 20, 201), torch.linspace(-8, 8, 161), indexing="xy")
+x, y = torch.meshgrid(torch.linspace(-5, 20, 201), torch.linspace(-7, 7, 141), indexing="xy")
 theta2 = torch.stack([x, y, torch.zeros_like(x)], dim=-1)
 theta1 = torch.tensor([6.0, 0.0, 0.0])
 gap = kl_between(theta1, theta2, 3)
 assert gap.min() > -1e-12
 figure, axes = plotting.subplots(size=(7, 4))
-lines = axes.contour(x, y, gap, levels=[0.05, 0.2, 0.6, 3, 5], colors=BLUE, linewidths=1)
-axes.clabel(lines, fmt="%g", fontsize=8)
-axes.contour(x, y, gap, levels=[kl(torch.tensor(6.0), 3)], colors=ORANGE, linewidths=1.6)
+for colour, levels in ((BLUE, [0.05, 0.2, 0.6]), (ORANGE, [kl(torch.tensor(6.0), 3)])):
+    axes.clabel(axes.contour(x, y, gap, levels=levels, colors=colour), fmt="%.2g", fontsize=8)
 axes.plot(6, 0, "o", color=BLUE)
 axes.plot(0, 0, "o", color=ORANGE)
 axes.text(6.35, 0, "$θ_1$", color=BLUE, va="center")
@@ -330,7 +330,7 @@ assert inwards > 1.5 * outwards
 # %%
 figure, (left, right) = plotting.subplots(1, 2, size=(7, 3.3), width_ratios=(1.1, 1))
 k = torch.logspace(-1.5, 5, 400)
-for m, at, up in ((2, 5e3, 0.8), (3, 1.5e3, 10), (6, 4e3, 26), (21, 1500, 37), (41, 30, 66)):
+for m, at, up in ((2, 5e3, 1.2), (3, 1.5e3, 10), (6, 4e3, 26), (21, 1500, 37), (41, 30, 66)):
     d = m - 1
     (line,) = left.semilogx(k, kl(k, m))
     late = k[k > 2 * m]
@@ -340,7 +340,7 @@ for m, at, up in ((2, 5e3, 0.8), (3, 1.5e3, 10), (6, 4e3, 26), (21, 1500, 37), (
     assert abs(rate[-1] / (d / 2) - 1) < 1e-2
     assert abs(kl(torch.tensor([1e5, 4e5]), m).diff() - d * math.log(2)) < 1e-2 * d
 dims = torch.arange(2, 129)
-for value, up in ((10.0, 2.4), (40.0, 10.7), (100.0, 25.2)):
+for value, up in ((10.0, 2.4), (40.0, 10.7), (100.0, 25.6)):
     cost = torch.stack([kl(torch.tensor(value), int(m)) for m in dims])
     (line,) = right.plot(dims, cost)
     right.text(76, up, f"κ = {value:.0f}", color=line.get_color(), ha="center")
@@ -357,8 +357,8 @@ plotting.show(
 )
 
 # %% [markdown]
-# Left: first a whisper is nearly free, then every factor costs the same. The angular width is $1/\sqrt\kappa$. Halving
-# it takes four times the $\kappa$ and costs $d\log2$ nats: one bit for each dimension.
+# Left: a whisper is nearly free, then every factor costs the same. The angular width is $1/\sqrt\kappa$. Halving it
+# takes four times the $\kappa$ and costs $d\log2$ nats: one bit for each dimension.
 #
 # Right: one $\kappa$ can say only so much. The divergence peaks near $m=\frac34\kappa$, at about $\kappa/4$ nats; then
 # it falls, in the end like $\kappa^2/(2m)$.
@@ -370,12 +370,11 @@ plotting.show(
 # $\kappa A_m-\phi_m$, with accurate $A_m$ and $\phi_m$, survives there: $\kappa^2/(2m)$ is subtracted from twice as
 # much. At the other end both terms are close to $\kappa$, and their difference is of the size of $\log\kappa$.
 #
-# The cure is to cancel on paper. [Chapter 3](03_bessel.ipynb) has $\phi_m$ as an elementary part and a bounded rest.
-# Let $x_0=2\kappa/(d+\sqrt{d^2+4\kappa^2})$ as there, $x$ a coordinate of a uniform point, $c=1/(1+x_0x)$ and
-# $a=(c\,e^{1-c})^d$, the probability that the sampler of chapter 4 accepts $x$. Then
-# $\phi_m=\kappa x_0+\frac d2\log(1-x_0^2)+\log E[a]$. And $w=x_0+\frac d\kappa(1-c)$, so the mean over accepted $x$ is
-# $A_m=x_0+\frac d\kappa E[(1-c)\,a]/E[a]$. In $\kappa A_m-\phi_m$ the large term $\kappa x_0$ drops out. With
-# $1-x_0^2=1/(1+\kappa x_0/d)$,
+# The cure is to cancel on paper. As in [chapter 3](03_bessel.ipynb), let $x_0=2\kappa/(d+\sqrt{d^2+4\kappa^2})$, $x$ a
+# coordinate of a uniform point, $c=1/(1+x_0x)$ and $a=(c\,e^{1-c})^d$, the probability that the sampler of chapter 4
+# accepts $x$. Then $\phi_m=\kappa x_0+\frac d2\log(1-x_0^2)+\log E[a]$. Accepted points follow our law, with
+# $w=x_0+\frac d\kappa(1-c)$, so $A_m=x_0+\frac d\kappa E[(1-c)\,a]/E[a]$. In $\kappa A_m-\phi_m$ the large term
+# $\kappa x_0$ drops out. With $1-x_0^2=1/(1+\kappa x_0/d)$,
 #
 # $$
 # \mathrm{KL}=\tfrac d2\log(1+\kappa x_0/d)+d\,\frac{E[(1-c)\,a]}{E[a]}-\log E[a] .
@@ -493,13 +492,12 @@ plotting.show(
 # ## The trap
 #
 # **A cap.** One reproduction of the paper clips $\kappa$ at $100\,m$, fearing that its sampler would reject too often.
-# (It need not: [chapter 4](04_sampling.ipynb).) The dots at $d=2$ and $d=5$ are above the ceiling, the second by one
-# nat: the paper's result cannot be expressed. And beyond the cap the gradient is exactly zero: nothing pulls $\kappa$
-# back.
+# (It need not: [chapter 4](04_sampling.ipynb).) The dots at $d=2$ and $d=5$ are above the ceiling: the paper's result
+# cannot be expressed. Beyond the cap the gradient is exactly zero: nothing pulls $\kappa$ back.
 #
-# From such a run with $m=5$ a KL of 10.0273 was reported, epoch after epoch. Is it the cap? At $\kappa=500$ the
-# divergence is 10.0278. That code takes for $A_m$ the mean of two bounds. With it we find 10.0273: the cap, and an
-# error in the sixth digit.
+# From such a run with $m=5$ a constant KL of 10.0273 was reported. Is it the cap? At $\kappa=500$ the divergence is
+# 10.0278. That code takes for $A_m$ the mean of two bounds. With it we find 10.0273: the cap, and an error in the sixth
+# digit.
 
 # %%
 kappa = torch.tensor([500.0, 5000.0], requires_grad=True)
@@ -512,6 +510,7 @@ nu, k, bounds = 5 / 2, 500.0, []
 for order in (nu - 0.5, nu + 0.5):
     delta = nu - 0.5 + order / (2 * math.hypot(order, k))
     bounds.append(k / (delta + math.hypot(delta, k)))
+assert min(bounds) < mean_resultant_length(torch.tensor(k), 5) < max(bounds)
 mean_of_bounds = k * sum(bounds) / 2 - log_partition(torch.tensor(k), 5)
 print(f"at the cap: {capped[0]:.4f}; with the mean of the bounds: {mean_of_bounds:.4f}")
 assert abs(capped[0] - 10.0278) < 5e-5
@@ -520,8 +519,8 @@ assert abs(mean_of_bounds - 10.0273) < 5e-5
 # %% [markdown]
 # **A patch.** A library for neutrino telescopes computed $\phi_3$ exactly up to $\kappa=100$, and beyond by an
 # approximation, $\sqrt{4+\kappa^2}$ plus a constant that makes the *value* continuous. Learning follows the *slope*,
-# and that jumps from 0.9900 to 0.9998. Maximum likelihood needs $A_m(\kappa)=r$; if $r$ lies in the gap, descent is
-# pushed up from the left and down from the right.
+# and that jumps from 0.9900 to 0.9998. Maximum likelihood wants the slope to be $r$, the length of the mean. If $r$
+# lies in the gap, descent is pushed up from the left and down from the right.
 
 
 # %%
@@ -550,6 +549,7 @@ for start in (20.0, 1000.0):
 k = torch.logspace(1, 3.5, 500).requires_grad_()
 (slope,) = torch.autograd.grad(patched(k).sum(), k)
 k = k.detach()
+assert torch.isclose(patched(torch.tensor(100.0)), log_partition(torch.tensor(100.0), 3))
 jump = (slope[k >= 100][0] - slope[k < 100][-1]) * 100
 assert abs(jump - 0.98) < 0.02  # kappa A - phi jumps by a nat
 figure, axes = plotting.subplots(size=(7, 3))
@@ -606,7 +606,7 @@ for m in (2, 3, 6, 41, 128):
     assert torch.isclose(law1.entropy(), log_surface_area(m) - cured_kl(seven, m))
 
 # %% [markdown]
-# [Chapter 7](07_n_vae.ipynb) puts the Gaussian's divergence to work, [chapter 8](08_s_vae.ipynb) this one.
+# [Chapter 8](08_s_vae.ipynb) trains with it.
 #
 # ## Test yourself
 #
@@ -638,7 +638,7 @@ for m in (2, 3, 6, 41, 128):
 #
 # 1. $\mathrm{KL}=\kappa A_m-\phi_m$: an integral, the Legendre transform of $\phi_m$, a Bregman gap at the origin.
 # 2. Its gradient is $\kappa A_m'$; the von Mises-Fisher law is the cheapest with its mean.
-# 3. It is $\kappa^2/(2m)$ when small; when large, a factor of $e$ costs $d/2$ nats, half the width one bit a dimension.
+# 3. It is $\kappa^2/(2m)$ when small; when large, half the width costs one bit a dimension.
 # 4. Subtraction loses it at both ends: cancel $\kappa x_0$ on paper.
 # 5. softplus + 1 sets a harmless floor, a cap a harmful ceiling; a patch must match slopes too.
 #
