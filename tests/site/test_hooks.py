@@ -1,5 +1,7 @@
 """What the site shows beside the files in docs/."""
 
+from types import SimpleNamespace
+
 import hooks
 import nbformat
 import notebooks
@@ -82,11 +84,20 @@ def test_titles_in_the_navigation_have_formulas_but_no_markdown(tmp_path) -> Non
     assert hooks.numbered_title(path) == r"3. Without losing k and \(\kappa\)"
 
 
+def at(uri: str) -> SimpleNamespace:
+    """A stand-in for the page of a file."""
+    return SimpleNamespace(file=SimpleNamespace(src_uri=uri))
+
+
+@pytest.mark.parametrize(("uri", "root"), [("index.md", ""), ("chapters/02_von_mises_fisher.md", "../")])
+def test_explorables_hold_a_picture_for_readers_without_scripts(uri: str, root: str) -> None:
+    page = hooks.on_page_content('<div class="explorable" data-explorable="vmf"></div>', at(uri))
+    assert f'data-explorable="vmf"><img src="{root}assets/explorables/vmf.png" alt="A thousand points ' in page
+
+
 def test_code_and_displayed_formulas_are_not_searched() -> None:
-    page = (
-        '<p>a</p><div class="language-python highlight">x</div><div class="output">y</div><div class="results">z</div>'
-    )
-    assert hooks.on_page_content(page) == (
+    page = '<div class="language-python highlight">x</div><div class="output">y</div><div class="results">z</div>'
+    assert hooks.on_page_content(page, at("chapters/03_bessel.md")) == (
         '<div data-search-exclude class="language-python highlight">x</div>'
         '<div data-search-exclude class="output">y</div><div class="results">z</div>'
     )

@@ -3,6 +3,8 @@
 import gzip
 import re
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -170,11 +172,21 @@ STATE = """async () => {
 }"""
 
 
+@contextmanager
+def opened(browser, **options: Any) -> Iterator[Any]:
+    """A context of its own, patient with a busy machine."""
+    context = browser.new_context(**{"viewport": DESK, **options})
+    context.set_default_timeout(120_000)
+    try:
+        yield context
+    finally:
+        context.close()
+
+
 def visit(browser, base: str, name: str) -> Visit:
     """Open a page in a fresh context, with everything blocked that is not local."""
     seen = Visit()
     host = urlsplit(base).netloc
-    context = browser.new_context(viewport=DESK)
 
     def guard(route) -> None:
         parts = urlsplit(route.request.url)
@@ -184,17 +196,23 @@ def visit(browser, base: str, name: str) -> Visit:
             seen.outside.append(route.request.url)
             route.abort()
 
-    context.route("**/*", guard)
-    page = context.new_page()
+    with opened(browser) as context:
+        context.route("**/*", guard)
+        look(context.new_page(), f"{base}/{name}", seen, served=bool(host))
+    return seen
+
+
+def look(page, address: str, seen: Visit, *, served: bool) -> None:
+    """Note what is to be seen of a page: on a desk, then on a phone."""
     page.on("console", lambda m: seen.complaints.append(m.text) if m.type in {"error", "warning"} else None)
     page.on("pageerror", lambda error: seen.complaints.append(str(error)))
     page.on("requestfailed", lambda request: seen.complaints.append(f"{request.url}: {request.failure}"))
     responses: list[Any] = []
     page.on("response", lambda response: responses.append(response))
-    page.goto(f"{base}/{name}", wait_until="load")
+    page.goto(address, wait_until="load")
     page.wait_for_function("document.fonts.ready.then(() => true)")
     page.wait_for_timeout(100)
-    for response in responses if host else []:
+    for response in responses if served else []:
         kind = response.request.resource_type
         if kind != "image":
             body = response.body()
@@ -204,8 +222,6 @@ def visit(browser, base: str, name: str) -> Visit:
     page.set_viewport_size(PHONE)
     page.wait_for_timeout(50)
     seen.overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    context.close()
-    return seen
 
 
 def names(documents: dict[str, Document]) -> list[str]:
@@ -268,70 +284,65 @@ def test_pages_are_light(from_server: dict[str, Visit]) -> None:
 
 @pytest.mark.parametrize("origin", ["file", "http"])
 def test_search_finds_bessel(browser, site: Path, served: str, origin: str) -> None:
-    context = browser.new_context(viewport=DESK)
-    page = context.new_page()
-    page.goto(f"{site.as_uri() if origin == 'file' else served}/index.html")
-    page.locator(".md-search__input").click()
-    page.locator(".md-search__input").press_sequentially("Bessel", delay=30)
-    results = page.locator(".md-search-result__item")
-    results.first.wait_for(timeout=30_000)
-    assert "bessel" in results.first.inner_text().lower()
-    results.first.locator("a").first.click()
-    page.wait_for_url(lambda address: "index.html" not in address)
-    assert "bessel" in page.locator("article").inner_text().lower()
-    context.close()
+    with opened(browser) as context:
+        page = context.new_page()
+        page.goto(f"{site.as_uri() if origin == 'file' else served}/index.html")
+        page.locator(".md-search__input").click()
+        page.locator(".md-search__input").press_sequentially("Bessel", delay=30)
+        results = page.locator(".md-search-result__item")
+        results.first.wait_for(timeout=30_000)
+        assert "bessel" in results.first.inner_text().lower()
+        results.first.locator("a").first.click()
+        page.wait_for_url(lambda address: "index.html" not in address)
+        assert "bessel" in page.locator("article").inner_text().lower()
 
 
 def test_the_keyboard_reaches_navigation_and_search(browser, site: Path) -> None:
-    context = browser.new_context(viewport=DESK)
-    page = context.new_page()
-    page.goto(f"{site.as_uri()}/notation.html")
-    reached = []
-    for _ in range(20):
-        page.keyboard.press("Tab")
-        reached.append(page.evaluate("`${document.activeElement.className} ${document.activeElement.innerText}`"))
-    assert "md-skip" in reached[0]
-    assert any("md-search__input" in element for element in reached)
-    assert any("md-nav__link" in element for element in reached)
-    page.keyboard.press("Escape")
-    page.locator(".md-nav--primary a.md-nav__link", has_text="Results").first.focus()
-    width = page.evaluate("getComputedStyle(document.activeElement).outlineWidth")
-    assert float(width.removesuffix("px")) >= 1  # where the focus is can be seen
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/results.html")
-    context.close()
+    with opened(browser) as context:
+        page = context.new_page()
+        page.goto(f"{site.as_uri()}/notation.html")
+        reached = []
+        for _ in range(20):
+            page.keyboard.press("Tab")
+            reached.append(page.evaluate("`${document.activeElement.className} ${document.activeElement.innerText}`"))
+        assert "md-skip" in reached[0]
+        assert any("md-search__input" in element for element in reached)
+        assert any("md-nav__link" in element for element in reached)
+        page.keyboard.press("Escape")
+        page.locator(".md-nav--primary a.md-nav__link", has_text="Results").first.focus()
+        width = page.evaluate("getComputedStyle(document.activeElement).outlineWidth")
+        assert float(width.removesuffix("px")) >= 1  # where the focus is can be seen
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/results.html")
 
 
 def test_previous_and_next_lead_through_the_course(browser, site: Path) -> None:
-    context = browser.new_context(viewport=DESK)
-    page = context.new_page()
-    page.goto(f"{site.as_uri()}/index.html")
-    for source in notebooks.sources():
-        page.locator(".md-footer__link--next").click()
-        page.wait_for_url(f"**/chapters/{source.stem}.html")
-    context.close()
+    with opened(browser) as context:
+        page = context.new_page()
+        page.goto(f"{site.as_uri()}/index.html")
+        for source in notebooks.sources():
+            page.locator(".md-footer__link--next").click()
+            page.wait_for_url(f"**/chapters/{source.stem}.html")
 
 
 @pytest.mark.parametrize("look", ["light", "dark", "narrow", "narrow-dark"])
 def test_looks(browser, site: Path, screenshots: Path, look: str) -> None:
     """Screenshots for people; and that the colour scheme is followed, with a light panel behind figures in the dark."""
     dark = "dark" in look
-    context = browser.new_context(
-        viewport=PHONE if "narrow" in look else DESK, color_scheme="dark" if dark else "light"
-    )
-    page = context.new_page()
-    chapter = notebooks.sources()[-1].stem
-    for name in ("index", f"chapters/{chapter}", "notation", "results", "api/distributions"):
-        page.goto(f"{site.as_uri()}/{name}.html")
-        assert page.locator("body").get_attribute("data-md-color-scheme") == ("slate" if dark else "default")
-        page.evaluate("document.fonts.ready.then(() => true)")
-        page.screenshot(path=screenshots / f"{name.replace('/', '-')}-{look}.png")
-    page.goto(f"{site.as_uri()}/chapters/{chapter}.html")
-    figure = page.locator("figure img").first
-    figure.scroll_into_view_if_needed()
-    page.screenshot(path=screenshots / f"figure-{look}.png")
-    if dark:
-        assert figure.evaluate("node => getComputedStyle(node).backgroundColor") == "rgb(255, 255, 255)"
-        background = page.locator("body").evaluate("node => getComputedStyle(node).backgroundColor")
-        assert max(int(value) for value in re.findall(r"\d+", background)[:3]) < 60
-    context.close()
+    options = {"viewport": PHONE if "narrow" in look else DESK, "color_scheme": "dark" if dark else "light"}
+    with opened(browser, **options) as context:
+        page = context.new_page()
+        chapter = notebooks.sources()[-1].stem
+        for name in ("index", f"chapters/{chapter}", "notation", "results", "api/distributions"):
+            page.goto(f"{site.as_uri()}/{name}.html")
+            assert page.locator("body").get_attribute("data-md-color-scheme") == ("slate" if dark else "default")
+            page.evaluate("document.fonts.ready.then(() => true)")
+            page.screenshot(path=screenshots / f"{name.replace('/', '-')}-{look}.png")
+        page.goto(f"{site.as_uri()}/chapters/{chapter}.html")
+        figure = page.locator("figure img").first
+        figure.scroll_into_view_if_needed()
+        page.screenshot(path=screenshots / f"figure-{look}.png")
+        if dark:
+            assert figure.evaluate("node => getComputedStyle(node).backgroundColor") == "rgb(255, 255, 255)"
+            background = page.locator("body").evaluate("node => getComputedStyle(node).backgroundColor")
+            assert max(int(value) for value in re.findall(r"\d+", background)[:3]) < 60
