@@ -235,9 +235,9 @@ plotting.show(
 #
 # The code has $d$ coordinates, the prior is $N(0, I)$, and the encoder answers an image with
 # $q(z|x) = N(\mu, \mathrm{diag}(\sigma^2))$, its guess at the posterior. The KL is that of
-# [chapter 1](01_why_a_sphere.ipynb): $\sum_i \frac12(\mu_i^2 + \sigma_i^2 - 1) - \log\sigma_i$. Pixels are 0 or 1, and independent given $z$. The decoder
-# answers with a *logit* $l_i$ for each: pixel $i$ is 1 with probability $e^{l_i}/(1 + e^{l_i})$. One formula serves
-# both values of $x_i$:
+# [chapter 1](01_why_a_sphere.ipynb): $\sum_i \frac12(\mu_i^2 + \sigma_i^2 - 1) - \log\sigma_i$. Pixels are 0 or 1, and
+# independent given $z$. The decoder answers with a *logit* $l_i$ for each: pixel $i$ is 1 with probability
+# $e^{l_i}/(1 + e^{l_i})$. One formula serves both values of $x_i$:
 #
 # $$
 # \log p(x|z) = \sum_i x_i l_i - \log(1 + e^{l_i}) .

@@ -39,10 +39,10 @@ BUILT: dict[int, dict[str, set[str]]] = {
     },
     8: {
         "hvae_tutorial.distributions": {"PowerSpherical"},
-        "hvae_tutorial.models": {"PowerSphericalPosterior", "VonMisesFisherPosterior"},
+        "hvae_tutorial.models": {"GaussianLikelihood", "PowerSphericalPosterior", "VonMisesFisherPosterior"},
     },
     9: {
-        "hvae_tutorial.experiments": {"figure1", "presets", "protocol", "results", "run", "sweep", "table1"},
+        "hvae_tutorial.experiments": {"figure1", "paper", "presets", "protocol", "results", "run", "sweep", "table1"},
         "hvae_tutorial.experiments.knn": {"*"},
         "hvae_tutorial.experiments.presets": {"*"},
         "hvae_tutorial.experiments.protocol": {"*"},
