@@ -147,7 +147,8 @@ class Visit:
     unpacked: int = 0
 
 
-# Formulas that were not typeset, errors of KaTeX, pictures that do not load, blocks of code without a button.
+# Formulas that were not typeset, errors of KaTeX (which sets commands that it does not know in this red), pictures that
+# do not load, blocks of code without a button.
 STATE = """async () => {
   for (const details of document.querySelectorAll("details")) details.open = true;
   const images = [...document.images];
@@ -159,7 +160,7 @@ STATE = """async () => {
   return {
     formulas: document.querySelectorAll(".arithmatex").length,
     typeset: document.querySelectorAll(".arithmatex .katex").length,
-    errors: [...document.querySelectorAll(".katex-error")].map((node) => node.title),
+    errors: [...document.querySelectorAll(".katex-error, .katex [mathcolor='#cc0000']")].map((n) => n.textContent),
     raw: text.textContent.match(/\\$[^$]{0,40}|\\\\[(\\[]|\\*\\*\\w/g) || [],
     titles: [...document.querySelectorAll(".md-nav, .md-footer")].filter((n) => /\\\\\\(/.test(
       [...n.querySelectorAll(".md-ellipsis")].map((e) => [...e.childNodes].filter((c) => c.nodeType === 3)
