@@ -17,7 +17,8 @@ def training_step(kind: str, d: int) -> Callable[[], None]:
     """One step of `hvae_tutorial.training.fit`: a batch by index, binarisation, ELBO, gradients, Adam."""
     torch.manual_seed(0)
     model = mlp_vae(kind, d)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    parameters = list(model.parameters())
+    optimizer = torch.optim.Adam(parameters, lr=1e-3, fused=True)
     data = torch.rand(100 * BATCH, 784)
     batches = torch.randperm(len(data)).split(BATCH)
     count = 0
@@ -27,7 +28,8 @@ def training_step(kind: str, d: int) -> Callable[[], None]:
         x = binarize(data.index_select(0, batches[count % len(batches)]))
         count += 1
         terms = elbo(model, x)
-        optimizer.zero_grad()
+        for parameter in parameters:
+            parameter.grad = None
         (-terms.elbo.mean()).backward()
         optimizer.step()
 

@@ -230,7 +230,7 @@ class _Complement(torch.autograd.Function):
 
     @staticmethod
     def forward(kappa: Tensor, m: int) -> tuple[Tensor, ...]:
-        return _evaluate(kappa, m, lambda law: (law.log_partition_complement(), law.mean_complement()))
+        return _evaluate(kappa, m, _Moments.complements)
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
@@ -368,9 +368,10 @@ class _Moments:
         """``1 - A``: to ``1 - x0``, without cancellation, is added a positive term."""
         return torch.addcmul(self.g / (self.x0 + 1), self.x0 * self.g, self.smooth[..., _MEAN_COMPLEMENT])
 
-    def log_partition_complement(self) -> Tensor:
-        """``kappa - phi = kappa (1 - A) + KL``."""
-        return torch.addcmul(self.kl_to_uniform(), self.kappa, self.mean_complement())
+    def complements(self) -> tuple[Tensor, Tensor]:
+        """``kappa - phi = kappa (1 - A) + KL``, and ``1 - A``."""
+        complement = self.mean_complement()
+        return torch.addcmul(self.kl_to_uniform(), self.kappa, complement), complement
 
     def kl_to_uniform(self) -> Tensor:
         """``kappa A - phi``; the term ``kappa x0`` is cancelled on paper."""

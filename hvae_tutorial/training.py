@@ -158,7 +158,8 @@ def fit(
 
     model.to(device)
     train, validation = train.to(device), validation.to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
+    parameters = list(model.parameters())
+    optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, fused=True)
     history: dict[str, list[float]] = {column: [] for column in HISTORY}
     best_weights: dict[str, Tensor] = {}
 
@@ -193,7 +194,8 @@ def fit(
                     if settings.dynamic_binarization:
                         x = binarize(x)
                     terms = elbo(model, x, beta)
-                    optimizer.zero_grad()
+                    for parameter in parameters:  # what optimizer.zero_grad() does, without its 0.1 ms of bookkeeping
+                        parameter.grad = None
                     (-terms.elbo.mean()).backward()
                     optimizer.step()
                     seen.append(torch.stack((terms.reconstruction, terms.kl)).detach())

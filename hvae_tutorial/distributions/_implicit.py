@@ -74,7 +74,7 @@ def _von_mises_fisher_rate(y: Tensor, kappa: Tensor, mean_complement: Tensor, m:
     drop = torch.addcmul(sine * c, cosine, s).mul_(two_s)
     exponent = _log_sine_power(two_s, s, c, cotangent, m).addcmul_(kappa, drop, value=-1)
     integrand = (excess - drop).mul_(exponent.exp_())
-    return (weights @ integrand).mul_(length)
+    return (integrand.t() @ weights).mul_(length)
 
 
 def _power_spherical_rate(y: Tensor, kappa: Tensor, mean_log: Tensor, m: int) -> Tensor:
@@ -89,7 +89,7 @@ def _power_spherical_rate(y: Tensor, kappa: Tensor, mean_log: Tensor, m: int) ->
     rise = 2 * torch.log1p(-ratio.clamp(max=_below_one(y.dtype)))
     exponent = _log_sine_power(s + s, s, c, cosine / sine, m).addcmul_(kappa, rise)
     integrand = (excess + rise).mul_(exponent.exp_())
-    return (weights @ integrand).mul_(length)
+    return (integrand.t() @ weights).mul_(length)
 
 
 def _cosine_and_sine(y: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -20,6 +20,8 @@ class _UnitVector(Constraint):
     event_dim = 1
 
     def check(self, value: Tensor) -> Tensor:
+        if not value.is_floating_point():
+            raise TypeError(f"unit vectors must be a floating-point tensor, got a tensor of dtype {value.dtype}")
         tolerance = max(1e-5, 8 * torch.finfo(value.dtype).eps)
         norm = torch.linalg.vector_norm(value, dim=-1, dtype=torch.promote_types(value.dtype, torch.float32))
         return (norm - 1).abs() <= tolerance

@@ -27,7 +27,7 @@ class HypersphericalUniform(Distribution):
         validate_args: As in `torch.distributions.Distribution`.
 
     Raises:
-        TypeError: ``m`` is not an integer.
+        TypeError: ``m`` is not an integer, batch_shape is not a shape, or dtype is not a floating-point type.
         ValueError: ``m < 2``.
     """
 
@@ -46,6 +46,10 @@ class HypersphericalUniform(Distribution):
         self.m = check_ambient_dimension(m)
         self.dtype = torch.get_default_dtype() if dtype is None else dtype
         self.device = torch.get_default_device() if device is None else torch.device(device)
+        if not self.dtype.is_floating_point:
+            raise TypeError(f"dtype must be a floating-point type, got {dtype}")
+        if isinstance(batch_shape, int):
+            raise TypeError(f"batch_shape must be a tuple or a torch.Size, got {batch_shape!r}")
         super().__init__(Size(batch_shape), Size([self.m]), validate_args=validate_args)
 
     def __repr__(self) -> str:

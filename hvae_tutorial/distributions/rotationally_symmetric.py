@@ -44,7 +44,7 @@ class RotationallySymmetric(Distribution):
         validate_args: As in `torch.distributions.Distribution`.
 
     Raises:
-        TypeError: loc is not a floating-point tensor.
+        TypeError: loc is not a floating-point tensor, or concentration is neither a tensor nor a number.
         ValueError: the shapes do not fit, or (validated) loc is not of unit norm or concentration is negative,
             infinite or NaN.
     """
@@ -63,7 +63,12 @@ class RotationallySymmetric(Distribution):
         if loc.ndim < 1 or loc.shape[-1] < 2:
             raise ValueError(f"loc must have shape (..., m) with m >= 2, got {tuple(loc.shape)}")
         if not isinstance(concentration, Tensor):
-            concentration = torch.as_tensor(concentration, dtype=loc.dtype, device=loc.device)
+            try:
+                concentration = torch.as_tensor(concentration, dtype=loc.dtype, device=loc.device)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise TypeError(
+                    f"concentration must be a tensor of shape (...) or a number, got {concentration!r}"
+                ) from error
         try:
             batch_shape = broadcast_shapes(loc.shape[:-1], concentration.shape)
         except RuntimeError as error:

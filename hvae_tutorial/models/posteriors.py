@@ -194,6 +194,11 @@ class _SpherePosterior(Posterior):
         bias = self.direction.bias
         return HypersphericalUniform(self.ambient_dim, dtype=bias.dtype, device=bias.device, validate_args=False)
 
+    def kl(self, q: Distribution) -> Tensor:
+        """Return KL(q || prior) in nats for a `q` that this head made: a tensor of q's batch shape."""
+        # kl_divergence(q, self.prior()) is the same number; it builds a prior and looks the pair up at every step.
+        return q.kl_to_uniform()  # type: ignore[attr-defined]
+
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the angles, in [0, pi], between all points of `a`, (..., n_a, m), and `b`, (..., n_b, m)."""
         return geodesic_distance(a.unsqueeze(-2), b.unsqueeze(-3))

@@ -1,6 +1,7 @@
 """Each bad argument, and the message it must give."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -82,7 +83,8 @@ def test_shapes_that_do_not_fit(loc, concentration, message, family):
 @every_family
 @pytest.mark.parametrize("concentration", [None, "three", object()], ids=["None", "text", "object"])
 def test_concentration_of_a_bad_type(concentration, family):
-    with pytest.raises((TypeError, RuntimeError)):
+    message = f"concentration must be a tensor of shape (...) or a number, got {concentration!r}"
+    with pytest.raises(TypeError, match=re.escape(message)):
         family(E1, concentration)
 
 
@@ -154,3 +156,16 @@ def test_dimension(m, error, shown):
 def test_expanding_to_a_batch_that_does_not_fit():
     with pytest.raises(RuntimeError, match="expand"):
         VonMisesFisher(torch.eye(3), 1.0).expand((2,))
+
+
+@pytest.mark.parametrize("law", laws(), ids=lambda law: type(law).__name__)
+def test_integers_are_no_points_of_the_sphere(law):
+    with pytest.raises(TypeError, match=r"floating-point tensor, got a tensor of dtype torch\.int64"):
+        law.log_prob(torch.tensor([1, 0, 0]))
+
+
+def test_dtype_and_batch_shape_of_the_uniform_law():
+    with pytest.raises(TypeError, match=r"dtype must be a floating-point type, got torch\.int64"):
+        HypersphericalUniform(3, dtype=torch.int64)
+    with pytest.raises(TypeError, match=r"batch_shape must be a tuple or a torch\.Size, got 4"):
+        HypersphericalUniform(3, batch_shape=4)
