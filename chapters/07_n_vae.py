@@ -97,9 +97,9 @@ print(f"log p(x) = {log_p:.3f}")
 # \log p(x) \ge E_q[\log \omega] = E_q[\log p(x|z)] - \mathrm{KL}(q \Vert p(z)) .
 # $$
 #
-# The right-hand side is the **evidence lower bound**. Its first term rewards codes that explain the image
-# (*reconstruction*, RE), its second charges for moving away from the prior (chapter 1's price). What is lost? Write the
-# numerator of $\omega$ the other way around, $p(z|x)\, p(x)$:
+# with $\mathrm{KL}(q \Vert p) = E_q[\log(q/p)]$. The right-hand side is the **evidence lower bound**. Its first term
+# rewards codes that explain the image (*reconstruction*, RE), its second charges for moving away from the prior. What
+# is lost? Write the numerator of $\omega$ the other way around, $p(z|x)\, p(x)$:
 #
 # $$
 # E_q[\log \omega] = \log p(x) - \mathrm{KL}\bigl(q \Vert p(z|x)\bigr) .

@@ -276,8 +276,9 @@ assert abs(bounds[2] - exact.mean()) < 0.05
 # ## What a biased gradient does
 #
 # Public code differentiates through the accepted proposal, and so loses a part of $\partial/\partial\kappa$
-# ([chapter 5](05_gradients.ipynb)). What does that do to a *trained model*? First a prediction. Let reconstruction be
-# worth $a$ nats per unit of $w = \mu \cdot z$. Then the best $\kappa$ maximises
+# ([chapter 5](05_gradients.ipynb)). What does that do to a *trained model*? First a prediction. Suppose that the
+# encoder has found the right direction $\mu$, and that near it $\log p(x|z)$ is linear in $w = \mu \cdot z$, with slope
+# $a$. Only $\kappa$ is left to choose. The best one maximises
 #
 # $$
 # f(\kappa) = a\, A_m(\kappa) - \mathrm{KL}(\kappa), \qquad f'(\kappa) = (a - \kappa)\, A_m'(\kappa),
@@ -285,7 +286,7 @@ assert abs(bounds[2] - exact.mean()) < 0.05
 #
 # since $\mathrm{KL}' = \kappa A_m'$. So $\kappa^* = a$: *the concentration is what reconstruction pays*. The naive
 # sampler moves $w$ at the rate $(1 - w^2)/\rho$ with $\rho = \sqrt{(m-1)^2 + 4\kappa^2}$. Its mean, by
-# $\kappa\, E(1 - w^2) = (m-1) A_m$, takes the place of $A_m'$ in the first term, while the KL's gradient is exact.
+# $\kappa\, E(1 - w^2) = (m-1) A_m$ (chapter 5), takes the place of $A_m'$ in the first term, while the KL's gradient is exact.
 # Training then stops where
 #
 # $$
@@ -471,8 +472,9 @@ assert abs(kl_to_uniform(torch.tensor(500.0), 5) - 10.0273) < 0.001  # the KL in
 
 # %% [markdown]
 # **A kink.** Another library switched at $\kappa = 100$ from an exact normaliser to an approximation: for $m = 3$, with
-# derivative $\kappa/\sqrt{\kappa^2 + 4}$ in place of $A_3$. The values were joined, the slopes were not. A fit climbs
-# while $A(\kappa) < r$, and the slope jumps from 0.990 to 0.9998. So for all $r$ between, that is, for true
+# derivative $\kappa/\sqrt{\kappa^2 + 4}$ in place of $A_3$. The values were joined, the slopes were not. Fit the law to
+# directions whose mean has the length $r$: the likelihood's slope is $r - A(\kappa)$, so the fit climbs while
+# $A(\kappa) < r$ (chapter 2). And the slope jumps from 0.990 to 0.9998. So for all $r$ between, that is, for true
 # $\kappa$ from 100 to 5000, it comes to rest at 100.
 
 # %%
