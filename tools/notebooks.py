@@ -105,6 +105,7 @@ def build(source: Path) -> None:
             timeout=SECONDS,
             record_timing=False,
             coalesce_streams=True,
+            extra_arguments=["--log-level=40"],  # errors only: kernels on localhost warn that nothing is encrypted
             resources={"metadata": {"path": folder}},
         )
         try:
