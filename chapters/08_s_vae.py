@@ -286,8 +286,8 @@ assert abs(bounds[2] - exact.mean()) < 0.05
 #
 # since $\mathrm{KL}' = \kappa A_m'$. So $\kappa^* = a$: *the concentration is what reconstruction pays*. The naive
 # sampler moves $w$ at the rate $(1 - w^2)/\rho$ with $\rho = \sqrt{(m-1)^2 + 4\kappa^2}$. Its mean, by
-# $\kappa\, E(1 - w^2) = (m-1) A_m$ (chapter 5), takes the place of $A_m'$ in the first term, while the KL's gradient is exact.
-# Training then stops where
+# $\kappa\, E(1 - w^2) = (m-1) A_m$ (chapter 5), takes the place of $A_m'$ in the first term, while the KL's gradient is
+# exact. Training then stops where
 #
 # $$
 # a\, \frac{(m-1) A_m(\kappa)}{\kappa \rho} = \kappa A_m'(\kappa) .
