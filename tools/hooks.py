@@ -159,7 +159,8 @@ RESULTS = """\
 Every number of ours on this page comes from a record that is kept with the package: one JSON file a run, with all
 settings, the versions, the machine and the commit. The page is made from the records when the site is built; nobody
 types numbers. The paper's figures stand beside ours. A cell of the paper's tables in which we have no run says so.
-How to repeat them is on [its own page](reproduce.md); what they mean is the subject of the last chapter."""
+How to repeat them is on [its own page](reproduce.md); what they mean is the subject of
+[chapter 9](chapters/09_unsupervised.md)."""
 
 
 def comparable(group: list[Record]) -> list[list[Record]]:
