@@ -103,7 +103,9 @@ def into_open_interval(y: Tensor) -> Tensor:
 def displacement(loc: Tensor, y: Tensor) -> Tensor:
     r"""``z - mu`` for points z at ``mu . z = 1 - y`` in uniformly random tangent directions, ``sine v - y mu``.
 
-    For large concentrations the difference is small, and ``mu + displacement`` has lost its last digits.
+    For large concentrations the difference is small, and ``mu + displacement`` has lost its last digits. A uniform
+    direction of R^(m-1) is drawn in the tangent space of the first axis and carried to ``mu`` by the Householder
+    reflection through ``mu + sign(mu_1) e_1``, which, as in LAPACK, never vanishes.
 
     Args:
         loc: Mean directions (..., m).
@@ -113,17 +115,16 @@ def displacement(loc: Tensor, y: Tensor) -> Tensor:
         Differences of unit vectors (..., m).
     """
     m = loc.shape[-1]
-    shape, y = y.shape, y.unsqueeze(-1)
+    first, rest = loc[..., :1], loc[..., 1:]
+    v = torch.randn((*y.shape, m - 1), dtype=y.dtype, device=y.device)
+    y = y.unsqueeze(-1)
     sine = torch.addcmul(y, y, 1 - y).sqrt_()  # sqrt(y (2 - y))
-    if m == 2:  # the tangent is one line, and a direction on it a sign
-        tangent = torch.stack((-loc[..., 1], loc[..., 0]), dim=-1)
-        v = torch.copysign(sine, torch.rand_like(sine) - 0.5) * tangent
+    if m == 2:
+        v = torch.copysign(sine, v)  # the sign alone: a Gaussian number may be zero
     else:
-        v = torch.randn((*shape, m), dtype=y.dtype, device=y.device)
-        # Gauss vectors are projected on the tangent space, twice: one that lies next to mu is lost to rounding the
-        # first time (Parlett 1998, section 6.9: "twice is enough").
-        for _ in range(2):
-            along = (v @ loc).unsqueeze(-1) if loc.ndim == 1 else (v * loc).sum(-1, keepdim=True)
-            v.addcmul_(along, loc, value=-1)
         v.mul_(sine.div_(torch.linalg.vector_norm(v, dim=-1, keepdim=True)))
-    return v.addcmul_(y, loc, value=-1)
+    dot = (v @ rest).unsqueeze(-1) if rest.ndim == 1 else (v * rest).sum(-1, keepdim=True)
+    result = torch.empty((*y.shape[:-1], m), dtype=y.dtype, device=y.device)
+    torch.addcmul(torch.copysign(dot, dot * -first), y, first, value=-1, out=result[..., :1])
+    torch.addcmul(v, torch.addcdiv(y, dot, first.abs() + 1), rest, value=-1, out=result[..., 1:])
+    return result
