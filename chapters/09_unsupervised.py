@@ -79,7 +79,7 @@ for cell in paper.TABLE1.values():
 # model, $d$, training, seed. `execute` trains, measures, and writes a *record*.
 
 # %%
-effort = dataclasses.replace(presets.TABLE1["quick"], epochs=40, warmup_epochs=10)
+effort = dataclasses.replace(presets.TABLE1["quick"], epochs=30, warmup_epochs=8, batch_size=128, learning_rate=2e-3)
 
 
 def a_run(model, d, seed):
@@ -88,7 +88,7 @@ def a_run(model, d, seed):
 
 
 runs = [a_run(model, d, seed) for d in (2, 5) for model in ("n", "s") for seed in range(3)]
-runs += [a_run(model, 20, 0) for model in ("n", "s")]
+runs.append(a_run("n", 20, 0))  # for later
 ours, models = [], {}
 with tempfile.TemporaryDirectory() as folder:
     for run in runs:
@@ -109,16 +109,16 @@ def column(name, model, d):
 for found in (record.results for record in ours):
     assert abs(found["reconstruction"] - found["kl"] - found["elbo"]) < 1e-3
     assert found["elbo"] < found["log_likelihood"]["mean"]
-gain = {d: column("elbo", "s", d).mean() - column("elbo", "n", d).mean() for d in (2, 5, 20)}
+gain = {d: column("elbo", "s", d).mean() - column("elbo", "n", d).mean() for d in (2, 5)}
 assert gain[2] > 0.1  # the sphere is ahead
-assert gain[20] < -0.8  # and far behind
-assert np.mean([record.training["best_epoch"] for record in ours]) > 30  # of 40: still improving
+assert gain[5] < 0  # and behind
+assert np.mean([record.training["best_epoch"] for record in ours]) > 24  # of 30: still improving
 
 # %% [markdown]
-# From a shell, with pictures:
+# From a shell:
 #
 # ```sh
-# hvae reproduce table1 --data digits --preset quick --dims 2 5 --epochs 40 --warmup-epochs 10
+# hvae reproduce table1 --data digits --dims 2 5 --epochs 30 --warmup-epochs 8 --batch-size 128 --learning-rate 2e-3
 # ```
 #
 # With one run there is no ±, and no p-value ("n/a"). What is a p-value?
@@ -198,7 +198,7 @@ for panel, d in zip(axes, (2, 5), strict=True):
         panel.plot(values, [height] * 3, "o", color=COLOUR[m], alpha=0.7)
         panel.plot(values.mean(), height, "|", color=COLOUR[m], markersize=24, markeredgewidth=2)
     middle = np.mean([*runs_of.values()])
-    panel.set(xlim=(middle - 0.75, middle + 0.75), ylim=(-0.6, 1.6), yticks=(0, 1), yticklabels=("S-VAE", "N-VAE"))
+    panel.set(xlim=(middle - 1.2, middle + 1.2), ylim=(-0.6, 1.6), yticks=(0, 1), yticklabels=("S-VAE", "N-VAE"))
     p = results.welch_p_value(*map(list, runs_of.values()))
     panel.set(xlabel="test ELBO (nats)", title=f"d = {d},  p = {p:.2g}")
     panel.locator_params(axis="x", nbins=5)
@@ -209,8 +209,9 @@ plotting.show(
 )
 
 # %% [markdown]
-# So p weighs distance against scatter. It speaks of *seeds*: if we trained again, would the order stay? It says nothing
-# of other data or more epochs; our runs stop while they still improve. The paper asks for $p<0.01$.
+# p speaks of *seeds*: if we trained again, would the order stay? It says nothing of more epochs. At $d=5$ the plane is
+# ahead, in runs that stop while they still improve; trained to the end on MNIST it is behind, as we shall see. The
+# paper asks for $p<0.01$.
 #
 # ## The real table, as far as it has been run
 #
@@ -233,7 +234,7 @@ for m, record in first.items():
     print(f"{NAME[m]}: seed {record.settings['seed']}, best of {training['epochs']} epochs: {training['best_epoch']},")
     print(f"  version {origin['versions']['hvae_tutorial']}, {origin['commit'][:7]}, {origin['machine']['processor']}")
     assert "dirty" not in origin["commit"]
-    assert training["epochs"] == training["best_epoch"] + 50  # look-ahead
+    assert training["epochs"] == training["best_epoch"] + 50
 assert first["n"].provenance["data_sha256"] == first["s"].provenance["data_sha256"]
 
 # %% [markdown]
@@ -262,7 +263,7 @@ assert abs(first["s"].results["elbo"] - first["n"].results["elbo"] - 1.2) < 0.05
 
 new, ten = rng.standard_normal(100_000), rng.standard_normal((100_000, 10))
 ratio = (new - ten.mean(1)) / (ten.std(1, ddof=1) * math.sqrt(1 + 1 / 10))
-assert abs(np.mean(2 * student.sf(np.abs(ratio), 9) < 0.05) - 0.05) < 0.005  # false alarms
+assert abs(np.mean(2 * student.sf(np.abs(ratio), 9) < 0.05) - 0.05) < 0.005
 
 # %% [markdown]
 # The N-VAE is reproduced. The S-VAE agrees within 0.7 nats, and yet is not like the paper's runs: its ELBO is 0.64
@@ -272,7 +273,7 @@ assert abs(np.mean(2 * student.sf(np.abs(ratio), 9) < 0.05) - 0.05) < 0.005  # f
 # ## Figure 2: what the codes look like
 #
 # The paper's Figure 2 shows latent spaces at $d=2$: the plane, and $S^2$ on the map of Hammer in
-# [chapter 2](02_von_mises_fisher.ipynb). It keeps areas: uniform points look uniform. Ours, with digits:
+# [chapter 2](02_von_mises_fisher.ipynb). It keeps areas: uniform points look uniform. Ours:
 
 # %% tags=["nbval-ignore-output"]
 digits = load("digits")
@@ -306,7 +307,7 @@ display(Markdown(results.table2(ours).markdown()))
 
 # %%
 assert (codes["n"].norm(dim=1) < 2.5).float().mean() > 0.8
-assert codes["s"].mean(0).norm() < 0.4  # 1 if all were in one place
+assert codes["s"].mean(0).norm() < 0.4
 a, b = codes["s"].double()[:250], codes["s"].double()[250:]
 assert torch.allclose(torch.cdist(a, b) ** 2, 2 - 2 * a @ b.T, atol=1e-6)
 knn = {m: np.mean([r.results["knn"]["100"]["mean"] for r in ours if f"-{m}-d2-" in r.name]) for m in NAME}
@@ -492,8 +493,7 @@ axes.bar(np.arange(1, 21), each, color=BLUE)
 axes.set(xlabel="coordinate of the N-VAE, sorted", ylabel="mean KL (nats)", xticks=(1, 5, 10, 15, 20))
 plotting.show(
     figure,
-    "**Figure 9.6.** Digits, d = 20: how the N-VAE distributes its KL over the coordinates. A von Mises-Fisher law "
-    "cannot.",
+    "**Figure 9.6.** Digits, d = 20: how the N-VAE distributes its KL. A von Mises-Fisher law cannot.",
     alt="Bars falling from more than half a nat in the first coordinates to a few hundredths in the last.",
 )
 
@@ -596,7 +596,7 @@ for d in (2, 5):
         assert math.isclose(mine, results.welch_p_value(list(a), list(b)), rel_tol=1e-9)
 rows = {(row[0], row[1]): row for row in results.table1(ours).rows}
 assert rows["2", "S-VAE"][5].startswith(f"{column('elbo', 's', 2).mean():.2f} ± ")
-assert rows["20", "p, S-VAE"][5] == "n/a"
+assert results.welch_p_value([1.0], [2.0, 3.0]) is None  # n/a
 
 # %% [markdown]
 # The full protocol, ten seeds:
