@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from hvae_tutorial import records
 from hvae_tutorial.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -123,3 +124,13 @@ def test_links_to_files_lead_somewhere(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
     assert all((ROOT / link).is_file() for link in links), links
+
+
+def test_the_table_of_mnist_is_that_of_the_records() -> None:
+    for model, name in (("n", "N-VAE"), ("s", "S-VAE")):
+        (record,) = records.load(experiment="table1", data="mnist", model=model, d=5)
+        results = record.results
+        values = [results["log_likelihood"]["mean"], results["log_likelihood_10"]["mean"]]
+        values += [results["elbo"], results["reconstruction"], results["kl"]]
+        row = " | ".join([name, *(f"{value:.2f}" for value in values), str(record.training["epochs"])])
+        assert re.search(rf"^\| {re.escape(row)} \|$", README, flags=re.MULTILINE), row
