@@ -4,6 +4,7 @@ The data are three clusters on a circle, bent into R^100 (`data.load("circle")`)
 the Gaussian prior pulls it to the origin; the sphere S^1 has the right shape.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hvae_tutorial.experiments import results
 from hvae_tutorial.experiments.presets import Preset
 from hvae_tutorial.experiments.protocol import elbo_terms, latent_means, measure
 from hvae_tutorial.experiments.report import Report, save
-from hvae_tutorial.experiments.run import Run, trained_model, training_settings
+from hvae_tutorial.experiments.run import Run, execute, trained_model, training_settings
 from hvae_tutorial.experiments.sweep import sweep
 from hvae_tutorial.models.vae import VAE
 
@@ -60,7 +61,7 @@ def reproduce(
         for _, model, d, beta in PANELS
     ]
     folder = out / "figure1"
-    records = sweep(runs, evaluate, folder, jobs=jobs, dask=dask)
+    records = sweep(runs, partial(execute, evaluate=evaluate), folder, jobs=jobs, dask=dask)
     table = results.figure1(records)
     dataset = load("circle")
     angles = dataset.train_angles

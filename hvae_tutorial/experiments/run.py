@@ -63,6 +63,11 @@ class Run:
         return record_name(self.experiment, self.settings, self.key)
 
     @property
+    def device(self) -> str:
+        """Where it trains, as `training.resolve_device` takes it."""
+        return self.training.device
+
+    @property
     def title(self) -> str:
         """What a progress bar calls this run."""
         beta = "" if self.training.beta == 1 else f" beta={self.training.beta:g}"

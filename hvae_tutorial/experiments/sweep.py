@@ -8,12 +8,12 @@ import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
+from typing import Any, Protocol
 
 import joblib
 import torch
 from tqdm import tqdm
 
-from hvae_tutorial.experiments.run import Evaluate, Run, execute
 from hvae_tutorial.records import Record, read
 from hvae_tutorial.training import resolve_device
 
@@ -25,8 +25,31 @@ class SweepError(RuntimeError):
     """Some runs of a sweep failed. The others are recorded; the same command tries the failed ones again."""
 
 
+class Task(Protocol):
+    """What a sweep must know of a run."""
+
+    @property
+    def name(self) -> str:
+        """Name of the run's files, without extension: unique among all runs."""
+
+    @property
+    def title(self) -> str:
+        """What messages and progress bars call the run."""
+
+    @property
+    def device(self) -> str:
+        """Where it trains, as `training.resolve_device` takes it."""
+
+
+class Execute(Protocol):
+    """Doing a run: a function at the top level of a module, or a `functools.partial` of one."""
+
+    def __call__(self, task: Any, /, *, folder: Path, progress: bool) -> Record:
+        """Do the run and leave its record in `folder`, as `<task.name>.json`."""
+
+
 def sweep(
-    runs: Sequence[Run], evaluate: Evaluate, folder: Path, *, jobs: int | None = None, dask: str | None = None
+    runs: Sequence[Task], execute: Execute, folder: Path, *, jobs: int | None = None, dask: str | None = None
 ) -> list[Record]:
     """Do all runs that have no record in `folder` yet, and return the records of all.
 
@@ -35,7 +58,7 @@ def sweep(
 
     Args:
         runs: what to do.
-        evaluate: measures of a trained model; a function at the top level of a module.
+        execute: does one of them.
         folder: where records, models, checkpoints and logs go. With Dask: a folder that all workers share.
         jobs: number of processes; by default one a core, or one in all on a GPU. Each process uses its share of the
             cores: networks this small gain less from a second thread than from a second run.
@@ -59,7 +82,7 @@ def sweep(
     if recorded:
         print(f"{len(recorded)} of {len(runs)} runs are already recorded in {folder}", file=sys.stderr)
     if pending:
-        _run_all(pending, evaluate, folder, jobs or _default_jobs(pending[0]), dask)
+        _run_all(pending, execute, folder, jobs or _default_jobs(pending[0]), dask)
     return [recorded.get(path) or _read(path) for path in paths]
 
 
@@ -70,12 +93,12 @@ def _read(path: Path) -> Record:
         raise ValueError(f"{error}; delete it to do this run again") from error
 
 
-def _run_all(pending: Sequence[Run], evaluate: Evaluate, folder: Path, jobs: int, dask: str | None) -> None:
+def _run_all(pending: Sequence[Task], execute: Execute, folder: Path, jobs: int, dask: str | None) -> None:
     jobs = min(jobs, len(pending))
     alone = jobs == 1 and dask is None
     threads = None if alone or dask else max(1, joblib.cpu_count() // jobs)  # None: as torch or the worker has it
     parent = None if alone or dask else os.getpid()
-    tasks = [joblib.delayed(_attempt)(run, evaluate, folder, threads, alone, parent) for run in pending]
+    tasks = [joblib.delayed(_attempt)(run, execute, folder, threads, alone, parent) for run in pending]
     failures = []
     if not alone:
         print(f"{len(pending)} runs to do; each writes its progress to a .log file in {folder}", file=sys.stderr)
@@ -96,7 +119,7 @@ def _run_all(pending: Sequence[Run], evaluate: Evaluate, folder: Path, jobs: int
 
 
 def _attempt(
-    run: Run, evaluate: Evaluate, folder: Path, threads: int | None, alone: bool, parent: int | None
+    run: Task, execute: Execute, folder: Path, threads: int | None, alone: bool, parent: int | None
 ) -> tuple[bool, str]:
     """Execute a run in a worker and say in a line how it went: (whether it failed, the line)."""
     if threads is not None:
@@ -105,7 +128,7 @@ def _attempt(
     log = folder / f"{run.name}.log"
     try:
         with contextlib.nullcontext() if alone else _stderr_to(log), _ending_with(parent):
-            record = execute(run, evaluate, folder, progress=True)
+            record = execute(run, folder=folder, progress=True)
     except Exception as error:  # one run's failure must not end the others
         with log.open("a", encoding="utf-8") as file:
             traceback.print_exc(file=file)
@@ -142,13 +165,13 @@ def _stderr_to(path: Path) -> Iterator[None]:
 
 
 def _summary(record: Record) -> str:
-    names = {"elbo": "ELBO", "reconstruction": "RE", "kl": "KL"}
+    names = {"elbo": "ELBO", "reconstruction": "RE", "kl": "KL", "accuracy": "accuracy", "auc": "AUC", "ap": "AP"}
     numbers = [f"{short} {record.results[name]:.2f}" for name, short in names.items() if name in record.results]
     return f"{', '.join(numbers)}, {record.training['epochs']} epochs, {record.training['seconds']:.0f} s"
 
 
-def _default_jobs(run: Run) -> int:
-    return 1 if resolve_device(run.training.device).type == "cuda" else joblib.cpu_count()
+def _default_jobs(run: Task) -> int:
+    return 1 if resolve_device(run.device).type == "cuda" else joblib.cpu_count()
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ means of the same models by their nearest neighbours. The network is the paper's
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hvae_tutorial.experiments.knn import knn_accuracies
 from hvae_tutorial.experiments.presets import Preset
 from hvae_tutorial.experiments.protocol import binarized, latent_means, measure, seeded
 from hvae_tutorial.experiments.report import Report, save
-from hvae_tutorial.experiments.run import Run, trained_model, training_settings
+from hvae_tutorial.experiments.run import Run, execute, trained_model, training_settings
 from hvae_tutorial.experiments.sweep import sweep
 from hvae_tutorial.models.vae import VAE
 from hvae_tutorial.plotting import Figure
@@ -81,7 +82,7 @@ def reproduce(
         for model in models
     ]
     folder = out / f"table1-{data}"
-    records = sweep(runs, evaluate, folder, jobs=jobs, dask=dask)
+    records = sweep(runs, partial(execute, evaluate=evaluate), folder, jobs=jobs, dask=dask)
     tables = {"table1": results.table1(records), "table2": results.table2(records)}
     pictures: dict[str, Figure] = {}
     for d in dims:

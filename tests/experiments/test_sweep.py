@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ import torch
 from hvae_tutorial import cli
 from hvae_tutorial.data import Dataset
 from hvae_tutorial.experiments.presets import Preset
-from hvae_tutorial.experiments.run import Run, training_settings
-from hvae_tutorial.experiments.sweep import SweepError, sweep
+from hvae_tutorial.experiments.run import Evaluate, Run, execute, training_settings
+from hvae_tutorial.experiments.sweep import Execute, SweepError, sweep
 from hvae_tutorial.models.vae import VAE
 from hvae_tutorial.records import read
 
@@ -38,6 +39,10 @@ def evaluate(model: VAE, dataset: Dataset, run: Run) -> dict[str, Any]:
     }
 
 
+def doing(measures: Evaluate) -> Execute:
+    return partial(execute, evaluate=measures)
+
+
 def die(model: VAE, dataset: Dataset, run: Run) -> dict[str, Any]:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("this process is dead")
@@ -50,11 +55,11 @@ def fail_on_seed_1(model: VAE, dataset: Dataset, run: Run) -> dict[str, Any]:
 
 
 def test_a_run_with_a_record_is_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first = sweep(tiny_runs(1), evaluate, tmp_path, jobs=1)
+    first = sweep(tiny_runs(1), doing(evaluate), tmp_path, jobs=1)
     assert "n d=2 seed=0: RE -1.00, 2 epochs" in capsys.readouterr().err
     path = next(tmp_path.glob("*.json"))
     before = path.stat().st_mtime_ns
-    both = sweep(tiny_runs(2), evaluate, tmp_path, jobs=1)
+    both = sweep(tiny_runs(2), doing(evaluate), tmp_path, jobs=1)
     assert path.stat().st_mtime_ns == before
     assert both[0] == first[0]
     assert [record.settings["seed"] for record in both] == [0, 1]
@@ -62,22 +67,22 @@ def test_a_run_with_a_record_is_skipped(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_a_changed_setting_is_another_run(tmp_path: Path) -> None:
-    sweep(tiny_runs(1), evaluate, tmp_path, jobs=1)
-    sweep(tiny_runs(1, beta=0.5), evaluate, tmp_path, jobs=1)
+    sweep(tiny_runs(1), doing(evaluate), tmp_path, jobs=1)
+    sweep(tiny_runs(1, beta=0.5), doing(evaluate), tmp_path, jobs=1)
     assert len(list(tmp_path.glob("*.json"))) == 2
 
 
 @pytest.mark.parametrize("content", ["", '{"schema": 1, "experi', "[]"])
 def test_a_damaged_record_is_named_before_anything_is_run(tmp_path: Path, content: str) -> None:
-    sweep(tiny_runs(1), evaluate, tmp_path, jobs=1)
+    sweep(tiny_runs(1), doing(evaluate), tmp_path, jobs=1)
     (path,) = tmp_path.glob("*.json")
     path.write_text(content)
     message = rf"{re.escape(str(path))} is not a valid record: .*; delete it to do this run again$"
     with pytest.raises(ValueError, match=message):
-        sweep(tiny_runs(2), evaluate, tmp_path, jobs=1)
+        sweep(tiny_runs(2), doing(evaluate), tmp_path, jobs=1)
     assert list(tmp_path.glob("*.json")) == [path]
     path.unlink()
-    assert len(sweep(tiny_runs(2), evaluate, tmp_path, jobs=1)) == 2
+    assert len(sweep(tiny_runs(2), doing(evaluate), tmp_path, jobs=1)) == 2
 
 
 @pytest.mark.slow
@@ -85,7 +90,7 @@ def test_runs_are_spread_over_processes_that_share_the_cores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("joblib.cpu_count", lambda: 6)  # of which joblib itself knows nothing
-    records = sweep(tiny_runs(4), evaluate, tmp_path, jobs=2)
+    records = sweep(tiny_runs(4), doing(evaluate), tmp_path, jobs=2)
     assert [record.settings["seed"] for record in records] == [0, 1, 2, 3]
     processes = {record.results["process"] for record in records}
     assert os.getpid() not in processes
@@ -100,11 +105,11 @@ def test_runs_are_spread_over_processes_that_share_the_cores(
 
 def test_one_failure_does_not_end_the_others(tmp_path: Path) -> None:
     with pytest.raises(SweepError, match=r"1 of 3 runs failed:\nn d=2 seed=1: failed, FloatingPointError: the KL"):
-        sweep(tiny_runs(3), fail_on_seed_1, tmp_path, jobs=1)
+        sweep(tiny_runs(3), doing(fail_on_seed_1), tmp_path, jobs=1)
     assert len(list(tmp_path.glob("*.json"))) == 2
     (log,) = tmp_path.glob("*.log")
     assert "Traceback" in log.read_text()
-    records = sweep(tiny_runs(3), evaluate, tmp_path, jobs=1)  # mended: only the failed one is done again
+    records = sweep(tiny_runs(3), doing(evaluate), tmp_path, jobs=1)  # mended: only the failed one is done again
     assert len(records) == 3
     assert not list(tmp_path.glob("*.log"))
 
@@ -112,7 +117,7 @@ def test_one_failure_does_not_end_the_others(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_killed_worker_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SweepError, match="a worker process was killed, perhaps for want of memory"):
-        sweep(tiny_runs(2), die, tmp_path, jobs=2)
+        sweep(tiny_runs(2), doing(die), tmp_path, jobs=2)
     assert not list(tmp_path.glob("*.json"))
 
 
@@ -135,7 +140,7 @@ def test_a_killed_command_leaves_no_worker_behind(tmp_path: Path) -> None:
 @pytest.mark.parametrize("jobs", [0, -1])
 def test_jobs_must_be_positive(tmp_path: Path, jobs: int) -> None:
     with pytest.raises(ValueError, match=f"jobs must be at least 1, got {jobs}"):
-        sweep(tiny_runs(1), evaluate, tmp_path, jobs=jobs)
+        sweep(tiny_runs(1), doing(evaluate), tmp_path, jobs=jobs)
 
 
 @pytest.mark.slow
@@ -143,8 +148,9 @@ def test_a_dask_scheduler_takes_the_place_of_local_processes(tmp_path: Path) -> 
     from distributed import LocalCluster
 
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        records = sweep(tiny_runs(2), evaluate, tmp_path, dask=cluster.scheduler_address)
-        records = sweep(tiny_runs(3), evaluate, tmp_path, dask=cluster.scheduler_address)  # a single one is pending
+        records = sweep(tiny_runs(2), doing(evaluate), tmp_path, dask=cluster.scheduler_address)
+        # Now a single run is pending.
+        records = sweep(tiny_runs(3), doing(evaluate), tmp_path, dask=cluster.scheduler_address)
     assert [record.settings["seed"] for record in records] == [0, 1, 2]
     assert os.getpid() not in {record.results["process"] for record in records}
 
@@ -159,19 +165,19 @@ def test_unfit_dask_workers_are_refused(tmp_path: Path, workers: int, threads: i
 
     settings = {"n_workers": workers, "threads_per_worker": threads, "processes": False, "dashboard_address": None}
     with LocalCluster(**settings) as cluster, pytest.raises(ValueError, match=message):
-        sweep(tiny_runs(1), evaluate, tmp_path, dask=cluster.scheduler_address)
+        sweep(tiny_runs(1), doing(evaluate), tmp_path, dask=cluster.scheduler_address)
 
 
 def test_dask_is_optional(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ValueError, match="python -m pip install distributed"):
-        sweep(tiny_runs(1), evaluate, tmp_path, dask="tcp://127.0.0.1:1")
+        sweep(tiny_runs(1), doing(evaluate), tmp_path, dask="tcp://127.0.0.1:1")
 
 
 def test_a_silent_dask_scheduler_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hvae_tutorial.experiments.sweep.DASK_TIMEOUT", 0.5)
     with pytest.raises(OSError, match=r"Timed out trying to connect to tcp://127\.0\.0\.1:1"):
-        sweep(tiny_runs(1), evaluate, tmp_path, dask="tcp://127.0.0.1:1")
+        sweep(tiny_runs(1), doing(evaluate), tmp_path, dask="tcp://127.0.0.1:1")
 
 
 @pytest.mark.slow
