@@ -100,7 +100,7 @@ def figure1(*, options: Options = _DEFAULTS) -> None:
 @reproduce.command
 def table1(
     *,
-    data: Literal["digits", "mnist", "fashion-mnist"] = "digits",
+    data: Literal["digits", "mnist", "mnist-5k", "fashion-mnist"] = "digits",
     dims: Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative="", validator=Number(gte=1))] = (
         2,
         5,
@@ -195,8 +195,7 @@ def fetch_data(name: str) -> None:
         from hvae_tutorial.data import load
 
         dataset = load(name)
-        sizes = "/".join(str(len(split)) for split in (dataset.train, dataset.validation, dataset.test))
-        print(f"{name}: {sizes} for training/validation/test, sha256 {dataset.sha256}")
+        print(f"{name}: {dataset.sizes}, sha256 {dataset.sha256}")
 
 
 def _show(report: "Report") -> None:

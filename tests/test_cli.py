@@ -136,7 +136,7 @@ def test_a_failed_run_is_reported_with_exit_code_1(
     def fail(*_: object, **__: object) -> None:
         raise FloatingPointError("the KL is not finite")
 
-    monkeypatch.setattr("hvae_tutorial.experiments.sweep.execute", fail)
+    monkeypatch.setattr("hvae_tutorial.experiments.table1.execute", fail)
     arguments = ["reproduce", "table1", "--dims", "2", "--models", "n", "--seeds", "1", "--jobs", "1"]
     assert run([*arguments, "--out", str(tmp_path)]) == 1
     captured = capsys.readouterr()

@@ -20,10 +20,12 @@ def fetch(source: Source, file: RemoteFile, *, cache: Path | str | None = None) 
 
     Looked for in this order:
 
-    1. The folder named by the environment variable `HVAE_DATA`, which is only read: `<set>/<file>` or `<file>`, with or
-       without `.gz`. A damaged file there is an error, since the user asked for that folder.
-    2. The cache, `<cache>/<set>/<file>`. A damaged file there is downloaded again.
+    1. The folder named by the environment variable `HVAE_DATA`, which is only read: `<folder>/<file>` or `<file>`, with
+       or without `.gz`. A damaged file there is an error, since the user asked for that folder.
+    2. The cache, `<cache>/<folder>/<file>`. A damaged file there is downloaded again.
     3. The mirrors, in order. A download goes to a temporary folder and moves to the cache once its hash is checked.
+
+    Here `<folder>` is `source.folder`, mostly the name of the set.
 
     Args:
         source: The data set.
@@ -39,11 +41,11 @@ def fetch(source: Source, file: RemoteFile, *, cache: Path | str | None = None) 
 
     import pooch  # only where it is needed: it loads tqdm's notebook bar, which warns in a kernel without widgets
 
-    target = Path(cache or pooch.os_cache("hvae_tutorial")) / source.name / file.name
+    target = Path(cache or pooch.os_cache("hvae_tutorial")) / source.folder / file.name
     failures = []
     if setting := os.environ.get(DATA_FOLDER_VARIABLE):
         failures.append(
-            f"{setting}, named by {DATA_FOLDER_VARIABLE}: holds neither {source.name}/{file.name} nor {file.name}"
+            f"{setting}, named by {DATA_FOLDER_VARIABLE}: holds neither {source.folder}/{file.name} nor {file.name}"
         )
     if target.is_file():
         try:
@@ -67,7 +69,7 @@ def fetch(source: Source, file: RemoteFile, *, cache: Path | str | None = None) 
         f"could not get {file.name} of {source.name!r}:\n"
         + "".join(f"  - {failure}\n" for failure in failures)
         + "Check the network connection and try again, or get the file in another way, put it at"
-        + f" <folder>/{source.name}/{file.name} and set {DATA_FOLDER_VARIABLE} to <folder>."
+        + f" <folder>/{source.folder}/{file.name} and set {DATA_FOLDER_VARIABLE} to <folder>."
     )
 
 
@@ -83,7 +85,7 @@ def _from_data_folder(source: Source, file: RemoteFile) -> bytes | None:
         )
     # Fashion-MNIST has the file names of MNIST, so in a flat folder the same name may be the other set's file.
     others = {other.sha256 for entry in REGISTRY.values() if entry.name != source.name for other in entry.files}
-    for folder in (root / source.name, root):
+    for folder in (root / source.folder, root):
         for name in (file.name, file.name.removesuffix(".gz")):
             path = folder / name
             if not path.is_file():

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 from torch import Tensor
 
@@ -31,13 +32,24 @@ class Dataset:
     test_labels: Tensor
     image_shape: tuple[int, int] | None
 
+    @property
+    def sizes(self) -> str:
+        """The sizes of the parts, for people."""
+        sizes = "/".join(str(len(part)) for part in (self.train, self.validation, self.test))
+        return f"{sizes} for training/validation/test"
+
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of all the tensors with their names and shapes: two runs with the same value saw the same data."""
-        digest = hashlib.sha256()
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Tensor):
-                digest.update(f"{field.name} {value.dtype} {tuple(value.shape)}\n".encode())
-                digest.update(value.contiguous().numpy().data)
-        return digest.hexdigest()
+        return sha256_of_tensors(self)
+
+
+def sha256_of_tensors(dataset: Any) -> str:
+    """Return the SHA-256 of the tensors among the fields of a dataclass, with their names, dtypes and shapes."""
+    digest = hashlib.sha256()
+    for field in fields(dataset):
+        value = getattr(dataset, field.name)
+        if isinstance(value, Tensor):
+            digest.update(f"{field.name} {value.dtype} {tuple(value.shape)}\n".encode())
+            digest.update(value.contiguous().numpy().data)
+    return digest.hexdigest()

@@ -1,5 +1,7 @@
 """Loaders of image sets: pixels become float32 intensities in [0, 1], one image a row."""
 
+import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +81,18 @@ def load_idx_images(source: Source, *, cache: Path | str | None = None) -> Datas
         validation_labels=_classes(labels[cut:]),
         test_labels=_classes(test_labels),
         image_shape=(height, width),
+    )
+
+
+def tenth(dataset: Dataset) -> Dataset:
+    """Keep the first tenth of the training and of the validation data, rounded up, and all test data."""
+    train, validation = math.ceil(len(dataset.train) / 10), math.ceil(len(dataset.validation) / 10)
+    return dataclasses.replace(
+        dataset,
+        train=dataset.train[:train],
+        train_labels=dataset.train_labels[:train],
+        validation=dataset.validation[:validation],
+        validation_labels=dataset.validation_labels[:validation],
     )
 
 

@@ -21,11 +21,12 @@ class Source:
     """Where a data set comes from.
 
     Attributes:
-        name: The name that `load` takes, and the name of its folder in `HVAE_DATA` and in the cache.
+        name: The name that `load` takes.
         description: One line for people.
         licence: The terms of use and who set them.
         files: The files to fetch; empty for a set that is embedded or computed.
         mirrors: Base addresses, ending in a slash, tried in this order; a file is at `mirror + file.name`.
+        collection: The collection it was published in, whose sets share a folder; None for a set of its own.
     """
 
     name: str
@@ -33,6 +34,12 @@ class Source:
     licence: str
     files: tuple[RemoteFile, ...] = ()
     mirrors: tuple[str, ...] = ()
+    collection: str | None = None
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder in `HVAE_DATA` and in the cache."""
+        return self.collection or self.name
 
 
 def _mnist_files(train_images: str, train_labels: str, test_images: str, test_labels: str) -> tuple[RemoteFile, ...]:
@@ -42,6 +49,21 @@ def _mnist_files(train_images: str, train_labels: str, test_images: str, test_la
         RemoteFile("train-labels-idx1-ubyte.gz", train_labels),
         RemoteFile("t10k-images-idx3-ubyte.gz", test_images),
         RemoteFile("t10k-labels-idx1-ubyte.gz", test_labels),
+    )
+
+
+def _planetoid(name: str, description: str, hashes: dict[str, str]) -> Source:
+    """Return a graph of Planetoid's, whose files `load_planetoid` expects in the order of the hashes."""
+    return Source(
+        name=name,
+        description=description,
+        licence="MIT (the files: Z. Yang, https://github.com/kimiyoung/planetoid); the papers are their authors'",
+        files=tuple(RemoteFile(f"ind.{name}.{part}", sha256) for part, sha256 in hashes.items()),
+        mirrors=(
+            "https://github.com/kimiyoung/planetoid/raw/master/data/",
+            "https://github.com/tkipf/gcn/raw/master/gcn/data/",
+        ),
+        collection="planetoid",
     )
 
 
@@ -72,6 +94,11 @@ _SOURCES = (
         ),
     ),
     Source(
+        name="mnist-5k",
+        description="the first 5,000 training and 1,000 validation images of MNIST, and all of its test images",
+        licence="as MNIST",
+    ),
+    Source(
         name="fashion-mnist",
         description="70,000 pictures of clothing of 28x28 pixels, in MNIST's format",
         licence="MIT (Zalando SE, https://github.com/zalandoresearch/fashion-mnist)",
@@ -85,6 +112,52 @@ _SOURCES = (
             "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
             "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
         ),
+    ),
+    Source(
+        name="karate",
+        description="Zachary's Karate club: 34 members, 78 friendships, 2 sides; comes with NetworkX",
+        licence="none stated (W. W. Zachary 1977, J. Anthropological Research 33, 452-473); NetworkX is BSD-3-Clause",
+    ),
+    Source(
+        name="les-miserables",
+        description="77 characters of Les Misérables, 254 pairs who meet in a chapter; comes with NetworkX",
+        licence="free to use unchanged (D. E. Knuth, The Stanford GraphBase, 1993); NetworkX is BSD-3-Clause",
+    ),
+    _planetoid(
+        "cora",
+        "2,708 machine-learning papers with 1,433 words and 7 topics, 5,278 citations",
+        {
+            "allx": "9419ba2f26f5c35243db64aba110e0f35a04851609e0dc5433450676ca6b8543",
+            "ally": "2b998f5cc7fedc86e7f97ca2498f47a1ffc1462c29e2d578b23bf3f62b6e7d71",
+            "tx": "b9afbaa4a400df991f6f02ef677e1e44da55ffc04801fd02f9e673987829226a",
+            "ty": "41f5ac76596a1699cc33f53084a2419e92961c42bb75f36fc38e616d348532ad",
+            "graph": "58f13302f39dde8852dad6fe6d15b89b077b6d7f837626bce671ef80344b383d",
+            "test.index": "297ce89af2b51a6a194181c7dbe1796c6a1cf9cd9349a88383b1b1e227867875",
+        },
+    ),
+    _planetoid(
+        "citeseer",
+        "3,327 computer-science papers with 3,703 words and 6 topics, 4,552 citations",
+        {
+            "allx": "2ac30345d95c9ec933a817ee0bdd6a5f077f8c184a20e696910192d534414668",
+            "ally": "f704b2d986dde6c2669934de1f3ae5696a6cf9455c0f6b2646a2d135ea0a1c95",
+            "tx": "539a8906a2da97628d212f2fdd668c109a8b3f0d36574b59e5d3fd5b5303da21",
+            "ty": "55e5bd1ba1e733a04598753ad1a8d57957f4b8f89e74519f41f4f4938767e4ce",
+            "graph": "d79a4ef9d3e7169aee8946145f6b7306e35bc79bffad26346cfb94e10e9912a7",
+            "test.index": "2af990671580b6b2df5d158d1038f8292e30c9cd821b5453f399659b25b723d4",
+        },
+    ),
+    _planetoid(
+        "pubmed",
+        "19,717 papers on diabetes with 500 words and 3 kinds of diabetes, 44,324 citations",
+        {
+            "allx": "508e538e2abdccdd54c4d3e9f49d638b4af7107d85845f66ddea5a5152658b7e",
+            "ally": "0c37bbe3b5014ec365e9d393cf4791925e5ed94fb194305d74f064a8d7b50f0e",
+            "tx": "4eb5f5d0f30f26497eb0ac6ac9719d09c67e284f1ed0385c93f3ef27a671da3d",
+            "ty": "ee2e0d4819d9fbcc403689c3bf2e49face401b605932f093bc58ab6461130fdd",
+            "graph": "5b89f0036ca22909471f1e6558eb42fa06e0c730a577bde5b058b40638f81dc9",
+            "test.index": "b101d421688bbaecbd82e8a18f1e282378d6830f3a37666f28ebc47f844341b5",
+        },
     ),
 )
 

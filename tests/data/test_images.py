@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits as sklearn_digits
 from tiny_set import TinySet, idx_bytes
 
 from hvae_tutorial.data import DataError, Dataset, Source, load
-from hvae_tutorial.data.images import load_idx_images
+from hvae_tutorial.data.images import load_idx_images, tenth
 
 MNIST = "0bdfc6888a2c81e2863b973eb6ae479ebb5d0d35900f0099e096f4f416f99f1c"
 FASHION_MNIST = "3b7656b53f2c4fc4877d8246787c22ce8aec3b04b04cf2391b7f0bf2018515f8"
@@ -64,6 +64,18 @@ def test_digits_split_never_changes() -> None:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HVAE_DATA", str(tmp_path / "data"))
     return tmp_path / "data"
+
+
+def test_a_tenth_to_learn_from(tiny: TinySet, folder: Path) -> None:
+    tiny.write(folder)
+    whole = load_idx_images(tiny.source())
+    part = tenth(whole)
+    torch.testing.assert_close(part.train, whole.train[:2])  # of 17
+    assert part.train_labels.tolist() == [0, 1]
+    torch.testing.assert_close(part.validation, whole.validation[:1])  # of 3
+    assert part.validation_labels.tolist() == [7]
+    torch.testing.assert_close(part.test, whole.test)
+    assert part.sha256 != whole.sha256
 
 
 def test_last_sixth_of_the_training_images_is_for_validation(tiny: TinySet, folder: Path) -> None:
