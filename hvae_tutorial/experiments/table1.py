@@ -66,7 +66,7 @@ def reproduce(
     if not dims or not models:
         raise ValueError(f"dims and models must not be empty, got dims {tuple(dims)} and models {tuple(models)}")
     dataset = load(data)  # before any process starts: a download happens once, and an error is seen at once
-    if dataset.image_shape is None:
+    if not isinstance(dataset, Dataset) or dataset.image_shape is None:
         raise ValueError(f"Table 1 is about images, which the data set {data!r} is not")
     runs = [
         Run(

@@ -4,12 +4,15 @@ import sys
 from collections.abc import Callable
 
 import pytest
+import tiny_planetoid
 from tiny_set import Mirrors, TinySet
 
-from hvae_tutorial.data import REGISTRY, CircleDataset, Source, load, names
+from hvae_tutorial.data import REGISTRY, CircleDataset, Dataset, GraphDataset, Source, load, names
+
+GRAPHS = ("karate", "les-miserables", "cora", "citeseer", "pubmed")
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", [name for name in names() if name not in GRAPHS])
 def test_every_name_loads(
     name: str, tiny: TinySet, mirrors: Mirrors, register: Callable[[Source], Source], tmp_path: object
 ) -> None:
@@ -17,11 +20,29 @@ def test_every_name_loads(
     if REGISTRY[source].files:
         register(tiny.source(mirrors["good"], name=source))
     data = load(name, cache=str(tmp_path))
+    assert isinstance(data, Dataset)
     assert data.name == name
     assert len(data.train) == len(data.train_labels) > 0
     assert len(data.validation) == len(data.validation_labels) > 0
     assert len(data.test) == len(data.test_labels) > 0
     assert isinstance(data, CircleDataset) == (name == "circle")
+    assert data.sizes == f"{len(data.train)}/{len(data.validation)}/{len(data.test)} for training/validation/test"
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_every_graph_loads(name: str, mirrors: Mirrors, register: Callable[[Source], Source], tmp_path: object) -> None:
+    if REGISTRY[name].files:
+        files = tiny_planetoid.tiny_files()
+        source = register(tiny_planetoid.source(files, mirrors["good"], name=name))
+        mirrors.contents = {file.name: files[file.name.removeprefix(f"ind.{name}.")] for file in source.files}
+    data = load(name, cache=str(tmp_path))
+    assert isinstance(data, GraphDataset)
+    assert data.name == name
+    assert data.num_edges > 0
+
+
+def test_graphs_and_points_are_all() -> None:
+    assert set(GRAPHS) < set(names())
 
 
 @pytest.mark.parametrize("name", ["fashion_mnist", "MNIST", ""])
