@@ -20,6 +20,7 @@ from hvae_tutorial.models import (
     GaussianLikelihood,
     GaussianPosterior,
     PowerSphericalPosterior,
+    ProductPosterior,
     VonMisesFisherPosterior,
     mlp_vae,
 )
@@ -135,6 +136,37 @@ def test_the_bound_of_power_spherical_posteriors_rises_slowly():
     assert gaps[2] < 0.1
 
 
+# The same on a product of a circle and a line
+
+
+def test_elbo_and_bound_on_a_product_against_quadrature():
+    torch.manual_seed(1)
+    head = ProductPosterior([VonMisesFisherPosterior(4, 1), GaussianPosterior(4, 1)])
+    model = VAE(nn.Identity(), nn.Linear(3, 4), head, BernoulliLikelihood(4)).double()
+    nn.init.normal_(model.decoder.weight, std=1.5)
+    nn.init.ones_(head.heads[1].raw_scale.bias)  # narrower than 0.7, a Gaussian has weights without a variance
+    angle = torch.arange(100, dtype=torch.float64) * (2 * math.pi / 100)
+    line = torch.linspace(-10, 10, 401, dtype=torch.float64)
+    z = torch.stack(torch.broadcast_tensors(angle.cos()[:, None], angle.sin()[:, None], line), dim=-1)
+    weight = 2 * math.pi / 100 * 20 / 400
+    with torch.no_grad():
+        q = model.encode(X)
+        log_likelihood = Bernoulli(logits=model.decoder(z)).log_prob(X).sum(-1)
+        log_prior = Normal(0, 1).log_prob(line) - math.log(2 * math.pi)
+        evidence = (log_likelihood + log_prior).exp().sum().item() * weight
+        density = q.log_prob(z).exp() * weight
+        assert density.sum().item() == pytest.approx(1, rel=1e-6)
+        reconstruction = (density * log_likelihood).sum().item()
+        kl = (density * (q.log_prob(z) - log_prior)).sum().item()
+    torch.manual_seed(0)
+    terms = elbo(model, X.expand(20_000, -1))
+    assert terms.kl[0].item() == pytest.approx(kl, rel=1e-6)
+    assert_mean(terms.reconstruction.detach(), reconstruction)
+    for num_samples, replicates in ((1, 1000), (5, 200)):
+        assert_mean(iwae_bound(model, X.expand(replicates, -1), num_samples).exp(), evidence)
+    assert iwae_bound(model, X, 100_000).item() == pytest.approx(math.log(evidence), abs=0.02)
+
+
 # A linear model with Gaussian noise, for which the posterior is known
 
 
@@ -197,10 +229,10 @@ def test_the_bound_needs_bounded_memory(points, num_samples, monkeypatch):
     assert 5_000 < largest.elements <= max(10_000, points)  # in one piece it would be 500,000
 
 
-@pytest.mark.parametrize("kind", ["s", "n", "ps"])
+@pytest.mark.parametrize(("kind", "d"), [("s", 3), ("n", 3), ("ps", 3), ("s", (1, 2)), ("n", (1, 2))])
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
-def test_shapes_and_gradients(kind, likelihood):
-    model = mlp_vae(kind, 3, x_dim=12, hidden=(8,), likelihood=likelihood)
+def test_shapes_and_gradients(kind, d, likelihood):
+    model = mlp_vae(kind, d, x_dim=12, hidden=(8,), likelihood=likelihood)
     x = torch.rand(5, 12)
     terms = elbo(model, x, beta=0.3)
     assert all(term.shape == (5,) for term in terms)

@@ -1,8 +1,9 @@
-"""Distributions on the unit sphere, with the interface of `torch.distributions`."""
+"""Distributions on the unit sphere and on products, with the interface of `torch.distributions`."""
 
 from hvae_tutorial.distributions import divergences  # noqa: F401  (its import registers them)
 from hvae_tutorial.distributions.hyperspherical_uniform import HypersphericalUniform
 from hvae_tutorial.distributions.power_spherical import PowerSpherical
+from hvae_tutorial.distributions.product import Product
 from hvae_tutorial.distributions.von_mises_fisher import VonMisesFisher
 
-__all__ = ["HypersphericalUniform", "PowerSpherical", "VonMisesFisher"]
+__all__ = ["HypersphericalUniform", "PowerSpherical", "Product", "VonMisesFisher"]

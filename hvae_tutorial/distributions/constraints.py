@@ -1,10 +1,12 @@
 """Constraints on the parameters and values of distributions on the sphere."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.distributions.constraints import Constraint
 
-__all__ = ["finite_nonnegative", "unit_vector"]
+__all__ = ["concatenated", "finite_nonnegative", "unit_vector"]
 
 
 class _FiniteNonnegative(Constraint):
@@ -27,5 +29,23 @@ class _UnitVector(Constraint):
         return (norm - 1).abs() <= tolerance
 
 
+class _Concatenated(Constraint):
+    """Vectors whose pieces, of the given sizes, each satisfy a constraint on vectors.
+
+    `torch.distributions.constraints.cat` is for constraints on single numbers.
+    """
+
+    event_dim = 1
+
+    def __init__(self, parts: Sequence[Constraint], sizes: Sequence[int]) -> None:
+        self.parts, self.sizes = tuple(parts), tuple(sizes)
+        super().__init__()
+
+    def check(self, value: Tensor) -> Tensor:
+        pieces = value.split(self.sizes, dim=-1)
+        return torch.stack([part.check(piece) for part, piece in zip(self.parts, pieces, strict=True)]).all(0)
+
+
+concatenated = _Concatenated
 finite_nonnegative = _FiniteNonnegative()
 unit_vector = _UnitVector()

@@ -1,12 +1,13 @@
-"""Kullback-Leibler divergences between laws on the sphere, registered with `torch.distributions.kl_divergence`."""
+"""Kullback-Leibler divergences between laws of this package, registered with `torch.distributions.kl_divergence`."""
 
 import torch
 from torch import Tensor
-from torch.distributions import register_kl
+from torch.distributions import kl_divergence, register_kl
 
 from hvae_tutorial import special
 from hvae_tutorial.distributions.hyperspherical_uniform import HypersphericalUniform
 from hvae_tutorial.distributions.power_spherical import PowerSpherical
+from hvae_tutorial.distributions.product import Product, total
 from hvae_tutorial.distributions.rotationally_symmetric import RotationallySymmetric, broadcast_shapes, expand_to
 from hvae_tutorial.distributions.von_mises_fisher import VonMisesFisher
 
@@ -57,3 +58,11 @@ def _kl_von_mises_fisher(p: VonMisesFisher, q: VonMisesFisher) -> Tensor:
     angular = special.mean_resultant_length(k1, m) * k2 * distance2 / 2
     dtype = torch.promote_types(p.concentration.dtype, q.concentration.dtype)
     return (radial.clamp(min=0) + angular).to(dtype).expand(shape)
+
+
+@register_kl(Product, Product)
+def _kl_product_product(p: Product, q: Product) -> Tensor:
+    """The log densities of independent parts add, and so do their divergences."""
+    if p.sizes != q.sizes:
+        raise ValueError(f"p and q must have parts of the same sizes, got {p.sizes} and {q.sizes}")
+    return total(kl_divergence(one, other) for one, other in zip(p.parts, q.parts, strict=True))

@@ -39,9 +39,11 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 @torch.no_grad()
 def latent_means(model: VAE, x: Tensor) -> Tensor:
-    """Return the posterior means of data, `(n, ambient_dim)`; on a sphere the mean directions, of length 1."""
-    means = model.encode(x).mean
-    return means if model.posterior.metric == "euclidean" else torch.nn.functional.normalize(means, dim=-1)
+    """Return the posterior means of data, `(n, ambient_dim)`; on a sphere the mean directions, of length 1.
+
+    These are the modes of all our posteriors, of a product part by part.
+    """
+    return model.encode(x).mode
 
 
 @torch.no_grad()

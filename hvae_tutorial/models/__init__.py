@@ -7,6 +7,7 @@ from hvae_tutorial.models.posteriors import (
     PointMass,
     Posterior,
     PowerSphericalPosterior,
+    ProductPosterior,
     VonMisesFisherPosterior,
 )
 from hvae_tutorial.models.vae import VAE, mlp_vae
@@ -21,6 +22,7 @@ __all__ = [
     "PointMass",
     "Posterior",
     "PowerSphericalPosterior",
+    "ProductPosterior",
     "VonMisesFisherPosterior",
     "mlp_vae",
 ]

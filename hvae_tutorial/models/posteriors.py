@@ -6,6 +6,7 @@ semi-supervised and the graph models alike. The parametrisations are those of Da
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, constraints, kl_divergence
 from torch.nn import functional as F
 
-from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, VonMisesFisher
+from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, Product, VonMisesFisher
+from hvae_tutorial.distributions.product import total
 from hvae_tutorial.sphere import geodesic_distance
 
 
@@ -40,8 +42,8 @@ class Posterior(nn.Module, ABC):
     """A map from features to a distribution over the latent space, which knows that space.
 
     Attributes:
-        d: dimension of the latent space itself: d for the plane R^d and for the sphere S^d.
-        ambient_dim: number of coordinates of z: d in the plane, m = d + 1 on the sphere.
+        d: dimension of the latent space itself: d for the plane R^d and for the sphere S^d; a product has the sum.
+        ambient_dim: number of coordinates of z: d in the plane, m = d + 1 on the sphere; a product has the sum.
         metric: the name scikit-learn's nearest neighbours takes for the order of `distance`: "euclidean" or "cosine".
     """
 
@@ -95,8 +97,7 @@ class _PlanePosterior(Posterior):
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the Euclidean distances between all points of `a`, (..., n_a, d), and `b`, (..., n_b, d)."""
-        # cdist's matrix-product mode subtracts squares and is off by 1e-3 between near points in float32.
-        return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+        return _euclidean_distance(a, b)
 
 
 class GaussianPosterior(_PlanePosterior):
@@ -222,6 +223,68 @@ class PowerSphericalPosterior(_SpherePosterior):
     family = PowerSpherical
 
 
+class ProductPosterior(Posterior):
+    r"""Several heads that read the same features: z = (z_1, ..., z_k), with independent parts under q and the prior.
+
+    $$q(z|x) = \prod_i q_i(z_i|x), \quad p(z) = \prod_i p_i(z_i), \quad
+      \mathrm{KL} = \sum_i \mathrm{KL}(q_i \Vert p_i)$$
+
+    With von Mises-Fisher heads this is the product of spheres of Davidson, Tomczak and Gavves (2019, arXiv 1910.02912):
+    one concentration for each sphere, where a single sphere of as many coordinates has one for all. The heads may be of
+    different kinds, as in plane x sphere.
+
+    Spheres S^(d_1), ..., S^(d_k) together have $d = \sum_i d_i$ dimensions and $m = \sum_i (d_i + 1) = d + k$
+    coordinates: at equal m, a product has k - 1 dimensions less than one sphere.
+    """
+
+    metric = "euclidean"
+    heads: Sequence[Posterior]
+
+    def __init__(self, heads: Sequence[Posterior]) -> None:
+        """Put heads together.
+
+        Args:
+            heads: one or more heads that read the same features; z has their coordinates in this order.
+
+        Raises:
+            ValueError: if there are no heads.
+        """
+        if not heads:
+            raise ValueError("heads must have at least one posterior head, got none")
+        super().__init__()
+        self.heads = nn.ModuleList(heads)  # type: ignore[assignment]
+        self.d = sum(head.d for head in heads)
+        self.ambient_dim = sum(head.ambient_dim for head in heads)
+
+    def forward(self, h: Tensor) -> Product:
+        """Return q(z|x) for features `h`, (..., in_features): batch shape (...), event shape (ambient_dim,)."""
+        return Product([head(h) for head in self.heads], validate_args=False)
+
+    def prior(self) -> Product:
+        """Return the product of the heads' priors.
+
+        Raises:
+            NotImplementedError: if one of the heads has no prior.
+        """
+        return Product([head.prior() for head in self.heads], validate_args=False)
+
+    def kl(self, q: Distribution) -> Tensor:
+        """Return KL(q || prior) in nats for a `q` that this head made, the sum over the heads, of q's batch shape."""
+        parts = q.parts  # type: ignore[attr-defined]
+        return total(head.kl(part) for head, part in zip(self.heads, parts, strict=True))
+
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+        r"""Return the straight-line distances between all points of `a`, (..., n_a, m), and `b`, (..., n_b, m).
+
+        $$\sqrt{\textstyle\sum_i |a_i - b_i|^2}, \quad |a_i - b_i|^2 = 2 (1 - a_i \cdot b_i) \text{ on a sphere}$$
+
+        A sphere enters by its chord, which orders its points as the angle does and equals it up to a relative error of
+        angle^2 / 24, and not by the angle itself: so `metric`, which knows coordinates and not where a part begins,
+        orders all points exactly as this distance does.
+        """
+        return _euclidean_distance(a, b)
+
+
 class PointMass(Distribution):
     """All mass at one point. It can be sampled, but has no density."""
 
@@ -247,6 +310,11 @@ class PointMass(Distribution):
     def rsample(self, sample_shape: torch.types._size = torch.Size()) -> Tensor:  # noqa: B008 (torch's own signature)
         """Return the point, repeated to `sample_shape` + (..., d)."""
         return self.loc.expand(self._extended_shape(sample_shape))
+
+
+def _euclidean_distance(a: Tensor, b: Tensor) -> Tensor:
+    # cdist's matrix-product mode subtracts squares and is off by 1e-3 between near points in float32.
+    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def _diagonal_normal(loc: Tensor, scale: Tensor) -> Independent:

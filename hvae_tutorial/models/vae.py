@@ -24,6 +24,7 @@ from hvae_tutorial.models.posteriors import (
     GaussianPosterior,
     Posterior,
     PowerSphericalPosterior,
+    ProductPosterior,
     VonMisesFisherPosterior,
     check_size,
     glorot_linear,
@@ -157,7 +158,7 @@ class VAE(nn.Module):
 
 def mlp_vae(
     kind: str,
-    d: int,
+    d: int | Sequence[int],
     *,
     x_dim: int = 784,
     hidden: Sequence[int] = (256, 128),
@@ -169,13 +170,15 @@ def mlp_vae(
 
     Args:
         kind: posterior: "s" von Mises-Fisher, "n" Gaussian, "ps" power spherical, "ae" deterministic (an autoencoder).
-        d: dimension of the latent space, >= 1: "s" and "ps" live on the sphere S^d and z has d + 1 coordinates.
+        d: dimension of the latent space, >= 1: "s" and "ps" live on the sphere S^d and z has d + 1 coordinates. Several
+            dimensions make a product of such spaces, with a head for each (`ProductPosterior`): `mlp_vae("s", (2, 2))`
+            lives on S^2 x S^2 and z has 6 coordinates.
         x_dim: number of coordinates of x, >= 1.
         hidden: widths of the encoder's hidden layers, from x inwards; the decoder has them in reverse. May be empty.
         likelihood: "bernoulli" for pixels in {0, 1}, "gaussian" for real-valued data.
 
     Raises:
-        ValueError: if `kind` or `likelihood` is unknown, or a size is not an integer >= 1.
+        ValueError: if `kind` or `likelihood` is unknown, a size is not an integer >= 1, or `d` is empty.
     """
     if kind not in POSTERIORS:
         raise ValueError(f"kind must be one of {', '.join(map(repr, POSTERIORS))}, got {kind!r}")
@@ -185,7 +188,14 @@ def mlp_vae(
     hidden = [check_size("every width in hidden", width) for width in hidden]
 
     inwards = [x_dim, *hidden]
-    posterior = POSTERIORS[kind](inwards[-1], d)
+    posterior: Posterior
+    if isinstance(d, Sequence) and not isinstance(d, str):
+        if not d:
+            raise ValueError(f"d must be an integer >= 1 or several of them, got {d!r}")
+        d = list(d)  # as JSON will give it back
+        posterior = ProductPosterior([POSTERIORS[kind](inwards[-1], part) for part in d])
+    else:
+        posterior = POSTERIORS[kind](inwards[-1], d)
     outwards = [posterior.ambient_dim, *reversed(hidden)]
     return VAE(
         encoder=nn.Sequential(*_hidden_layers(inwards)),

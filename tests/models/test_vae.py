@@ -6,7 +6,14 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from hvae_tutorial.models import VAE, BernoulliLikelihood, DeterministicPosterior, GaussianPosterior, mlp_vae
+from hvae_tutorial.models import (
+    VAE,
+    BernoulliLikelihood,
+    DeterministicPosterior,
+    GaussianPosterior,
+    ProductPosterior,
+    mlp_vae,
+)
 from hvae_tutorial.models.vae import FILE_FORMAT, FILE_VERSION
 
 KINDS = ["s", "n", "ps", "ae"]
@@ -58,9 +65,26 @@ def test_shapes(kind, likelihood):
     assert not model.reconstruct(x).requires_grad
 
 
-@pytest.mark.parametrize("kind", ["s", "n", "ps"])
-def test_sample(kind):
-    model = mlp_vae(kind, 3, x_dim=12, hidden=(8,))
+@pytest.mark.parametrize(("kind", "d", "ambient_dim"), [("s", (2, 2), 6), ("ps", [1, 3], 6), ("n", (2, 3), 5)])
+def test_several_dimensions_make_a_product(kind, d, ambient_dim):
+    model = mlp_vae(kind, d, x_dim=12, hidden=(8,))
+    head = model.posterior
+    assert isinstance(head, ProductPosterior)
+    assert (head.d, head.ambient_dim) == (sum(d), ambient_dim)
+    assert [part.d for part in head.heads] == list(d)
+    assert {type(part) for part in head.heads} == {type(mlp_vae(kind, 1).posterior)}
+    assert model.decoder[0].in_features == ambient_dim
+    assert model.reconstruct(torch.rand(5, 12)).shape == (5, 12)
+
+
+def test_parts_of_a_product_start_as_different_heads():
+    first, second = mlp_vae("s", (2, 2), x_dim=12).posterior.heads
+    assert not torch.equal(first.direction.weight, second.direction.weight)
+
+
+@pytest.mark.parametrize(("kind", "d"), [("s", 3), ("n", 3), ("ps", 3), ("s", (2, 1)), ("n", (2, 1))])
+def test_sample(kind, d):
+    model = mlp_vae(kind, d, x_dim=12, hidden=(8,))
     torch.manual_seed(0)
     x = model.sample(7)
     assert x.shape == (7, 12)
@@ -103,6 +127,9 @@ def test_z_of_a_wrong_shape():
         ({"kind": "x"}, "kind must be one of 's', 'n', 'ps', 'ae', got 'x'"),
         ({"d": 0}, "d must be an integer >= 1, got 0"),
         ({"d": 2.5}, "d must be an integer >= 1, got 2.5"),
+        ({"d": "3"}, "d must be an integer >= 1, got '3'"),
+        ({"d": (2, 0)}, "d must be an integer >= 1, got 0"),
+        ({"d": []}, r"d must be an integer >= 1 or several of them, got \[\]"),
         ({"x_dim": -1}, "x_dim must be an integer >= 1, got -1"),
         ({"hidden": (8, 0)}, "every width in hidden must be an integer >= 1, got 0"),
         ({"likelihood": "poisson"}, "likelihood must be one of 'bernoulli', 'gaussian', got 'poisson'"),
@@ -117,9 +144,10 @@ def test_bad_arguments(arguments, message):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("d", [3, (3, 1), [2]])
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
-def test_save_and_load(tmp_path: Path, kind: str, likelihood: str):
-    model = mlp_vae(kind, 3, x_dim=12, hidden=(8, 7), likelihood=likelihood)
+def test_save_and_load(tmp_path: Path, kind: str, d: int | list[int], likelihood: str):
+    model = mlp_vae(kind, d, x_dim=12, hidden=(8, 7), likelihood=likelihood)
     path = tmp_path / "model.safetensors"
     model.save(path)
     loaded = VAE.load(path)
@@ -140,6 +168,24 @@ def test_the_settings_are_readable_json(tmp_path: Path):
     with safetensors.safe_open(path, framework="pt") as file:
         settings = json.loads(file.metadata()["settings"])
     assert settings == {"kind": "s", "d": 3, "x_dim": 12, "hidden": [8], "likelihood": "bernoulli"}
+    mlp_vae("s", (3, 2), x_dim=12, hidden=(8,)).save(path)
+    with safetensors.safe_open(path, framework="pt") as file:
+        assert json.loads(file.metadata()["settings"]) == settings | {"d": [3, 2]}
+
+
+def test_a_file_from_before_products_is_read(tmp_path: Path):
+    """The names of the weights and of the settings as version 0.1.0 wrote them."""
+    path = tmp_path / "model.safetensors"
+    names = [f"{part}.{end}" for part in ("encoder.0", "posterior.direction", "posterior.raw_concentration",
+             "decoder.0", "decoder.2") for end in ("weight", "bias")]  # fmt: skip
+    shapes = [(8, 12), (8,), (4, 8), (4,), (1, 8), (1,), (8, 4), (8,), (12, 8), (12,)]
+    tensors = {name: torch.randn(shape) for name, shape in zip(names, shapes, strict=True)}
+    settings = '{"kind": "s", "d": 3, "x_dim": 12, "hidden": [8], "likelihood": "bernoulli"}'
+    metadata = {"format": "hvae_tutorial.VAE", "version": "1", "settings": settings}
+    safetensors.torch.save_file(tensors, path, metadata)
+    loaded = VAE.load(path).state_dict()
+    assert loaded.keys() == tensors.keys()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
 
 
 def test_loading_keeps_the_precision(tmp_path: Path):
