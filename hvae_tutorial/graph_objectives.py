@@ -1,0 +1,100 @@
+r"""The objective of a VGAE: a plain function of a model and a graph, as `objectives` has them for points.
+
+A VGAE explains the adjacency matrix $A$ of a graph, with ones on its diagonal, by a latent $z_u$ for each of the $N$
+nodes. With $l_{uv}$ the decoder's logit of the pair $(u, v)$,
+
+$$\log p(A|z) = \sum_{u,v} A_{uv} \log\sigma(l_{uv}) + (1 - A_{uv}) \log(1 - \sigma(l_{uv})).$$
+
+In a sparse graph the second term has a thousand times as many pairs as the first, and drowns it. Kipf and Welling
+(2016, arXiv 1611.07308) therefore weigh the ones by $w = (N^2 - S) / S$, where $S = 2E$ is the number of ones off the
+diagonal, divide by the number of pairs, $N^2$, and multiply by $N^2 / (2 (N^2 - S))$. (So their code; the paper says
+no more than that it reweighs.) Written out, edges and non-edges then count alike, each with their mean:
+
+$$\mathcal{L} = \frac12 \left[\frac1S \sum_{A_{uv} = 1} \log\sigma(l_{uv})
+  + \frac{1}{N^2 - S} \sum_{A_{uv} = 0} \log(1 - \sigma(l_{uv}))\right]
+  - \frac{1}{N^2} \sum_u \mathrm{KL}(q(z_u) \Vert p(z))$$
+
+Times $N^2$ this is the ELBO of the unordered pairs, whence the half, but for one thing: an edge counts $N^2 / S$
+times, as if it had been seen so often (817 times in Cora), and a non-edge about once. So $\mathcal{L}$ is no bound on
+$\log p(A)$, and its KL term is weak beside the edges. It is what the figures of Kipf and Welling come from.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hvae_tutorial.models.vgae import VGAE
+from hvae_tutorial.objectives import ElboTerms
+
+
+def graph_elbo(model: VGAE, x: Tensor, adjacency: Tensor, edges: Tensor, pairs: Tensor) -> ElboTerms:
+    r"""Return Kipf and Welling's reweighed ELBO of a graph, from one draw of z a node.
+
+    Its sum over non-edges is that over all $N^2$ pairs less that over the ones, and that over all pairs is estimated
+    from those given:
+
+    $$\sum_{A_{uv} = 0} f_{uv} \approx \frac{N^2}{M} \sum_{i=1}^M f_{u_i v_i} - \sum_{A_{uv} = 1} f_{uv}$$
+
+    With pairs drawn uniformly (`uniform_pairs`) the estimate is unbiased whatever M is, for the value and for the
+    gradient, and memory grows with M instead of $N^2$. With all pairs, each once (`all_pairs`), it is exact.
+
+    Args:
+        model: the VGAE.
+        x: features, (N, x_dim).
+        adjacency: what `normalized_adjacency` makes of the edges: (N, N), sparse.
+        edges: the edges to be explained, each once, int64 of shape (2, E).
+        pairs: ordered pairs of nodes, int64 of shape (2, M), uniform over all $N^2$, those with $u = v$ among them.
+
+    Returns:
+        Three tensors of shape (), with gradients for the model's parameters: reconstruction - kl, reconstruction (the
+        bracket above, halved) and kl (the last term).
+    """
+    q = model.encode(x, adjacency)
+    return terms_of_pairs(model, q.rsample(), model.posterior.kl(q).sum(), edges, pairs)
+
+
+def terms_of_pairs(model: VGAE, z: Tensor, total_kl: Tensor, edges: Tensor, pairs: Tensor) -> ElboTerms:
+    """Return the terms of `graph_elbo` at given z, (N, ambient_dim), with the KL summed over the nodes, of shape ()."""
+    num_pairs, num_edges = len(z) ** 2, edges.shape[1]
+    diagonal = torch.arange(len(z), device=z.device).expand(2, -1)
+    edge_logits, self_logits, pair_logits = (model.decoder(z, ends) for ends in (edges, diagonal, pairs))
+
+    # An undirected edge is two of the ordered pairs.
+    ones = 2 * F.logsigmoid(edge_logits).sum() + F.logsigmoid(self_logits).sum()
+    zeros_at_ones = 2 * F.logsigmoid(-edge_logits).sum() + F.logsigmoid(-self_logits).sum()
+    zeros = num_pairs * F.logsigmoid(-pair_logits).mean() - zeros_at_ones
+    reconstruction = 0.5 * (ones / (2 * num_edges) + zeros / (num_pairs - 2 * num_edges))
+    kl = total_kl / num_pairs
+    return ElboTerms(reconstruction - kl, reconstruction, kl)
+
+
+def held_out_elbo(model: VGAE, x: Tensor, adjacency: Tensor, edges: Tensor, non_edges: Tensor) -> ElboTerms:
+    """Return the terms of `graph_elbo` for pairs held out: edges and non-edges alike, each with their mean.
+
+    Args:
+        model: the VGAE.
+        x: features, (N, x_dim).
+        adjacency: from `normalized_adjacency`, of the training edges alone.
+        edges: edges held out, int64 of shape (2, n).
+        non_edges: pairs that are no edges, int64 of shape (2, n').
+
+    Returns:
+        Three tensors of shape (), from one draw of z a node.
+    """
+    q = model.encode(x, adjacency)
+    z = q.rsample()
+    ones, zeros = F.logsigmoid(model.decoder(z, edges)), F.logsigmoid(-model.decoder(z, non_edges))
+    reconstruction = 0.5 * (ones.mean() + zeros.mean())
+    kl = model.posterior.kl(q).sum() / len(x) ** 2
+    return ElboTerms(reconstruction - kl, reconstruction, kl)
+
+
+def uniform_pairs(num_nodes: int, count: int, *, device: torch.device | str = "cpu") -> Tensor:
+    """Draw ordered pairs of nodes uniformly, with replacement, from torch's generator: int64 of shape (2, count)."""
+    return torch.randint(num_nodes, (2, count), device=device)
+
+
+def all_pairs(num_nodes: int, *, device: torch.device | str = "cpu") -> Tensor:
+    """Return all ordered pairs of nodes: int64 of shape (2, num_nodes^2)."""
+    nodes = torch.arange(num_nodes, device=device)
+    return torch.cartesian_prod(nodes, nodes).T
