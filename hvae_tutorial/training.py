@@ -15,18 +15,18 @@ import statistics
 import sys
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from hvae_tutorial.files import write_atomically
-from hvae_tutorial.models import VAE, BernoulliLikelihood
-from hvae_tutorial.objectives import elbo
+from hvae_tutorial.models import M1M2, M2, VAE, BernoulliLikelihood
+from hvae_tutorial.objectives import ElboTerms, elbo
 
 # A checkpoint is written at the end of the first epoch that ends this long after the last: small data have epochs
 # shorter than the writing takes.
@@ -34,6 +34,8 @@ CHECKPOINT_SECONDS = 5.0
 CHECKPOINT_FORMAT = 1
 
 VALIDATION_BATCH = 1024  # points: few enough for the processor's cache, whatever the size of the validation set
+
+Objective = Callable[[Any, Tensor, float], ElboTerms]  # of a model, a batch and the weight of the KL term
 
 HISTORY = (
     "beta",
@@ -121,16 +123,17 @@ class TrainingResult:
 
 
 def fit(
-    model: VAE,
+    model: VAE | M2 | M1M2,
     train: Tensor,
     validation: Tensor,
     settings: TrainingSettings,
     *,
+    objective: Objective = elbo,
     checkpoint: str | Path | None = None,
     progress: bool = True,
     description: str = "",
 ) -> TrainingResult:
-    """Train `model` by Adam on the ELBO; when it returns, the model has the best weights and is in evaluation mode.
+    """Train `model` by Adam on its bound; when it returns, the model has the best weights and is in evaluation mode.
 
     All randomness comes from `settings.seed`; torch's global generators are left as they were. With a checkpoint, a run
     that was killed goes on where it was when called again with the same arguments: on the CPU, with the same number of
@@ -143,6 +146,8 @@ def fit(
             batch; without, the data as the likelihood takes them.
         validation: (n, x_dim), as the likelihood takes them: already binarised if it is Bernoulli.
         settings: see `TrainingSettings`.
+        objective: what is made large, a function of model, batch and KL weight that returns the terms of each point,
+            with gradients; its `elbo` may hold more than the bound. In evaluation mode its terms are the validation's.
         checkpoint: file to resume from if it exists, and to write every few seconds and at the end.
         progress: show a progress bar on the standard error stream.
         description: the bar's label.
@@ -154,11 +159,11 @@ def fit(
     """
     device = resolve_device(settings.device)
     _check_data(model, train, validation, settings)
-    run = _identity(model, train, validation, settings, device)
+    run = _identity(model, train, validation, settings, objective, device)
 
     model.to(device)
     train, validation = train.to(device), validation.to(device)
-    parameters = list(model.parameters())
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, fused=True)
     history: dict[str, list[float]] = {column: [] for column in HISTORY}
     best_weights: dict[str, Tensor] = {}
@@ -193,7 +198,7 @@ def fit(
                     x = train.index_select(0, index)
                     if settings.dynamic_binarization:
                         x = binarize(x)
-                    terms = elbo(model, x, beta)
+                    terms = objective(model, x, beta)
                     for parameter in parameters:  # what optimizer.zero_grad() does, without its 0.1 ms of bookkeeping
                         parameter.grad = None
                     (-terms.elbo.mean()).backward()
@@ -201,7 +206,7 @@ def fit(
                     seen.append(torch.stack((terms.reconstruction, terms.kl)).detach())
 
                 model.eval()
-                unseen = _terms_in_batches(model, validation)
+                unseen = _terms_in_batches(model, validation, objective)
                 measured = {
                     "beta": beta,
                     **_means("train", seen, settings.beta),
@@ -277,9 +282,9 @@ def binarize(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
 
 
 @torch.no_grad()
-def _terms_in_batches(model: VAE, x: Tensor) -> list[Tensor]:
+def _terms_in_batches(model: nn.Module, x: Tensor, objective: Objective) -> list[Tensor]:
     """Return (reconstruction, kl) of each batch of `x`, from one latent draw a point."""
-    return [torch.stack(elbo(model, batch)[1:]) for batch in x.split(VALIDATION_BATCH)]
+    return [torch.stack(objective(model, batch, 1.0)[1:]) for batch in x.split(VALIDATION_BATCH)]
 
 
 def _means(split: str, terms: Iterable[Tensor], beta: float) -> dict[str, float]:
@@ -299,7 +304,7 @@ def _summary(measured: dict[str, float]) -> str:
     ).format(**measured)
 
 
-def _check_finite(model: VAE, epoch: int, **terms: list[Tensor]) -> None:
+def _check_finite(model: nn.Module, epoch: int, **terms: list[Tensor]) -> None:
     """Raise a FloatingPointError that names the first term, else the first parameter, that is not finite."""
     for split, batches in terms.items():
         finite = torch.stack([batch.isfinite().all(dim=1) for batch in batches])  # (batches, 2)
@@ -314,7 +319,7 @@ def _check_finite(model: VAE, epoch: int, **terms: list[Tensor]) -> None:
             raise FloatingPointError(f"training broke in epoch {epoch}: parameter {name} is not finite")
 
 
-def _check_data(model: VAE, train: Tensor, validation: Tensor, settings: TrainingSettings) -> None:
+def _check_data(model: VAE | M2 | M1M2, train: Tensor, validation: Tensor, settings: TrainingSettings) -> None:
     x_dim = model.likelihood.x_dim
     dtype = next(model.parameters()).dtype
     binary = isinstance(model.likelihood, BernoulliLikelihood)
@@ -338,19 +343,26 @@ def _check_data(model: VAE, train: Tensor, validation: Tensor, settings: Trainin
 
 
 def _identity(
-    model: VAE, train: Tensor, validation: Tensor, settings: TrainingSettings, device: torch.device
+    model: nn.Module,
+    train: Tensor,
+    validation: Tensor,
+    settings: TrainingSettings,
+    objective: Objective,
+    device: torch.device,
 ) -> dict[str, Any]:
     """Return all that decides a run's weights: two runs that differ in one of these must not share a checkpoint."""
     return {
         **asdict(settings),
         "device": device.type,
         "model": repr(model),
-        "train": _fingerprint(train),
-        "validation": _fingerprint(validation),
+        "objective": getattr(objective, "__name__", repr(objective)),
+        "train": fingerprint(train),
+        "validation": fingerprint(validation),
     }
 
 
-def _fingerprint(data: Tensor) -> str:
+def fingerprint(data: Tensor) -> str:
+    """Return a line by which to tell whether two runs had the same data."""
     return f"{tuple(data.shape)} with CRC-32 {zlib.crc32(data.contiguous().cpu().numpy().data):08x}"
 
 

@@ -3,6 +3,8 @@
 import numpy as np
 from sklearn.neighbors import KNeighborsClassifier
 
+from hvae_tutorial.semi_supervised import balanced_indices
+
 NEIGHBOURS = 5
 DRAWS = 20
 LABELS = (100, 600, 1000)
@@ -37,15 +39,14 @@ def knn_accuracies(
         number of `draws`.
     """
     rng = np.random.default_rng(seed)
-    members = [np.flatnonzero(train_labels == label) for label in np.unique(train_labels)]
+    per_class = np.unique(train_labels, return_counts=True)[1]
     result = {}
     for size in labels:
-        per_class = size // len(members)
-        if per_class > min(map(len, members)):
+        if size > per_class.min() * len(per_class):
             continue
         accuracies = []
         for _ in range(DRAWS):
-            chosen = np.concatenate([rng.choice(indices, per_class, replace=False) for indices in members])
+            chosen = balanced_indices(train_labels, size, rng)
             classifier = KNeighborsClassifier(NEIGHBOURS, metric=metric).fit(train[chosen], train_labels[chosen])
             accuracies.append(classifier.score(test, test_labels))
         result[str(size)] = {

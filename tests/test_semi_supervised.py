@@ -1,0 +1,101 @@
+"""The semi-supervised objective: its value by hand, what the labels do, and what `fit` makes of it."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from hvae_tutorial.data import load
+from hvae_tutorial.models import mlp_m1m2, mlp_m2
+from hvae_tutorial.objectives import labelled_bound, unlabelled_bound
+from hvae_tutorial.semi_supervised import SemiSupervised, balanced_indices
+from hvae_tutorial.training import TrainingSettings, fit
+
+
+def test_balanced_indices():
+    labels = np.array([2, 0, 1, 0, 1, 2, 0, 0, 1, 2])
+    chosen = balanced_indices(labels, 6, np.random.default_rng(0))
+    assert labels[chosen].tolist() == [0, 0, 1, 1, 2, 2]
+    assert len(set(chosen.tolist())) == 6
+    assert (chosen == balanced_indices(labels, 6, np.random.default_rng(0))).all()
+    assert not (chosen == balanced_indices(labels, 6, np.random.default_rng(1))).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (4, "size must be a multiple of the number of classes, 3, got 4"),
+        (0, "size must be a multiple of the number of classes, 3, got 0"),
+        (12, "size must be at most 9: a class has 3 points, got 12"),
+    ],
+)
+def test_balanced_indices_of_a_wrong_size(size, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        balanced_indices(np.repeat([0, 1, 2], [3, 4, 5]), size, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("beta", [1.0, 0.25])
+def test_the_objective_is_kingmas_over_the_number_of_unlabelled_points(beta):
+    """Equation 9 of Kingma et al. 2014, from sums. With a deterministic "posterior" no term is random."""
+    torch.manual_seed(0)
+    model = mlp_m2("ae", 2, x_dim=4, hidden=8, num_classes=3)
+    u, x, y = torch.rand(5, 4).round(), torch.rand(1, 4).round(), torch.tensor([2])
+    objective = SemiSupervised(x, y, num_unlabelled=5, batch_size=3, alpha=0.1, dynamic_binarization=False)
+    log_q = model.class_logits(x).log_softmax(-1)[0, 2]
+    of_u, of_x = unlabelled_bound(model, u, beta), labelled_bound(model, x, y, beta)
+    total = of_u.elbo.sum() + of_x.elbo.sum() + 0.1 * 6 * log_q
+    terms = objective(model, u, beta)
+    torch.testing.assert_close(terms.elbo.mean(), total / 5)
+    torch.testing.assert_close(terms.reconstruction, of_u.reconstruction)
+    torch.testing.assert_close(terms.kl, of_u.kl)
+    torch.testing.assert_close(objective(model.eval(), u, beta), of_u)
+
+
+def test_labelled_pixels_are_drawn_anew():
+    torch.manual_seed(0)
+    model = mlp_m2("ae", 2, x_dim=4, hidden=8, num_classes=3)
+    u = torch.rand(5, 4).round()
+    grey = SemiSupervised(torch.full((1, 4), 0.5), torch.tensor([2]), num_unlabelled=5, batch_size=4)
+    assert len({grey(model, u, 1.0).elbo.mean().item() for _ in range(5)}) > 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": torch.rand(4)}, "x and y must have shapes (n, x_dim) and (n,) with n >= 1, got (4,) and (3,)"),
+        ({"y": torch.zeros(2)}, "got (3, 4) and (2,)"),
+        ({"x": torch.rand(0, 4), "y": torch.zeros(0)}, "with n >= 1, got (0, 4) and (0,)"),
+        ({"num_unlabelled": 0}, "num_unlabelled must be an integer >= 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be an integer >= 1, got 0"),
+        ({"alpha": -1.0}, "alpha must be a finite number >= 0, got -1.0"),
+        ({"alpha": float("nan")}, "alpha must be a finite number >= 0, got nan"),
+    ],
+)
+def test_bad_arguments(change, message):
+    arguments = {"x": torch.rand(3, 4), "y": torch.zeros(3, dtype=torch.long), "num_unlabelled": 9} | change
+    with pytest.raises(ValueError, match=re.escape(message)):
+        SemiSupervised(**arguments)
+
+
+def test_fit_learns_classes_from_few_labels_and_resumes_only_its_own_run(tmp_path):
+    """Digits, 100 labels. Chance is 0.1; nine epochs give about 0.4."""
+    dataset = load("digits")
+    index = balanced_indices(dataset.train_labels.numpy(), 100, np.random.default_rng(0))
+    x, y = dataset.train[index], dataset.train_labels[index]
+    objective = SemiSupervised(x, y, num_unlabelled=len(dataset.train), alpha=1.0)
+    settings = TrainingSettings(epochs=9, warmup_epochs=4, patience=9, learning_rate=3e-3)
+    torch.manual_seed(0)
+    model = mlp_m1m2("sn", 5, 5, x_dim=64)
+    options = {"checkpoint": tmp_path / "checkpoint", "progress": False}
+    arguments = (dataset.train, dataset.validation.round(), settings)
+    result = fit(model, *arguments, objective=objective, **options)
+    accuracy = (model.class_logits(dataset.test).argmax(-1) == dataset.test_labels).float().mean()
+    assert accuracy > 0.25
+    assert result.history["validation_elbo"][-1] > result.history["validation_elbo"][0]
+
+    again = fit(model, *arguments, objective=objective, **options)
+    assert again.history == result.history
+    other = SemiSupervised(x, y.roll(1), num_unlabelled=len(dataset.train), alpha=1.0)
+    with pytest.raises(ValueError, match="belongs to another run: objective was 'SemiSupervised"):
+        fit(model, *arguments, objective=other, **options)
