@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 from hvae_tutorial import __version__
 from hvae_tutorial.experiments import presets
-from hvae_tutorial.experiments.presets import Preset
+from hvae_tutorial.experiments.presets import GraphPreset, Preset
 
 if TYPE_CHECKING:
     from hvae_tutorial.experiments.report import Report
@@ -27,13 +27,18 @@ data = App(name="data", help="The data sets.")
 for group in (reproduce, records, data):
     app.command(group)
 
+Images = Literal["digits", "mnist", "mnist-5k", "fashion-mnist"]
+Several = Parameter(consume_multiple=True, negative="")
+Models = Annotated[tuple[Literal["n", "s", "ps"], ...], Several]
+Dims = Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative="", validator=Number(gte=1))]
 AtLeast0 = Annotated[int | None, Parameter(validator=Number(gte=0))]
 AtLeast1 = Annotated[int | None, Parameter(validator=Number(gte=1))]
+AnyPreset = TypeVar("AnyPreset", Preset, GraphPreset)
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Options:
+class CommonOptions:
     """Options that all experiments share; those without a default come from the preset."""
 
     preset: Literal["smoke", "quick", "paper"] = "quick"
@@ -45,20 +50,8 @@ class Options:
     epochs: AtLeast1 = None
     """At most this many epochs."""
 
-    warmup_epochs: AtLeast0 = None
-    """Epochs over which the weight of the KL term rises."""
-
-    patience: AtLeast1 = None
-    """Stop after this many epochs, counted after warm-up, without a better validation ELBO."""
-
-    batch_size: AtLeast1 = None
-    """Images in a batch."""
-
     learning_rate: Annotated[float | None, Parameter(validator=Number(gt=0))] = None
     """Adam's step size."""
-
-    importance_samples: AtLeast1 = None
-    """Samples for the log-likelihood."""
 
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto takes CUDA where there is one."""
@@ -72,13 +65,42 @@ class Options:
     out: Path = Path("runs")
     """Where results go. Runs recorded there are not done again."""
 
-    def chosen(self, choices: dict[str, Preset]) -> Preset:
+    def chosen(self, choices: dict[str, AnyPreset]) -> AnyPreset:
         """Return the preset with what the command line overrides."""
-        overrides = {field.name: getattr(self, field.name) for field in fields(Preset)}
-        return replace(choices[self.preset], **{k: v for k, v in overrides.items() if v is not None})
+        preset = choices[self.preset]
+        overrides = {field.name: getattr(self, field.name) for field in fields(preset)}
+        return replace(preset, **{k: v for k, v in overrides.items() if v is not None})
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Options(CommonOptions):
+    """Options of the experiments on points."""
+
+    warmup_epochs: AtLeast0 = None
+    """Epochs over which the weight of the KL term rises."""
+
+    patience: AtLeast1 = None
+    """Stop after this many epochs, counted after warm-up, without a better validation ELBO."""
+
+    batch_size: AtLeast1 = None
+    """Images in a batch."""
+
+    importance_samples: AtLeast1 = None
+    """Samples for the log-likelihood."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class GraphOptions(CommonOptions):
+    """Options of link prediction on graphs, where every step takes the whole graph and the last epoch is kept."""
+
+    dropout: Annotated[float | None, Parameter(validator=Number(gte=0, lt=1))] = None
+    """Probability with which training zeroes each input of a graph convolution."""
 
 
 _DEFAULTS = Options()
+_GRAPH_DEFAULTS = GraphOptions()
 
 
 @reproduce.command
@@ -100,15 +122,9 @@ def figure1(*, options: Options = _DEFAULTS) -> None:
 @reproduce.command
 def table1(
     *,
-    data: Literal["digits", "mnist", "mnist-5k", "fashion-mnist"] = "digits",
-    dims: Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative="", validator=Number(gte=1))] = (
-        2,
-        5,
-        10,
-        20,
-        40,
-    ),
-    models: Annotated[tuple[Literal["n", "s", "ps"], ...], Parameter(consume_multiple=True, negative="")] = ("n", "s"),
+    data: Images = "digits",
+    dims: Dims = (2, 5, 10, 20, 40),
+    models: Models = ("n", "s"),
     options: Options = _DEFAULTS,
 ) -> None:
     """Unsupervised learning on images (Table 1), and k-NN on the latent means of the same models (Table 2).
@@ -126,6 +142,108 @@ def table1(
             data=data,
             preset=options.chosen(presets.TABLE1),
             dims=tuple(dict.fromkeys(dims)),
+            models=tuple(dict.fromkeys(models)),
+            device=options.device,
+            out=options.out,
+            jobs=options.jobs,
+            dask=options.dask,
+        )
+        _show(report)
+
+
+@reproduce.command
+def table2(
+    *,
+    data: Images = "digits",
+    dims: Dims = (2, 5, 10, 20, 40),
+    models: Models = ("n", "s"),
+    equal_coordinates: Annotated[bool, Parameter(negative="")] = False,
+    options: Options = _DEFAULTS,
+) -> None:
+    """Semi-supervised M1 (Table 2): k-NN on the latent means of Table 1's models, whose runs are done if missing.
+
+    Args:
+        data: Images to learn; digits come with scikit-learn, the others are downloaded or found in $HVAE_DATA.
+        dims: Latent dimensions d: of the plane R^d for N-VAE, of the sphere S^d for S-VAE.
+        models: n (Gaussian), s (von Mises-Fisher), ps (Power Spherical).
+        equal_coordinates: Also compare N-VAE on R^d with S-VAE on S^(d-1), which has as many coordinates.
+        options: Options that all experiments share.
+    """
+    with _user_errors():
+        from hvae_tutorial.experiments import table2
+
+        report = table2.reproduce(
+            data=data,
+            preset=options.chosen(presets.TABLE1),
+            dims=tuple(dict.fromkeys(dims)),
+            models=tuple(dict.fromkeys(models)),
+            equal_coordinates=equal_coordinates,
+            device=options.device,
+            out=options.out,
+            jobs=options.jobs,
+            dask=options.dask,
+        )
+        _show(report)
+
+
+@reproduce.command
+def table3(
+    *,
+    data: Images = "digits",
+    configs: Annotated[tuple[str, ...], Several] = ("5,5", "10,10", "50,50"),
+    pairs: Annotated[tuple[Literal["nn", "ss", "sn", "ns"], ...], Several] = ("nn", "ss", "sn"),
+    scheme: Literal["end-to-end", "stacked"] = "end-to-end",
+    options: Options = _DEFAULTS,
+) -> None:
+    """Semi-supervised M1+M2 with 100 labels (Table 3).
+
+    Args:
+        data: Images to learn; digits come with scikit-learn, the others are downloaded or found in $HVAE_DATA.
+        configs: Dimensions of the spaces of z1 and z2, as 5,10.
+        pairs: Posteriors of z1 and z2: n (Gaussian), s (von Mises-Fisher).
+        scheme: end-to-end, one bound for both models as in the paper; or stacked, M2 on a trained M1.
+        options: Options that all experiments share.
+    """
+    with _user_errors():
+        from hvae_tutorial.experiments import table3
+
+        report = table3.reproduce(
+            data=data,
+            preset=options.chosen(presets.TABLE3),
+            configs=tuple(dict.fromkeys(_pair_of_sizes(config) for config in configs)),
+            pairs=tuple(dict.fromkeys(pairs)),
+            scheme=scheme,
+            device=options.device,
+            out=options.out,
+            jobs=options.jobs,
+            dask=options.dask,
+        )
+        _show(report)
+
+
+@reproduce.command
+def table4(
+    *,
+    data: Annotated[
+        tuple[Literal["karate", "les-miserables", "cora", "citeseer", "pubmed"], ...],
+        Parameter(consume_multiple=True, negative=""),
+    ] = ("karate", "les-miserables"),
+    models: Models = ("n", "s"),
+    options: GraphOptions = _GRAPH_DEFAULTS,
+) -> None:
+    """Link prediction on graphs (Table 4): N-VGAE and S-VGAE.
+
+    Args:
+        data: Graphs; the first two come with NetworkX, the others are downloaded or found in $HVAE_DATA.
+        models: n (Gaussian), s (von Mises-Fisher), ps (Power Spherical).
+        options: Options of link prediction.
+    """
+    with _user_errors():
+        from hvae_tutorial.experiments import table4
+
+        report = table4.reproduce(
+            data=tuple(dict.fromkeys(data)),
+            preset=options.chosen(presets.TABLE4),
             models=tuple(dict.fromkeys(models)),
             device=options.device,
             out=options.out,
@@ -196,6 +314,13 @@ def fetch_data(name: str) -> None:
 
         dataset = load(name)
         print(f"{name}: {dataset.sizes}, sha256 {dataset.sha256}")
+
+
+def _pair_of_sizes(text: str) -> tuple[int, int]:
+    first, _, second = text.partition(",")
+    if not (first.isdecimal() and second.isdecimal() and int(first) and int(second)):
+        raise ValueError(f"--configs takes pairs of dimensions >= 1 as 5,10, got {text!r}")
+    return int(first), int(second)
 
 
 def _show(report: "Report") -> None:

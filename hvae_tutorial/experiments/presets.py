@@ -16,6 +16,16 @@ class Preset:
     learning_rate: float = 1e-3
 
 
+@dataclass(frozen=True)
+class GraphPreset:
+    """The same for link prediction, where a run takes the whole graph in every step and keeps the last epoch."""
+
+    epochs: int
+    seeds: int  # runs of each cell, each with its own split of the edges
+    learning_rate: float = 1e-2
+    dropout: float = 0.0
+
+
 TABLE1 = {
     "smoke": Preset(epochs=3, warmup_epochs=1, patience=3, seeds=1, importance_samples=10),
     "quick": Preset(epochs=60, warmup_epochs=15, patience=15, seeds=3, importance_samples=100),
@@ -27,4 +37,16 @@ FIGURE1 = {
     "smoke": Preset(epochs=3, warmup_epochs=0, patience=3, seeds=1, importance_samples=10),
     "quick": Preset(epochs=100, warmup_epochs=0, patience=100, seeds=3, importance_samples=100),
     "paper": Preset(epochs=100, warmup_epochs=0, patience=100, seeds=10, importance_samples=500),
+}
+
+TABLE4 = {
+    "smoke": GraphPreset(epochs=3, seeds=1),
+    "quick": GraphPreset(epochs=200, seeds=3),
+    "paper": GraphPreset(epochs=200, seeds=10),
+}
+
+TABLE3 = {
+    "smoke": Preset(epochs=3, warmup_epochs=1, patience=3, seeds=1, importance_samples=10),
+    "quick": Preset(epochs=60, warmup_epochs=15, patience=15, seeds=2, importance_samples=100),
+    "paper": Preset(epochs=1000, warmup_epochs=100, patience=50, seeds=10, importance_samples=500),
 }

@@ -19,7 +19,12 @@ MODELS = {
     "n": "N-VAE",
     "s": "S-VAE",
     "ps": "PS-VAE",
+    "nn": "N+N",
+    "ss": "S+S",
+    "sn": "S+N",
+    "ns": "N+S",
 }  # in the order of the rows; PS: Power Spherical
+GRAPH_MODELS = {"n": "N-VGAE", "s": "S-VGAE", "ps": "PS-VGAE"}
 NOT_AVAILABLE = "n/a"
 
 
@@ -96,7 +101,7 @@ def table1(records: Iterable[Record]) -> Table:
     return Table(
         title=f"Table 1 on {settings['data']}: log-likelihood (LL), ELBO, reconstruction (RE) and KL in nats, test set",
         headers=["d", "model", "runs", *columns],
-        rows=_comparison(cells, columns, {} if settings["data"] != paper.DATA else published, digits=2),
+        rows=_comparison(cells, columns, {} if settings["data"] != paper.DATA else {"paper": published}, digits=2),
         notes=[
             _STATISTICS,
             "LL by importance sampling, number of samples in brackets; ELBO, RE and KL from one latent sample an "
@@ -116,8 +121,7 @@ def table2(records: Iterable[Record]) -> Table:
         ValueError: there are no records, or they cannot be compared.
     """
     cells, settings = _cells(records, "d", "model")
-    sizes = list(next(iter(cells.values()))[0].results["knn"])
-    columns: Columns = {f"{size} labels": _knn_accuracy(size) for size in sizes}
+    columns = _knn_columns(cells)
     published = {
         cell: {f"{size} labels": f"{accuracy:.1f}" for size, accuracy in accuracies.items()}
         for cell, accuracies in paper.TABLE2.items()
@@ -125,11 +129,82 @@ def table2(records: Iterable[Record]) -> Table:
     return Table(
         title=f"Table 2 on {settings['data']}: k-NN accuracy of the latent means in %, test set",
         headers=["d", "model", "runs", *columns],
-        rows=_comparison(cells, columns, {} if settings["data"] != paper.DATA else published, digits=1),
+        rows=_comparison(cells, columns, {} if settings["data"] != paper.DATA else {"paper": published}, digits=1),
         notes=[
             _STATISTICS,
-            f"k = {NEIGHBOURS}, posterior means of the binarised images, Euclidean distance in the plane, cosine on "
-            f"the sphere; each run is the mean of {DRAWS} class-balanced labelled sets drawn from the training set.",
+            _knn_protocol(),
+            *_protocol(settings),
+        ],
+    )
+
+
+def table2_coordinates(records: Iterable[Record]) -> Table:
+    """Return Table 2 by number of coordinates: N-VAE on R^d, S-VAE on S^d and S-VAE on S^(d-1), for every d with all.
+
+    The last has as many coordinates of z as the N-VAE, m = d, but a sphere of one dimension less. The paper compares
+    the first two; a program that hands both models the same number of coordinates compares the N-VAE with the last.
+
+    Args:
+        records: of the experiment `table1`, with the same settings but for model, d and seed.
+
+    Raises:
+        ValueError: there are no records, they cannot be compared, or no d has all three.
+    """
+    cells, settings = _cells(records, "d", "model")
+    columns = _knn_columns(cells)
+    rows = []
+    for d in (d for d, model in cells if model == "n"):
+        triple = {f"N-VAE, R^{d}": (d, "n"), f"S-VAE, S^{d}": (d, "s"), f"S-VAE, S^{d - 1}": (d - 1, "s")}
+        if not set(triple.values()) <= cells.keys():
+            continue
+        for name, cell in triple.items():
+            coordinates = cell[0] + (cell[1] == "s")
+            values = [[get(record.results) for record in cells[cell]] for get in columns.values()]
+            numbers = [mean_and_deviation(column, digits=1) for column in values]
+            rows.append([str(d), name, str(coordinates), str(len(cells[cell])), *numbers])
+    if not rows:
+        raise ValueError("there is no d with records of N-VAE on R^d and of S-VAE on S^d and on S^(d-1)")
+    return Table(
+        title=f"Table 2 on {settings['data']} by number of coordinates: k-NN accuracy of the latent means in %",
+        headers=["d", "model and space", "coordinates", "runs", *columns],
+        rows=rows,
+        notes=["Mean ± standard deviation over the runs.", _knn_protocol(), *_protocol(settings)],
+    )
+
+
+def table3(records: Iterable[Record]) -> Table:
+    """Return Table 3: accuracy of M1+M2 with few labels, by dimensions of z1 and z2 and by posteriors.
+
+    Args:
+        records: of the experiment `table3`, with the same settings but for model, d and seed.
+
+    Raises:
+        ValueError: there are no records, or they cannot be compared.
+    """
+    cells, settings = _cells(records, "d", "model")
+    columns: Columns = {
+        "accuracy": lambda results: 100 * results["accuracy"],
+        "ELBO": lambda results: results["elbo"],
+        "RE": lambda results: results["reconstruction"],
+        "KL": lambda results: results["kl"],
+    }
+    published = {cell: {"accuracy": f"{accuracy:.1f}"} for cell, accuracy in paper.TABLE3.items()}
+    return Table(
+        title=f"Table 3 on {settings['data']}: M1+M2 with {settings['labels']} labels, accuracy in %, ELBO in nats, "
+        "test set",
+        headers=["d of z1, z2", "model", "runs", *columns],
+        rows=_comparison(
+            cells, columns, {} if settings["data"] != paper.DATA else {"paper": published}, digits=2, base="nn"
+        ),
+        notes=[
+            "Mean ± standard deviation over the runs; p: two-sided Welch t-test against N+N. S+N: von Mises-Fisher z1, "
+            "Gaussian z2.",
+            "Accuracy of the most probable class by q(y|z1) at the mode of q(z1|x). "
+            f"ELBO, RE and KL from one latent sample an image, averaged over {PASSES} passes"
+            + (": of z1, not of the image." if settings["scheme"] == "stacked" else "."),
+            f"Training: {settings['scheme']}. Labelled images class-balanced, {settings['labelled_batch_size']} of "
+            f"them in every batch beside the unlabelled ones; α = {settings['alpha']:g}; M2 with hidden layers of "
+            f"{settings['m2_hidden']}.",
             *_protocol(settings),
         ],
     )
@@ -176,10 +251,59 @@ def figure1(records: Iterable[Record]) -> Table:
     )
 
 
+def table4(records: Iterable[Record]) -> Table:
+    """Return Table 4: how well held-out edges are told from pairs that are none.
+
+    Args:
+        records: of the experiment `table4`, with the same settings but for data, model and seed.
+
+    Raises:
+        ValueError: there are no records, or they cannot be compared.
+    """
+    cells, settings = _cells(records, "data", "model")
+    columns: Columns = {
+        "AUC": lambda results: 100 * results["auc"],
+        "AP": lambda results: 100 * results["ap"],
+    }
+    sources = {
+        source: {
+            cell: {header: f"{figures[header.lower()]:.1f}" for header in columns} for cell, figures in table.items()
+        }
+        for source, table in {"paper": paper.TABLE4, "Kipf and Welling": paper.KIPF_WELLING}.items()
+    }
+    return Table(
+        title="Table 4: link prediction, area under the ROC curve (AUC) and average precision (AP) in %, test edges",
+        headers=["graph", "model", "runs", *columns],
+        rows=_comparison(cells, columns, sources, digits=1, names=GRAPH_MODELS),
+        notes=[
+            "Mean ± standard deviation over the runs, each with its own split of the edges; p: two-sided Welch t-test "
+            "against N-VGAE. The paper's figures of N-VGAE are quoted from memory.",
+            "10% of the edges for test, 5% for validation, and as many non-edges; pairs are ranked by the decoder's "
+            "logit at the posterior means.",
+            f"d = {settings['d']}, hidden layer {settings['hidden']}, dropout {settings['dropout']:g}; Adam with step "
+            f"size {settings['learning_rate']:g}, all edges in every step, {settings['epochs']} epochs, the last one "
+            f"kept; Kipf and Welling's reweighed loss, its sum over non-edges estimated from "
+            f"{settings['pairs_per_edge']} pairs for each training edge.",
+        ],
+    )
+
+
 _TERMS = ("elbo", "reconstruction", "kl")
 _STATISTICS = "Mean ± standard deviation over the runs; p: two-sided Welch t-test against N-VAE."
 
 Columns = Mapping[str, Callable[[Mapping[str, Any]], float]]  # header: results of a run -> number
+
+
+def _knn_columns(cells: Mapping[tuple, list[Record]]) -> Columns:
+    sizes = next(iter(cells.values()))[0].results["knn"]
+    return {f"{size} labels": _knn_accuracy(size) for size in sizes}
+
+
+def _knn_protocol() -> str:
+    return (
+        f"k = {NEIGHBOURS}, posterior means of the binarised images, Euclidean distance in the plane, cosine on "
+        f"the sphere; each run is the mean of {DRAWS} class-balanced labelled sets drawn from the training set."
+    )
 
 
 def _knn_accuracy(size: str) -> Callable[[Mapping[str, Any]], float]:
@@ -196,7 +320,8 @@ def _cells(records: Iterable[Record], *by: str) -> tuple[dict[tuple, list[Record
         if others != shared:
             differing = sorted(name for name in others.keys() | shared.keys() if others.get(name) != shared.get(name))
             raise ValueError(f"the records of one table must agree in {', '.join(differing)}; {record.name} does not")
-        cells[tuple(record.settings[name] for name in by)].append(record)
+        values = (record.settings[name] for name in by)
+        cells[tuple(tuple(value) if isinstance(value, list) else value for value in values)].append(record)
     if shared is None:
         raise ValueError("there are no records to make a table of")
     models = list(MODELS)
@@ -207,11 +332,13 @@ def _cells(records: Iterable[Record], *by: str) -> tuple[dict[tuple, list[Record
 def _comparison(
     cells: Mapping[tuple, list[Record]],
     columns: Columns,
-    published: Mapping[tuple, Mapping[str, str]],
+    published: Mapping[str, Mapping[tuple, Mapping[str, str]]],
     *,
     digits: int,
+    names: Mapping[str, str] = MODELS,
+    base: str = "n",
 ) -> list[list[str]]:
-    """Return the rows of a table by d and model: ours, the paper's below, then p-values against N-VAE."""
+    """Return the rows of a table by d (or data) and model: ours, each source's, then p-values against `base`."""
     rows = []
     values = {
         cell: [[get(record.results) for record in runs] for get in columns.values()] for cell, runs in cells.items()
@@ -220,17 +347,21 @@ def _comparison(
         models = [model for other, model in cells if other == d]
         for model in models:
             numbers = [mean_and_deviation(column, digits=digits) for column in values[d, model]]
-            rows.append([str(d), MODELS[model], str(len(cells[d, model])), *numbers])
-            if (d, model) in published:
-                figures = [published[d, model].get(header, "") for header in columns]
-                rows.append([str(d), f"{MODELS[model]}, paper", "", *figures])
+            rows.append([_dimension(d), names[model], str(len(cells[d, model])), *numbers])
+            for source, table in published.items():
+                if (d, model) in table:
+                    figures = [table[d, model].get(header, "") for header in columns]
+                    rows.append([_dimension(d), f"{names[model]}, {source}", "", *figures])
         for model in models:
-            if model != "n" and "n" in models:
-                pairs = zip(values[d, model], values[d, "n"], strict=True)
-                rows.append(
-                    [str(d), f"p, {MODELS[model]}", "", *(format_p_value(welch_p_value(a, b)) for a, b in pairs)]
-                )
+            if model != base and base in models:
+                pairs = zip(values[d, model], values[d, base], strict=True)
+                p_values = [format_p_value(welch_p_value(a, b)) for a, b in pairs]
+                rows.append([_dimension(d), f"p, {names[model]}", "", *p_values])
     return rows
+
+
+def _dimension(d: int | str | tuple[int, ...]) -> str:
+    return ", ".join(map(str, d)) if isinstance(d, tuple) else str(d)
 
 
 def _protocol(settings: Mapping[str, Any]) -> list[str]:

@@ -156,7 +156,7 @@ def training_summary(result: TrainingResult) -> dict[str, float]:
 
 def thinned(history: dict[str, list[float]]) -> dict[str, list[float]]:
     """Return at most `CURVE_POINTS` evenly spaced epochs of a learning curve, first and last included, and `epoch`."""
-    epochs = len(history["beta"])
+    epochs = len(next(iter(history.values())))
     if epochs > CURVE_POINTS:
         step = (epochs - 1) / (CURVE_POINTS - 1)
         kept = [round(i * step) for i in range(CURVE_POINTS)]

@@ -63,24 +63,9 @@ def reproduce(
         DataError: the data cannot be had.
         SweepError: some runs failed.
     """
-    if not dims or not models:
-        raise ValueError(f"dims and models must not be empty, got dims {tuple(dims)} and models {tuple(models)}")
-    dataset = load(data)  # before any process starts: a download happens once, and an error is seen at once
-    if not isinstance(dataset, Dataset) or dataset.image_shape is None:
-        raise ValueError(f"Table 1 is about images, which the data set {data!r} is not")
-    runs = [
-        Run(
-            experiment="table1",
-            data=data,
-            model=model,
-            d=d,
-            training=training_settings(preset, seed=seed, device=device),
-            importance_samples=preset.importance_samples,
-        )
-        for seed in range(preset.seeds)  # outermost: an unfinished sweep has something in every cell
-        for d in dims
-        for model in models
-    ]
+    dataset = check(data, dims, models)
+    cells = [(model, d) for d in dims for model in models]
+    runs = runs_of_cells(data, cells, preset=preset, device=device)
     folder = out / f"table1-{data}"
     records = sweep(runs, partial(execute, evaluate=evaluate), folder, jobs=jobs, dask=dask)
     tables = {"table1": results.table1(records), "table2": results.table2(records)}
@@ -90,6 +75,37 @@ def reproduce(
         first = [run for run in runs if run.d == d and run.training.seed == 0]
         pictures |= _draw_models(dataset, d, {run.model: trained_model(run, folder) for run in first})
     return Report(tables=list(tables.values()), files=save(folder, tables, pictures))
+
+
+def check(data: str, dims: Sequence[int], models: Sequence[str]) -> Dataset:
+    """Return the data set of Tables 1 and 2: before any process starts, so that a download happens once.
+
+    Raises:
+        ValueError: there is nothing to do, or the data are no images.
+        DataError: the data cannot be had.
+    """
+    if not dims or not models:
+        raise ValueError(f"dims and models must not be empty, got dims {tuple(dims)} and models {tuple(models)}")
+    dataset = load(data)
+    if not isinstance(dataset, Dataset) or dataset.image_shape is None:
+        raise ValueError(f"Tables 1 and 2 are about images, which the data set {data!r} is not")
+    return dataset
+
+
+def runs_of_cells(data: str, cells: Sequence[tuple[str, int]], *, preset: Preset, device: str) -> list[Run]:
+    """Return the runs of (model, d) cells: all cells with the first seed, then with the second, ..."""
+    return [
+        Run(
+            experiment="table1",
+            data=data,
+            model=model,
+            d=d,
+            training=training_settings(preset, seed=seed, device=device),
+            importance_samples=preset.importance_samples,
+        )
+        for seed in range(preset.seeds)  # outermost: an unfinished sweep has something in every cell
+        for model, d in cells
+    ]
 
 
 def evaluate(model: VAE, dataset: Dataset, run: Run) -> dict[str, Any]:

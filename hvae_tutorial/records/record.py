@@ -31,6 +31,8 @@ SCHEMA = 1
 REQUIRED_RESULTS = {
     "figure1": ("reconstruction", "circular_correlation"),
     "table1": ("log_likelihood", "log_likelihood_10", "elbo", "reconstruction", "kl", "knn"),
+    "table3": ("accuracy", "elbo", "reconstruction", "kl"),
+    "table4": ("auc", "ap"),
 }
 _REQUIRED = {
     "settings": ("data", "model", "d", "seed"),
@@ -74,7 +76,9 @@ def settings_key(experiment: str, settings: Mapping[str, Any], version: str) -> 
 
 def record_name(experiment: str, settings: Mapping[str, Any], key: str) -> str:
     """Return the name under which a run is stored: readable first, unique through its key."""
-    return "{0}-{data}-{model}-d{d}-seed{seed}-{1}".format(experiment, key, **settings)
+    d = settings["d"]
+    dimension = "+".join(map(str, d)) if isinstance(d, list) else d  # several latent spaces have a list of dimensions
+    return f"{experiment}-{settings['data']}-{settings['model']}-d{dimension}-seed{settings['seed']}-{key}"
 
 
 def read(path: Path | Traversable) -> Record:
@@ -128,6 +132,9 @@ def _check(record: Record) -> None:
     for size, accuracy in record.results.get("knn", {}).items():
         if not 0 <= accuracy["mean"] <= 1:
             raise ValueError(f"results.knn.{size}.mean must be in [0, 1], got {accuracy['mean']}")
+    for name in ("auc", "ap"):
+        if not 0 <= record.results.get(name, 0) <= 1:
+            raise ValueError(f"results.{name} must be in [0, 1], got {record.results[name]}")
     lengths = {name: len(column) for name, column in record.history.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"the columns of history must have one length, got {lengths}")
