@@ -64,6 +64,13 @@ _STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.2,
 }
 
+# What `learning_curves` draws by default.
+_CURVES = {
+    "validation_elbo": "validation ELBO (nats)",
+    "validation_kl": "validation KL (nats)",
+    "beta": "β, weight of the KL term",
+}
+
 
 @rc_context(_STYLE)
 def subplots(rows: int = 1, columns: int = 1, *, size: tuple[float, float] | None = None, **options: Any) -> Any:
@@ -223,21 +230,22 @@ def circle_panels(
 
 
 @rc_context(_STYLE)
-def learning_curves(curves: Mapping[str, Sequence[Mapping[str, Sequence[float]]]], *, title: str = "") -> Figure:
-    """Draw ELBO and KL on the validation data, and the weight beta of the KL term in training, against the epoch.
+def learning_curves(
+    curves: Mapping[str, Sequence[Mapping[str, Sequence[float]]]],
+    *,
+    columns: Mapping[str, str] = _CURVES,
+    title: str = "",
+) -> Figure:
+    """Draw what was measured after each epoch: by default ELBO and KL on the validation data, and the weight of the KL.
 
     The vertical range is that of all epochs but the first tenth: these would flatten the rest.
 
     Args:
-        curves: for each model its runs, each with `epoch`, `validation_elbo`, `validation_kl` and `beta`: lists of one
-            length, as a record's `history` has them.
+        curves: for each model its runs, each with `epoch` and the columns: lists of one length, as a record's `history`
+            has them.
+        columns: what to draw, with the label of each.
         title: shown above.
     """
-    columns = {
-        "validation_elbo": "validation ELBO (nats)",
-        "validation_kl": "validation KL (nats)",
-        "beta": "β, weight of the KL term",
-    }
     figure = Figure(figsize=(10, 3))
     figure.set_layout_engine("constrained", wspace=0.06)
     if title:
