@@ -10,6 +10,7 @@ from example_records import example_record
 
 from hvae_tutorial import __version__, cli, data, records
 from hvae_tutorial.experiments import presets
+from hvae_tutorial.experiments.report import Report
 
 TINY = ["--epochs", "2", "--warmup-epochs", "1", "--patience", "2", "--seeds", "2", "--importance-samples", "5"]
 
@@ -173,8 +174,29 @@ def test_every_value_of_a_preset_can_be_overridden() -> None:
 
 def test_the_choices_are_those_of_the_library() -> None:
     choices = get_type_hints(cli.table1)
-    assert {*get_args(choices["data"]), "circle"} == set(data.names())
+    assert {*get_args(choices["data"]), "circle", *get_args(data.GraphName)} == set(data.names())
     assert set(get_args(get_type_hints(cli.Options)["preset"])) == set(presets.TABLE1) == set(presets.FIGURE1)
+    assert set(presets.TABLE1) == set(presets.TABLE3) == set(presets.TABLE4)
+
+
+@pytest.mark.parametrize("text", ["5", "5,", ",5", "5,x", "5,0", "5,5,5", "²,5"])
+def test_a_wrong_pair_of_dimensions_is_refused(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["reproduce", "table3", "--configs", text, "--out", str(tmp_path)]) == 2
+    assert f"--configs takes pairs of dimensions >= 1 as 5,10, got {text!r}" in capsys.readouterr().err
+
+
+def test_pairs_of_dimensions_are_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {}
+
+    def noted(**options: object) -> Report:
+        seen.update(options)
+        return Report(tables=[], files=[])
+
+    monkeypatch.setattr("hvae_tutorial.experiments.table3.reproduce", noted)
+    run(["reproduce", "table3", "--configs", "5,10", "50,50", "5,10", "--pairs", "sn", "--scheme", "stacked"])
+    assert seen["configs"] == ((5, 10), (50, 50))
+    assert seen["pairs"] == ("sn",)
+    assert seen["scheme"] == "stacked"
 
 
 def test_records_are_added_and_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,7 +51,7 @@ def test_the_key_changes_with_every_setting_and_with_the_version(name: str) -> N
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"experiment": "table9"}, "experiment must be one of figure1, table1, got 'table9'"),
+        ({"experiment": "table9"}, "experiment must be one of figure1, table1, table3, table4, got 'table9'"),
         ({"settings": {}}, "settings lacks data, model, d, seed"),
         ({"provenance": {"versions": {}}}, "provenance lacks device, machine, commit, data_sha256"),
         ({"results": []}, "results must be an object, got list"),

@@ -150,3 +150,43 @@ def test_ten_importance_samples_give_one_column() -> None:
     assert table.headers == ["d", "model", "runs", "LL (10)", "ELBO", "RE", "KL"]
     assert {len(row) for row in table.rows} == {7}
     assert table.rows[1][3:5] == ["-110.21 ± 0.21", "-112.98 ± 0.21"]
+
+
+def test_table3_has_pairs_of_dimensions_the_papers_figures_and_p_values_against_n_n() -> None:
+    extra = {"labels": 100, "labelled_batch_size": 16, "alpha": 0.1, "m2_hidden": 128, "scheme": "end-to-end"}
+    accuracies = {"nn": (0.90, 0.91, 0.92), "sn": (0.93, 0.95, 0.97)}
+    found = [
+        example_record(
+            experiment="table3", data="mnist", model=pair, d=[10, 5], seed=seed, results={"accuracy": value}, **extra
+        )
+        for pair, values in accuracies.items()
+        for seed, value in enumerate(values)
+    ]
+    table = results.table3(found)
+    assert [row[:4] for row in table.rows[:4]] == [
+        ["10, 5", "N+N", "3", "91.00 ± 1.00"],
+        ["10, 5", "N+N, paper", "", "90.7"],
+        ["10, 5", "S+N", "3", "95.00 ± 2.00"],
+        ["10, 5", "S+N, paper", "", "94.0"],
+    ]
+    p = stats.ttest_ind(accuracies["sn"], accuracies["nn"], equal_var=False).pvalue
+    assert table.rows[4][:4] == ["10, 5", "p, S+N", "", format_p_value(p)]
+    assert any("Training: end-to-end." in note for note in table.notes)
+    extra["scheme"] = "stacked"
+    stacked = example_record(
+        experiment="table3", data="mnist", model="nn", d=[10, 5], results={"accuracy": 0.9}, **extra
+    )
+    with pytest.raises(ValueError, match=r"must agree in scheme; table3-mnist-nn"):
+        results.table3([*found, stacked])
+
+
+def test_table2_by_coordinates_needs_all_three_spaces() -> None:
+    n, s = runs("n", N), runs("s", S)
+    with pytest.raises(ValueError, match=r"no d with records of N-VAE on R\^d and of S-VAE on S\^d and on S\^\(d-1\)"):
+        results.table2_coordinates([*n, *s])
+    table = results.table2_coordinates([*n, *s, *runs("s", S, d=1)])
+    assert [row[:4] for row in table.rows] == [
+        ["2", "N-VAE, R^2", "2", "3"],
+        ["2", "S-VAE, S^2", "3", "3"],
+        ["2", "S-VAE, S^1", "2", "3"],
+    ]
