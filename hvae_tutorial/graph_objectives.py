@@ -21,6 +21,7 @@ $\log p(A)$, and its KL term is weak beside the edges. It is what the figures of
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from hvae_tutorial.models.vgae import VGAE
@@ -40,7 +41,7 @@ def graph_elbo(model: VGAE, x: Tensor, adjacency: Tensor, edges: Tensor, pairs: 
 
     Args:
         model: the VGAE.
-        x: features, (N, x_dim).
+        x: features, (N, x_dim), dense or sparse.
         adjacency: what `normalized_adjacency` makes of the edges: (N, N), sparse.
         edges: the edges to be explained, each once, int64 of shape (2, E).
         pairs: ordered pairs of nodes, int64 of shape (2, M), uniform over all $N^2$, those with $u = v$ among them.
@@ -68,24 +69,22 @@ def terms_of_pairs(model: VGAE, z: Tensor, total_kl: Tensor, edges: Tensor, pair
     return ElboTerms(reconstruction - kl, reconstruction, kl)
 
 
-def held_out_elbo(model: VGAE, x: Tensor, adjacency: Tensor, edges: Tensor, non_edges: Tensor) -> ElboTerms:
+def held_out_elbo(model: VGAE, q: Distribution, edges: Tensor, non_edges: Tensor) -> ElboTerms:
     """Return the terms of `graph_elbo` for pairs held out: edges and non-edges alike, each with their mean.
 
     Args:
         model: the VGAE.
-        x: features, (N, x_dim).
-        adjacency: from `normalized_adjacency`, of the training edges alone.
+        q: the posterior of all nodes, as the model encodes them from the training edges alone.
         edges: edges held out, int64 of shape (2, n).
         non_edges: pairs that are no edges, int64 of shape (2, n').
 
     Returns:
         Three tensors of shape (), from one draw of z a node.
     """
-    q = model.encode(x, adjacency)
     z = q.rsample()
     ones, zeros = F.logsigmoid(model.decoder(z, edges)), F.logsigmoid(-model.decoder(z, non_edges))
     reconstruction = 0.5 * (ones.mean() + zeros.mean())
-    kl = model.posterior.kl(q).sum() / len(x) ** 2
+    kl = model.posterior.kl(q).sum() / len(z) ** 2
     return ElboTerms(reconstruction - kl, reconstruction, kl)
 
 

@@ -129,7 +129,7 @@ class VGAE(nn.Module):
         """Return q(z|x, A) of all nodes: batch shape (N,), event shape (ambient_dim,).
 
         Args:
-            x: features, (N, x_dim).
+            x: features, (N, x_dim), dense or sparse (COO, coalesced).
             adjacency: from `normalized_adjacency`, (N, N), sparse.
 
         Raises:
@@ -147,7 +147,18 @@ class VGAE(nn.Module):
         return torch.sigmoid(self.decoder(z, pairs))
 
     def _drop(self, inputs: Tensor) -> Tensor:
-        return F.dropout(inputs, self.dropout, self.training)
+        if not (self.training and self.dropout):
+            return inputs
+        if not inputs.is_sparse:
+            return F.dropout(inputs, self.dropout)
+        kept = F.dropout(inputs.values(), self.dropout)
+        return torch.sparse_coo_tensor(
+            inputs.indices(),
+            kept,
+            inputs.shape,
+            is_coalesced=True,
+            check_invariants=False,  # they held before
+        )
 
     def extra_repr(self) -> str:
         """The settings shown in the model's repr."""
