@@ -146,9 +146,15 @@ def results_page() -> str:
         for group in comparable(tables):
             table = make(group)
             parts.append(shown(with_empty_cells(table, group, published)))
-    circles = comparable(records.load(experiment="figure1"))
-    if circles:
-        parts += ["## A circle bent into a hundred dimensions", *(shown(results.figure1(group)) for group in circles)]
+    by_coordinates = [group for group in comparable(tables) if has_equal_coordinates(group)]
+    for title, groups, make in (
+        ("Nearest neighbours, by number of coordinates", by_coordinates, results.table2_coordinates),
+        ("M1+M2 with 100 labels", comparable(records.load(experiment="table3")), results.table3),
+        ("Link prediction", comparable(records.load(experiment="table4"), but="data"), results.table4),
+        ("A circle bent into a hundred dimensions", comparable(records.load(experiment="figure1")), results.figure1),
+    ):
+        if groups:
+            parts += [f"## {title}", *(shown(make(group)) for group in groups)]
     parts += ["## Provenance", provenance(records.load())]
     return "\n\n".join(parts)
 
@@ -160,14 +166,21 @@ Every number of ours on this page comes from a record that is kept with the pack
 settings, the versions, the machine and the commit. The page is made from the records when the site is built; nobody
 types numbers. The paper's figures stand beside ours. A cell of the paper's tables in which we have no run says so.
 How to repeat them is on [its own page](reproduce.md); what they mean is the subject of
-[chapter 9](chapters/09_unsupervised.md)."""
+[chapter 9](chapters/09_unsupervised.md) and of those after it, and of the
+[report](chapters/14_reproduction_report.md)."""
 
 
-def comparable(group: list[Record]) -> list[list[Record]]:
-    """Records in groups that may share a table: those that agree in all but model, d, beta and seed."""
+def has_equal_coordinates(group: list[Record]) -> bool:
+    """Whether there is a d with runs of N-VAE on R^d and of S-VAE on S^d and on S^(d-1)."""
+    cells = {(record.settings["model"], record.settings["d"]) for record in group}
+    return any(model == "n" and {("s", d), ("s", d - 1)} <= cells for model, d in cells)
+
+
+def comparable(group: list[Record], *, but: str = "beta") -> list[list[Record]]:
+    """Records in groups that may share a table: those that agree in all but model, d, seed and one more setting."""
     groups: dict[str, list[Record]] = defaultdict(list)
     for record in group:
-        shared = {k: v for k, v in record.settings.items() if k not in {"model", "d", "seed", "beta"}}
+        shared = {k: v for k, v in record.settings.items() if k not in {"model", "d", "seed", but}}
         groups[repr(sorted(shared.items()))].append(record)
     return sorted(groups.values(), key=lambda group: -len(group))
 
@@ -196,7 +209,7 @@ def shown(table: results.Table) -> str:
     """A table in Markdown, the paper's rows in italics, with minus signs."""
     rows = []
     for row in table.rows:
-        published = len(row) > 1 and row[1].endswith(", paper")
+        published = len(row) > 1 and row[1].endswith((", paper", ", Kipf and Welling"))
         cells = [re.sub(r"(?<!\w)-(?=\d)", "\N{MINUS SIGN}", cell) for cell in row]
         rows.append([f"*{cell}*" if published and cell else cell for cell in cells])
     body = results.Table(table.title, table.headers, rows, table.notes).markdown()
@@ -221,8 +234,8 @@ def provenance(all_records: list[Record]) -> str:
     for record in all_records:
         made = record.provenance
         groups[
-            f"{record.experiment}, {record.settings['data']}, {results.MODELS[record.settings['model']]}, "
-            f"d = {record.settings['d']}",
+            f"{record.experiment}, {record.settings['data']}, {model_name(record)}, "
+            f"d = {str(record.settings['d']).strip('[]')}",
             f"`{str(made.get('commit'))[:10]}`",
             made["versions"]["torch"],
             f"{made['device']}, {made['machine']['processor']}",
@@ -231,6 +244,12 @@ def provenance(all_records: list[Record]) -> str:
         hours = sum(record.training["seconds"] for record in runs) / 3600
         rows.append(f"| {name} | {len(runs)} | {commit} | {torch} | {device} | {hours:.1f} |")
     return "\n".join(rows)
+
+
+def model_name(record: Record) -> str:
+    """What the tables call the model of a record."""
+    names = results.GRAPH_MODELS if record.experiment == "table4" else results.MODELS
+    return names[record.settings["model"]]
 
 
 def _loads(line: str) -> bool:
