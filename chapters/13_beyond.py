@@ -28,6 +28,7 @@
 
 # %%
 import math
+import time
 import timeit
 
 import numpy as np
@@ -49,7 +50,12 @@ from hvae_tutorial.models import (
     VonMisesFisherPosterior,
 )
 from hvae_tutorial.objectives import elbo, iwae_bound
-from hvae_tutorial.special import kl_to_uniform, log_partition, mean_resultant_length
+from hvae_tutorial.special import (
+    concentration_from_mean_resultant_length,
+    kl_to_uniform,
+    log_partition,
+    mean_resultant_length,
+)
 from hvae_tutorial.sphere import log_surface_area
 from hvae_tutorial.training import TrainingSettings, binarize, fit
 
@@ -100,6 +106,7 @@ plotting.show(
 )
 
 # %%
+assert all(log_area(top, r) >= log_area(m, r).max() for r, top in peak.items())
 assert abs(peak[1] - 7.26) < 0.01
 assert abs(peak[2] - 26) < 0.2
 assert all(math.isclose(log_area(i), log_surface_area(i)) for i in (2, 7, 41))
@@ -168,31 +175,28 @@ assert density[abs(np.degrees(angle) - 90) < 12].sum() / density.sum() > 0.99
 
 
 # %%
-def angle_of(kappa, m):
-    """arccos A in degrees."""
-    return math.degrees(math.acos(mean_resultant_length(number(kappa), m).item()))
-
-
 for m in (3, 6, 41):
-    for kappa in (0.5, 5.0, 50.0, 500.0):
-        theta = math.radians(angle_of(kappa, m))
-        assert kl_to_uniform(number(kappa), m) >= -(m - 1) * math.log(math.sin(theta))
+    other = PowerSpherical(torch.eye(m, dtype=double)[0], number([0.5, 5.0, 50.0, 500.0]))
+    r = other.mean_resultant_length
+    cheapest = kl_to_uniform(concentration_from_mean_resultant_length(r, m), m)
+    assert (other.kl_to_uniform() > cheapest).all()
+    assert (cheapest > -(m - 1) / 2 * torch.log1p(-(r**2))).all()
 
 dims = (2, 5, 10, 20, 40)
 bought = {}
 for d in dims:
     kl = paper.TABLE1[d, "s"]["kl"][0]
     kappa = brentq(lambda k, d=d, kl=kl: kl_to_uniform(number(k), d + 1).item() - kl, 1, 1e5)
-    bought[d] = angle_of(kappa, d + 1)
+    bought[d] = math.degrees(mean_resultant_length(number(kappa), d + 1).acos())
     least = math.degrees(math.asin(math.exp(-kl / d)))
     print(f"d = {d:2}: {kl:5.2f} nats buy {bought[d]:4.1f} degrees; no law on the sphere does better than {least:4.1f}")
     assert least < bought[d] < least + 0.4
-assert abs(math.degrees(math.asin(math.exp(-5 / 99))) - 72) < 0.1  # for "Test yourself"
+assert abs(math.degrees(math.asin(math.exp(-5 / 99))) - 72) < 0.1
 
 d = np.linspace(1, 60, 300)
 figure, axes = plotting.subplots(size=(7, 3.2))
 for theta, colour in ((60, "0.6"), (30, GREEN), (10, BLUE), (3, ORANGE)):
-    slope = math.log(1 / math.sin(math.radians(theta)))  # nats for each dimension
+    slope = math.log(1 / math.sin(math.radians(theta)))
     axes.plot(d, slope * d, color=colour)
     axes.text(min(40.6 / slope, 60.5), min(40.6, 60 * slope), f"{theta}°", color=colour)
 for each in dims:
@@ -317,7 +321,6 @@ validation, test = (
 
 
 def train(make_head, seed, epochs=45):
-    """Train on the digits; the model, in evaluation mode."""
     torch.manual_seed(seed)
     posterior = make_head()
     encoder = nn.Sequential(nn.Linear(64, 128), nn.ReLU())
@@ -332,7 +335,7 @@ def train(make_head, seed, epochs=45):
 
 @torch.no_grad()
 def measure(model):
-    """ELBO, RE, KL: means over the test images, and over 10 draws of z."""
+    """ELBO, RE, KL: means over images and 10 draws."""
     torch.manual_seed(0)
     return torch.stack([torch.stack(elbo(model, test)).mean(1) for _ in range(10)]).mean(0).tolist()
 
@@ -345,17 +348,21 @@ SPACES = {
     "S⁵": lambda: VonMisesFisherPosterior(128, 5),
     "S⁵, Power Spherical": lambda: PowerSphericalPosterior(128, 5),
 }
-models = {name: [train(make, seed) for seed in range(3)] for name, make in SPACES.items()}
+names = list(SPACES)
+models = {name: [train(SPACES[name], seed) for seed in range(3)] for name in names[:3]}
+
+# %%
+models |= {name: [train(SPACES[name], seed) for seed in range(3)] for name in names[3:]}
 results = {name: np.array([measure(model) for model in trained]) for name, trained in models.items()}
 
 # %% tags=["nbval-ignore-output"]
 figure, axes = plotting.subplots(size=(7, 2.8))
-for row, (name, colour) in enumerate(zip(list(SPACES)[:5], (ORANGE, GREEN, GREEN, BLUE, ORANGE), strict=True)):
+for row, (name, colour) in enumerate(zip(names[:5], (ORANGE, GREEN, GREEN, BLUE, ORANGE), strict=True)):
     values = results[name][:, 0]
     axes.plot(values, [-row] * 3, "o", color=colour, alpha=0.7)
     axes.plot(values.mean(), -row, "|", color=colour, markersize=20, markeredgewidth=2)
 axes.axhline(-3.5, color="0.8", linewidth=0.8)
-axes.set(xlabel="test ELBO (nats)", yticks=range(0, -5, -1), yticklabels=list(SPACES)[:5], ylim=(-4.6, 0.6))
+axes.set(xlabel="test ELBO (nats)", yticks=range(0, -5, -1), yticklabels=names[:5], ylim=(-4.6, 0.6))
 axes.locator_params(axis="x", nbins=5)
 plotting.show(
     figure,
@@ -369,10 +376,10 @@ for name, found in results.items():
 # %%
 ELBO = {name: found[:, 0].mean() for name, found in results.items()}
 KL = {name: found[:, 2].mean() for name, found in results.items()}
-big, two, four, plane, part = list(SPACES)[:5]
+big, two, four, plane, part, power_part = names
 assert ELBO[two] > ELBO[big] + 0.2
 assert ELBO[four] > ELBO[big] + 0.4
-assert KL[four] > KL[big] + 0.4  # widths of their own are used
+assert KL[four] > KL[big] + 0.4
 assert ELBO[plane] > ELBO[four]
 assert ELBO[two] < ELBO[part] + 0.5  # one half does about as well as both
 
@@ -385,13 +392,13 @@ assert ELBO[two] < ELBO[part] + 0.5  # one half does about as well as both
 # ## Power Spherical, or von Mises-Fisher?
 #
 # [Chapter 8](08_s_vae.ipynb) introduced the Power Spherical law, $q \propto (1+w)^\kappa$: $(1+w)/2$ is a Beta
-# variable, nothing is rejected, and there is no Bessel function. It is recommended as faster and more stable. Is it?
-# First the models above, on $S^5$, and the time of a draw.
+# variable, nothing is rejected, and there is no Bessel function. It is recommended as faster and more stable. First the
+# models above, on $S^5$, and the time of a draw.
 
 
 # %%
 def seconds(law):
-    return min(timeit.repeat(lambda: law.sample((50_000,)), number=1, repeat=5))
+    return min(timeit.repeat(lambda: law.sample((50_000,)), number=1, repeat=5, timer=time.process_time))
 
 
 ratio = {}
@@ -403,8 +410,8 @@ for m in (3, 6, 41):
 print("time of Power Spherical / von Mises-Fisher:", ", ".join(f"m = {m}: {x:.1f}" for m, x in ratio.items()))
 
 # %%
-assert abs(ELBO[part] - ELBO["S⁵, Power Spherical"]) < 0.6
-assert all(0.2 < x < 8 for x in ratio.values())  # neither is faster by an order of magnitude
+assert abs(ELBO[part] - ELBO[power_part]) < 0.6
+assert all(0.1 < x < 10 for x in ratio.values())  # neither is faster by an order of magnitude
 
 # %% [markdown]
 # Equal ELBO, within the spread of seeds. And no great gain in speed, against a rejection sampler that accepts two
@@ -557,7 +564,7 @@ assert (abs(cured - 1) < 0.05).all()
 # trained model? There $p(x|z)$ is tiny at the antipode, and takes the weight with it:
 
 # %%
-model = models["S⁵, Power Spherical"][0]
+model = models[power_part][0]
 torch.manual_seed(0)
 with torch.no_grad():
     z, log_W = draw(model.encode(test), model.posterior.prior(), (200,), share=0.05)
@@ -565,8 +572,8 @@ with torch.no_grad():
 assert abs(iwae_bound(model, test, 200).mean() - defended.mean()) < 0.1
 
 # %% [markdown]
-# The two bounds agree within a tenth of a nat. The trap shuts where a posterior has learned nothing, or where weights
-# are taken without a likelihood.
+# The two bounds agree within a tenth of a nat. The trap shuts where $q$ is sharp and the likelihood is not, or where
+# weights are taken without a likelihood.
 #
 # ## When to use what
 #
@@ -595,7 +602,7 @@ torch.manual_seed(2)
 theirs = iwae_bound(library, test, 10)
 torch.manual_seed(2)
 assert torch.allclose(theirs, iwae_bound(ours, test, 10), atol=1e-3)
-q = Product(head(h).parts)  # sphere × plane × sphere, from above
+q = Product(head(h).parts)
 assert torch.isclose(kl_divergence(q, Product(head.prior().parts)), head.kl(head(h)))
 
 # %% [markdown]
@@ -650,6 +657,6 @@ assert torch.allclose(library.posterior.distance(z, z) ** 2, 2 * (1 - cosines).s
 # - Davidson, Tomczak, Gavves (2019), [arXiv:1910.02912](https://arxiv.org/abs/1910.02912): product spaces, one κ as a
 #   bottleneck.
 # - Davidson et al. (2018), [arXiv:1804.00891](https://arxiv.org/abs/1804.00891): Table 1; appendix E (the area).
-# - De Cao, Aziz (2020), [arXiv:2006.04437](https://arxiv.org/abs/2006.04437): equations 6 to 9 (the Beta variable).
+# - De Cao, Aziz (2020), [arXiv:2006.04437](https://arxiv.org/abs/2006.04437): equations 6 to 9.
 # - s-vae-pytorch, issue 14 and pull request 8: the advice to change the law.
 # - Hesterberg (1995), *Technometrics* 37, 185-194: importance sampling with a defence.
