@@ -50,6 +50,12 @@ BUILT: dict[int, dict[str, set[str]]] = {
         "hvae_tutorial.experiments.run": {"*"},
         "hvae_tutorial.experiments.table1": {"*"},
     },
+    10: {"hvae_tutorial.semi_supervised": {"balanced_indices"}},
+    11: {
+        "hvae_tutorial.models": {"LatentLikelihood", "StackedM1M2", "mlp_m1m2", "mlp_m2"},
+        "hvae_tutorial.objectives": {"labelled_bound", "unlabelled_bound"},
+        "hvae_tutorial.semi_supervised": {"SemiSupervised"},
+    },
     13: {
         "hvae_tutorial.distributions": {"Product"},
         "hvae_tutorial.models": {"ProductPosterior"},
