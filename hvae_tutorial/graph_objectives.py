@@ -1,17 +1,17 @@
 r"""The objective of a VGAE: a plain function of a model and a graph, as `objectives` has them for points.
 
 A VGAE explains the adjacency matrix $A$ of a graph, with ones on its diagonal, by a latent $z_u$ for each of the $N$
-nodes. With $l_{uv}$ the decoder's logit of the pair $(u, v)$,
+nodes. With $\ell_{uv}$ the decoder's logit of the pair $(u, v)$,
 
-$$\log p(A|z) = \sum_{u,v} A_{uv} \log\sigma(l_{uv}) + (1 - A_{uv}) \log(1 - \sigma(l_{uv})).$$
+$$\log p(A|z) = \sum_{u,v} a_{uv} \log\sigma(\ell_{uv}) + (1 - a_{uv}) \log(1 - \sigma(\ell_{uv})).$$
 
 In a sparse graph the second term has a thousand times as many pairs as the first, and drowns it. Kipf and Welling
 (2016, arXiv 1611.07308) therefore weigh the ones by $w = (N^2 - S) / S$, where $S = 2E$ is the number of ones off the
 diagonal, divide by the number of pairs, $N^2$, and multiply by $N^2 / (2 (N^2 - S))$. (So their code; the paper says
 no more than that it reweighs.) Written out, edges and non-edges then count alike, each with their mean:
 
-$$\mathcal{L} = \frac12 \left[\frac1S \sum_{A_{uv} = 1} \log\sigma(l_{uv})
-  + \frac{1}{N^2 - S} \sum_{A_{uv} = 0} \log(1 - \sigma(l_{uv}))\right]
+$$\mathcal{L} = \frac12 \left[\frac1S \sum_{a_{uv} = 1} \log\sigma(\ell_{uv})
+  + \frac{1}{N^2 - S} \sum_{a_{uv} = 0} \log(1 - \sigma(\ell_{uv}))\right]
   - \frac{1}{N^2} \sum_u \mathrm{KL}(q(z_u) \Vert p(z))$$
 
 Times $N^2$ this is the ELBO of the unordered pairs, whence the half, but for one thing: an edge counts $N^2 / S$
@@ -34,7 +34,7 @@ def graph_elbo(model: VGAE, x: Tensor, adjacency: Tensor, edges: Tensor, pairs: 
     Its sum over non-edges is that over all $N^2$ pairs less that over the ones, and that over all pairs is estimated
     from those given:
 
-    $$\sum_{A_{uv} = 0} f_{uv} \approx \frac{N^2}{M} \sum_{i=1}^M f_{u_i v_i} - \sum_{A_{uv} = 1} f_{uv}$$
+    $$\sum_{a_{uv} = 0} f_{uv} \approx \frac{N^2}{M} \sum_{i=1}^M f_{u_i v_i} - \sum_{a_{uv} = 1} f_{uv}$$
 
     With pairs drawn uniformly (`uniform_pairs`) the estimate is unbiased whatever M is, for the value and for the
     gradient, and memory grows with M instead of $N^2$. With all pairs, each once (`all_pairs`), it is exact.

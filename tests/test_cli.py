@@ -99,6 +99,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["reproduce", "table1", "--jobs", "0"], "for --jobs. Must be >= 1"),
         (["reproduce", "table1", "--device", "abacus"], "abacus"),
         (["reproduce", "figure1", "--data", "mnist"], "--data"),
+        (["reproduce", "table4", "--data", "mnist"], 'Invalid value "mnist" for --data'),
+        (["reproduce", "table4", "--data"], "data and models must not be empty"),
+        (["reproduce", "table4", "--dropout", "1"], "for --dropout. Must be < 1"),
+        (["reproduce", "table4", "--batch-size", "5"], "--batch-size"),
         (["records", "add"], "name at least one record to add"),
         (["records", "add", "missing.json"], "missing.json"),
         (["records", "list", "--folder", "missing"], "missing"),
@@ -226,3 +230,5 @@ def test_data_are_listed_and_fetched(capsys: pytest.CaptureFixture[str]) -> None
     assert all(name in listing for name in data.names())
     assert run(["data", "fetch", "digits"]) == 0
     assert capsys.readouterr().out.startswith("digits: 1097/200/500 for training/validation/test, sha256 ")
+    assert run(["data", "fetch", "karate"]) == 0
+    assert capsys.readouterr().out.startswith("karate: 34 nodes, 78 edges, 34 features, sha256 ")

@@ -38,7 +38,7 @@ def normalized_adjacency(edges: Tensor, num_nodes: int, *, dtype: torch.dtype = 
 class InnerProductDecoder(nn.Module):
     r"""The logit of an edge grows with the inner product of its ends.
 
-    $$l_{uv} = s\, z_u \cdot z_v + b, \qquad s = e^{a} > 0$$
+    $$\ell_{uv} = s\, z_u \cdot z_v + b, \qquad s = e^{a} > 0$$
 
     with a and b learned; Kipf and Welling (2016, equation 2) have s = 1 and b = 0. In the plane the latents can grow to
     any logit. On the sphere the inner product is in [-1, 1]: with s = 1 and b = 0 no pair gets a probability below 0.27
@@ -86,7 +86,7 @@ class InnerProductDecoder(nn.Module):
             pairs: int64 of shape (2, n).
 
         Returns:
-            Logits of p(A_uv = 1 | z), (n,).
+            Logits of p(a_uv = 1 | z), (n,).
         """
         # index_select: its gradient is twice as fast as that of z[u]
         product = torch.linalg.vecdot(z.index_select(0, pairs[0]), z.index_select(0, pairs[1]))
