@@ -285,9 +285,9 @@ def list_records(*, folder: Path | None = None) -> None:
         rows = []
         for record in load(folder=folder):
             log_likelihood = record.results.get("log_likelihood", {}).get("mean")
-            terms = [record.results.get(name) for name in ("elbo", "reconstruction", "kl")]
+            terms = [record.results.get(name) for name in ("elbo", "reconstruction", "kl", "accuracy", "auc", "ap")]
             rows.append([record.name, log_likelihood, *terms, record.training["epochs"], record.provenance["device"]])
-        headers = ["record", "LL", "ELBO", "RE", "KL", "epochs", "device"]
+        headers = ["record", "LL", "ELBO", "RE", "KL", "accuracy", "AUC", "AP", "epochs", "device"]
         print(tabulate(rows, headers, floatfmt=".2f", missingval="") if rows else "no records")
 
 
