@@ -56,6 +56,10 @@ BUILT: dict[int, dict[str, set[str]]] = {
         "hvae_tutorial.objectives": {"labelled_bound", "unlabelled_bound"},
         "hvae_tutorial.semi_supervised": {"SemiSupervised"},
     },
+    12: {
+        "hvae_tutorial.models": {"VGAE", "InnerProductDecoder", "gcn_vgae", "normalized_adjacency"},
+        "hvae_tutorial.graph_objectives": {"all_pairs", "graph_elbo", "uniform_pairs"},
+    },
     13: {
         "hvae_tutorial.distributions": {"Product"},
         "hvae_tutorial.models": {"ProductPosterior"},
