@@ -19,6 +19,8 @@ SLUGS = [
     "07_n_vae",
     "08_s_vae",
     "09_unsupervised",
+    "10_semi_supervised_m1",
+    "11_semi_supervised_m1m2",
 ]
 every_chapter = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 # Code cells that show nothing: definitions, imports and assertions.
