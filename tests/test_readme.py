@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ import torch
 
 from hvae_tutorial import records
 from hvae_tutorial.cli import app
+from hvae_tutorial.experiments import paper
+from hvae_tutorial.experiments.results import mean_and_deviation
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -137,3 +140,24 @@ def test_the_table_of_mnist_is_that_of_the_records() -> None:
         cells = [str(record.settings["d"]), names[record.settings["model"]], *(f"{value:.2f}" for value in values)]
         row = " | ".join([*cells, str(record.training["epochs"])])
         assert re.search(rf"^\| {re.escape(row)} \|$", README, flags=re.MULTILINE), row
+
+
+def test_the_table_of_link_prediction_is_that_of_the_records() -> None:
+    found = records.load(experiment="table4", dropout=0.0)
+    cells = {(record.settings["data"], record.settings["model"]) for record in found}
+    assert len(cells) == 6
+    for data, model in cells:
+        runs = [r.results for r in found if (r.settings["data"], r.settings["model"]) == (data, model)]
+        numbers = [mean_and_deviation([100 * results[name] for results in runs], digits=1) for name in ("auc", "ap")]
+        published = [f"{paper.TABLE4[data, model][name]:.1f}" for name in ("auc", "ap")]
+        row = " | ".join([data, {"n": "N-VGAE", "s": "S-VGAE"}[model], str(len(runs)), *numbers, *published])
+        assert f"\n| {row} |" in README, row
+
+
+def test_dropout_brings_link_prediction_to_the_paper() -> None:
+    found = records.load(experiment="table4", dropout=0.5)
+    for data in ("cora", "citeseer"):
+        for model in "ns":
+            aucs = [r.results["auc"] for r in found if (r.settings["data"], r.settings["model"]) == (data, model)]
+            assert len(aucs) == 3
+            assert abs(100 * mean(aucs) - paper.TABLE4[data, model]["auc"]) < 1.2

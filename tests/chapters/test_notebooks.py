@@ -21,6 +21,7 @@ SLUGS = [
     "09_unsupervised",
     "10_semi_supervised_m1",
     "11_semi_supervised_m1m2",
+    "12_link_prediction",
 ]
 every_chapter = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 # Code cells that show nothing: definitions, imports and assertions.
