@@ -324,7 +324,7 @@ places = {
 
 # %% tags=["nbval-ignore-output"]
 figure, axes = plotting.subplots(1, 2, size=(7, 2.8), sharey=True)
-what = {plane: "distance from the origin", sphere: "height along $z_1$, $z_2$ or $z_3$"}
+what = {plane: "distance from 0", sphere: "$z_1$, $z_2$ or $z_3$"}
 for panel, (name, lines) in zip(axes, places.items(), strict=True):
     for line in lines:
         panel.plot(range(1, 6), 100 * line, color=COLOUR[name], alpha=0.35)
@@ -584,34 +584,31 @@ assert lead[2][100] < 0 < min(lead[2][600], lead[2][1000])
 assert all(lead[2][n] < ahead[n][0] - 2 for n in lead[2])
 
 # %% [markdown]
-# One run each. At $d=5$ the sphere is ahead with every number of labels, by half of the paper's lead or less. **At
-# $d=2$ we do not find the paper's lead**: one point with 600 and 1,000 labels, and with 100 the plane is ahead. Our
-# N-VAE is two to three points better than the paper's. Seeds may explain it, or what the paper leaves open: $k$, and
-# how labels were drawn. Our figures of digits, from short training, do not settle MNIST.
+# One run each. At $d=5$ the sphere is ahead throughout, by half of the paper's lead or less. **At $d=2$ we do not find
+# the paper's lead**: one point with 600 and 1,000 labels, and with 100 the plane is ahead. Our N-VAE is two to three
+# points better than the paper's. Seeds may explain it, or what the paper leaves open: $k$, and how labels were drawn.
 #
-# The trap, with real runs: `mnist-5k` has the first 5,000 training images, a tenth, as the reproduction had.
-# `results.table2_coordinates` makes of its records the table of
+# The trap, with real runs: `mnist-5k` has the first 5,000 training images, a tenth, as the reproduction had. Made from
+# records of
 #
 # ```sh
 # hvae reproduce table2 --data mnist-5k --dims 2 --equal-coordinates
 # ```
 
 # %% tags=["nbval-ignore-output"]
-for data, group in by_data.items():
-    present = {(r.settings["model"], r.settings["d"]) for r in group}
-    if any({("n", d), ("s", d), ("s", d - 1)} <= present for d in DIMS):
-        display(Markdown(results.table2_coordinates(group).markdown()))
-    else:
-        print(f"{data}: no d has records of all three")
+display(Markdown(results.table2_coordinates(by_data["mnist-5k"]).markdown()))
 
 # %%
-for data in by_data:
-    for d in DIMS:
-        N, S, S_less = (cell(data, model, dim) for model, dim in (("n", d), ("s", d), ("s", d - 1)))
-        if S and S_less:
-            assert all(S[n] > S_less[n] for n in S)  # the dimension that is taken away is missed
+N, S, S_less = (cell("mnist-5k", model, d) for model, d in (("n", 2), ("s", 2), ("s", 1)))
+assert all(S[n] > N[n] + 1.5 for n in N)  # equal dimension
+assert all(S_less[n] < N[n] - 3 for n in N)  # equal coordinates
+assert abs(S_less[100] - N[100] - (50.8 - 57.2)) < 3  # the reproduction's own figures
 
 # %% [markdown]
+# At equal dimension the sphere is ahead, as in the paper; at equal coordinates far behind. The reproduction has 50.8
+# against 57.2 with 100 labels: about our gap. So at $d=2$ the coordinate is enough for the reversal; $d=5$ has not been
+# run.
+#
 # ## Test yourself
 #
 # **1.** Someone ranks neighbours on the sphere by $|a-b|^4$. What changes?
@@ -645,7 +642,7 @@ for data in by_data:
 # 3. Balanced labels, 20 draws, several seeds: an accuracy from one draw is luck.
 # 4. The pull to the origin crowds classes at $d=2$ and silences coordinates at $d=40$; on MNIST our lead at $d=2$ is
 #    smaller than the paper's, and none with 100 labels.
-# 5. $S^d$ has $d+1$ coordinates: handing both models the same number takes the sphere's lead away.
+# 5. $S^d$ has $d+1$ coordinates: an equal number for both models turns Table 2 around, also on MNIST.
 #
 # ## References
 #
