@@ -600,14 +600,13 @@ display(Markdown(results.table2_coordinates(by_data["mnist-5k"]).markdown()))
 
 # %%
 N, S, S_less = (cell("mnist-5k", model, d) for model, d in (("n", 2), ("s", 2), ("s", 1)))
-assert all(S[n] > N[n] + 1.5 for n in N)  # equal dimension
-assert all(S_less[n] < N[n] - 3 for n in N)  # equal coordinates
-assert abs(S_less[100] - N[100] - (50.8 - 57.2)) < 3  # the reproduction's own figures
+assert all(0 < S[n] - N[n] < 2.5 for n in N)  # equal dimension
+assert all(S_less[n] < N[n] - 6 for n in N)  # equal coordinates
+assert S_less[100] - N[100] < 50.8 - 57.2
 
 # %% [markdown]
-# At equal dimension the sphere is ahead, as in the paper; at equal coordinates far behind. The reproduction has 50.8
-# against 57.2 with 100 labels: about our gap. So at $d=2$ the coordinate is enough for the reversal; $d=5$ has not been
-# run.
+# At equal dimension the sphere is ahead by a point, within the spread of seeds; at equal coordinates nine behind. The
+# reproduction has 50.8 against 57.2. So at $d=2$ the coordinate is enough for the reversal; $d=5$ has not been run.
 #
 # ## Test yourself
 #

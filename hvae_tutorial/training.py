@@ -362,7 +362,7 @@ def _identity(
 
 
 def fingerprint(data: Tensor) -> str:
-    """Return a line by which to tell whether two runs had the same data."""
+    """Return the shape and a checksum of a tensor, by which to tell whether two runs had the same data."""
     return f"{tuple(data.shape)} with CRC-32 {zlib.crc32(data.contiguous().cpu().numpy().data):08x}"
 
 

@@ -22,6 +22,8 @@ SLUGS = [
     "10_semi_supervised_m1",
     "11_semi_supervised_m1m2",
     "12_link_prediction",
+    "13_beyond",
+    "14_reproduction_report",
 ]
 every_chapter = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 # Code cells that show nothing: definitions, imports and assertions.

@@ -1,0 +1,544 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # The report
+#
+# *The paper prints about 150 numbers. Which of them stand, which do not, and how would you catch us if we were wrong?*
+#
+# **You will be able to**
+#
+# - say how far a run may lie from a published mean before it means something;
+# - read what we find beside what the paper claims, table by table;
+# - say what each known fault of public code does to such a table;
+# - repeat any number here, and see where it came from.
+#
+# **You need**: chapters [9](09_unsupervised.ipynb) to [12](12_link_prediction.ipynb); Student's law.
+#
+# **Time**: 35 minutes.
+
+# %%
+import math
+from collections import defaultdict
+
+import numpy as np
+import torch
+from IPython.display import Markdown, display
+from scipy.special import ive
+from scipy.stats import t as student
+
+from hvae_tutorial import plotting, records
+from hvae_tutorial.experiments import paper, results
+from hvae_tutorial.special import kl_to_uniform
+from hvae_tutorial.sphere import log_surface_area
+
+BLUE, ORANGE, GREEN = plotting.CURVE_COLOURS[:3]
+COLOUR = {"n": BLUE, "s": ORANGE}
+
+# %% [markdown]
+# ## When is a difference a difference?
+#
+# The paper gives a mean $\bar x$ and a standard deviation $s$ over $n$ runs. We have $k$ runs with the mean $\bar y$.
+# If ours are draws from the same normal law, then $\bar y - \bar x$ has the variance $\sigma^2(1/k+1/n)$, and
+#
+# $$
+# t=\frac{\bar y-\bar x}{s\sqrt{1/k+1/n}}
+# $$
+#
+# has Student's law with $n-1$ degrees of freedom, since $s$ is estimated from the paper's runs alone.
+
+
+# %%
+def t_value(ours, mean, deviation, paper_runs):
+    return (np.mean(ours) - mean) / (deviation * math.sqrt(1 / len(ours) + 1 / paper_runs))
+
+
+rng = np.random.default_rng(0)
+theirs, ours = rng.standard_normal((40_000, 10)), rng.standard_normal((40_000, 2))
+t = (ours.mean(1) - theirs.mean(1)) / (theirs.std(1, ddof=1) * math.sqrt(1 / 2 + 1 / 10))
+assert abs(np.mean(np.abs(t) > student.isf(0.025, 9)) - 0.05) < 0.005  # standard error 0.001
+assert t_value([1.0, 3.0], 1.0, 2.0, 10) == 1 / (2 * math.sqrt(0.6))
+
+beyond_two = 2 * student.sf(2, 9)
+print(f"|t| > 2 by chance: {100 * beyond_two:.1f}% of cells; of 40 cells, {40 * beyond_two:.0f} on average")
+
+# %% [markdown]
+# Two standard deviations are no proof. Of forty honest cells three lie beyond them. So a table must be read whole: are
+# the differences scattered about zero, or do they lean?
+#
+# ## Table 1: unsupervised learning
+#
+# **The claim.** On MNIST the S-VAE has the higher likelihood for $d\le10$, and falls behind at 20 and 40.
+#
+# **What we have.** Records of the full protocol, one run a cell so far:
+
+# %% tags=["nbval-ignore-output"]
+mnist = records.load(experiment="table1", data="mnist")
+display(Markdown(results.table1(mnist).markdown()))
+
+# %%
+cells = defaultdict(list)
+for record in mnist:
+    cells[record.settings["d"], record.settings["model"]].append(record.results)
+measures = {
+    "ELBO": lambda r: r["elbo"],
+    "RE": lambda r: r["reconstruction"],
+    "KL": lambda r: r["kl"],
+    "LL, K = 10": lambda r: r["log_likelihood_10"]["mean"],
+    "LL, K = 500": lambda r: r["log_likelihood"]["mean"],
+}
+names = {"ELBO": "elbo", "RE": "reconstruction", "KL": "kl"}
+t = {
+    (d, model, name): t_value([get(r) for r in runs], *paper.TABLE1[d, model][names.get(name, "log_likelihood")], 10)
+    for (d, model), runs in sorted(cells.items())
+    for name, get in measures.items()
+}
+
+figure, axes = plotting.subplots(size=(7, 3.4))
+places = {name: len(measures) - i for i, name in enumerate(measures)}
+rows = sorted(cells)
+for (d, model, name), value in t.items():
+    shift = 0.12 * (rows.index((d, model)) - (len(rows) - 1) / 2)
+    shown = max(-9.0, min(9.0, value))
+    axes.plot(shown, places[name] - shift, "o" if d == 2 else "s", color=COLOUR[model], markersize=7)
+    if shown != value:
+        axes.annotate(f"{value:+.0f}", (shown, places[name] - shift), (8 if value > 0 else -8, 0), fontsize=8,
+                      textcoords="offset points", ha="left" if value > 0 else "right", va="center")  # fmt: skip
+axes.axvspan(-2, 2, color="0.5", alpha=0.15, linewidth=0)
+axes.axvline(0, color="0.5", linewidth=0.8)
+axes.set_yticks(list(places.values()), labels=list(places))
+axes.set(xlabel="t: our mean minus the paper's, in standard errors", xlim=(-10.5, 10.5), ylim=(0.4, 5.6))
+axes.text(5, 5.2, "N-VAE", color=BLUE, weight="bold")
+axes.text(5, 4.75, "S-VAE", color=ORANGE, weight="bold")
+axes.text(5, 4.3, "circle d = 2, square d = 5", fontsize=9)
+plotting.show(
+    figure,
+    "**Figure 14.1.** Our runs of Table 1 against the paper's means. Grey: two standard errors.",
+    alt="ELBO, RE and KL of three of four models lie near the grey band; the log-likelihoods with 500 samples lie to "
+    "its right.",
+)
+
+# %% [markdown]
+# **What we find.** ELBO, RE and KL of three models lie within two standard errors of the paper. The S-VAE at $d=5$ is
+# 0.6 nats worse in the ELBO, where the paper's spread is 0.08. One run cannot tell a bad seed from a difference in the
+# protocol.
+#
+# LL is another matter. With 500 samples every run of ours lies above the paper's. The guess of [chapter
+# 9](09_unsupervised.ipynb), ten samples, can be tried on LL − ELBO, which does not mind a model that is a little better
+# or worse:
+
+# %%
+for d, model in rows:
+    run = cells[d, model][0]
+    gaps = [run[name]["mean"] - run["elbo"] for name in ("log_likelihood_10", "log_likelihood")]
+    theirs = paper.TABLE1[d, model]["log_likelihood"][0] - paper.TABLE1[d, model]["elbo"][0]
+    print(f"d = {d} {results.MODELS[model]}: K = 10 {gaps[0]:.2f}, K = 500 {gaps[1]:.2f}, the paper {theirs:.2f}")
+    assert t[d, model, "LL, K = 500"] > 2
+    assert gaps[1] - theirs > 1
+    assert (abs(gaps[0] - theirs) < 0.25) == (d == 5)
+    assert abs(run["elbo"] - paper.TABLE1[d, model]["elbo"][0]) < 1.3
+for name in names:
+    assert all(abs(t[d, model, name]) < 2 for d, model in rows if (d, model) != (5, "s"))
+assert t[5, "s", "ELBO"] < -5
+
+# %% [markdown]
+# At $d=5$ ten samples fit. At $d=2$ the paper's bound gains even less from its samples than ours from ten. We do not
+# know how that LL was estimated.
+
+# %% [markdown]
+# ## Table 2: neighbours in the latent space
+#
+# **The claim.** k-NN on the latent means of a few labelled images is better on the sphere, up to $d=20$. A student
+# reproduction found the opposite: 57.2% for the N-VAE against 50.8% at $d=2$ with 100 labels.
+#
+# **What we have.** The same runs as for Table 1:
+
+# %% tags=["nbval-ignore-output"]
+display(Markdown(results.table2(mnist).markdown()))
+
+# %%
+figure, axes = plotting.subplots(1, 2, size=(7, 3.2), sharey=True)
+for axis, d in zip(axes, sorted({d for d, _ in rows}), strict=False):
+    for model in "ns":
+        sizes = list(paper.TABLE2[d, model])
+        axis.semilogx(sizes, list(paper.TABLE2[d, model].values()), "--", color=COLOUR[model], linewidth=1)
+        for r in cells.get((d, model), []):
+            ours = [100 * r["knn"][str(size)]["mean"] for size in sizes]
+            spread = [100 * r["knn"][str(size)]["standard_deviation"] for size in sizes]
+            axis.errorbar(sizes, ours, yerr=spread, fmt="o", color=COLOUR[model], markersize=5, capsize=2)
+    axis.set(title=f"d = {d}", xlabel="labelled images")
+    axis.set_xticks(sizes, labels=[str(size) for size in sizes])
+    axis.minorticks_off()
+axes[0].set_ylabel("accuracy (%)")
+axes[0].text(230, 76, "N-VAE", color=BLUE, weight="bold")
+axes[0].text(180, 83, "S-VAE", color=ORANGE, weight="bold")
+plotting.show(
+    figure,
+    "**Figure 14.2.** Points: our runs, with the spread over 20 draws of the labels. Dashed: the paper.",
+    alt="At d = 5 orange lies above blue, most clearly with 100 labels. At d = 2 the points of both models lie "
+    "together, while the dashed lines of the paper are four points apart.",
+)
+
+# %% [markdown]
+# **What we find.** At $d=5$ the sphere is ahead in every column, within two points of the paper. At $d=2$ it is ahead
+# with 600 and 1000 labels by a point, where the paper has four; with 100 labels our plane is ahead by 1.5, less than
+# the spread over the labels drawn. Our plane is better than the paper's here, as it is in Table 1.
+#
+# What of the reversal? The student program hands both models the same number of coordinates. Its S-VAE "with $d=2$"
+# lives on $S^1$, a dimension less than the paper's. We trained all three spaces on a tenth of MNIST, which is what it
+# had:
+
+# %% tags=["nbval-ignore-output"]
+tenth = records.load(experiment="table1", data="mnist-5k")
+display(Markdown(results.table2_coordinates(tenth).markdown()))
+
+# %%
+by_space = defaultdict(list)
+for record in tenth:
+    by_space[record.settings["model"], record.settings["d"]].append(
+        [100 * record.results["knn"][str(size)]["mean"] for size in (100, 600, 1000)]
+    )
+plane, sphere, circle = (np.array(by_space[cell]) for cell in (("n", 2), ("s", 2), ("s", 1)))
+print("circle − plane:", (circle.mean(0) - plane.mean(0)).round(1))
+print("sphere − plane:", (sphere.mean(0) - plane.mean(0)).round(1))
+assert (circle.max(0) < plane.min(0) - 4).all()  # every run of one below every run of the other
+assert (abs(sphere.mean(0) - plane.mean(0)) < 4).all()
+for d, size in ((2, 600), (2, 1000), (5, 100), (5, 600), (5, 1000)):
+    s, n = (np.mean([r["knn"][str(size)]["mean"] for r in cells[d, model]]) for model in "sn")
+    assert s > n
+(n,), (s,) = ([r["knn"]["100"] for r in cells[2, model]] for model in "ns")
+assert 0 < n["mean"] - s["mean"] < max(n["standard_deviation"], s["standard_deviation"])
+
+# %% [markdown]
+# The circle is behind the plane in every run, and by no less than in the student's table. The sphere $S^2$ is level
+# with the plane or a little ahead. So the reversal is a matter of counting dimensions ([chapter
+# 10](10_semi_supervised_m1.ipynb)); that the sphere leads by five points at $d=2$ we do not find.
+#
+# ## Table 3: M1+M2
+#
+# **The claim.** With 100 labels, end to end, S+N (spherical $z_1$, Gaussian $z_2$) reaches 93 to 97%, N+N 90 to 93%.
+#
+# **What we have.** A step of M1+M2 costs two of M1. Full MNIST at this protocol takes about an hour a run on one core,
+# so our records are from a tenth of it:
+
+# %% tags=["nbval-ignore-output"]
+m1m2 = records.load(experiment="table3")
+display(Markdown(results.table3(m1m2).markdown()))
+
+# %%
+pairs = defaultdict(list)
+for record in m1m2:
+    pairs[tuple(record.settings["d"]), record.settings["model"]].append(100 * record.results["accuracy"])
+for (d, pair), values in sorted(pairs.items()):
+    print(
+        f"{d} {results.MODELS[pair]}: {np.mean(values):.1f} in {len(values)} run(s), "
+        f"{paper.TABLE3[d, pair]} in the paper"
+    )
+
+# %% [markdown]
+# **What we find.** One run a cell, at $d=(10,10)$, so an order and no test: S+N has the best bound, by two to three
+# nats, and the highest accuracy, 91.3%, N+N 90.6%, S+S 85.4%. S+N before N+N is the paper's order; S+S is far from its
+# 96%. With a tenth of the images we are within two points of the paper for N+N and five below it for S+N. The student
+# program, with as many images, has 61 to 76%.
+
+# %%
+accuracy = {pair: np.mean(pairs[(10, 10), pair]) for pair in ("nn", "ss", "sn")}
+bound = {r.settings["model"]: r.results["elbo"] for r in m1m2 if r.settings["d"] == [10, 10]}
+assert accuracy["sn"] > accuracy["nn"] > accuracy["ss"] + 4
+assert bound["sn"] > bound["ss"] + 1.5
+assert bound["ss"] > bound["nn"] + 1
+assert abs(accuracy["nn"] - paper.TABLE3[(10, 10), "nn"]) < 2
+assert min(accuracy.values()) > 80
+
+# %% [markdown]
+# ## Table 4: link prediction
+#
+# **The claim.** An S-VGAE finds missing citations better than an N-VGAE on Cora and Citeseer, and worse on Pubmed. The
+# paper's figures of the N-VGAE are quoted here from memory of it; those of Kipf and Welling are for the same model.
+#
+# **What we have.** Ten splits of Cora and of Citeseer, three of Pubmed:
+
+# %% tags=["nbval-ignore-output"]
+links = records.load(experiment="table4", dropout=0.0)
+display(Markdown(results.table4(links).markdown()))
+
+# %%
+auc = defaultdict(list)
+for record in links:
+    auc[record.settings["data"], record.settings["model"]].append(100 * record.results["auc"])
+graphs = ("cora", "citeseer", "pubmed")
+figure, axes = plotting.subplots(size=(7, 3.0))
+for i, graph in enumerate(graphs):
+    for model, shift in (("n", -0.12), ("s", 0.12)):
+        values = auc[graph, model]
+        axes.plot(np.full(len(values), i + shift), values, "o", color=COLOUR[model], alpha=0.6, markersize=5)
+        axes.plot(i + shift, paper.TABLE4[graph, model]["auc"], "_", color=COLOUR[model], markersize=26, mew=2)
+    axes.plot(i - 0.12, paper.KIPF_WELLING[graph, "n"]["auc"], "x", color="0.4", markersize=8, mew=2)
+axes.set_xticks(range(3), labels=[graph.capitalize() for graph in graphs])
+axes.set(ylabel="AUC (%)", xlim=(-0.6, 2.9), ylim=(89, 97.8))
+axes.text(2.3, 94.4, "Kipf, Welling: ×", color="0.4", va="center")
+axes.text(2.3, 97.1, "paper: —", va="center")
+axes.text(-0.5, 96.9, "N-VGAE", color=BLUE, weight="bold")
+axes.text(-0.5, 95.9, "S-VGAE", color=ORANGE, weight="bold")
+plotting.show(
+    figure,
+    "**Figure 14.3.** One point a split: area under the ROC curve on held-out edges.",
+    alt="Points of ten splits a model: on Cora and Citeseer the orange ones lie above the blue ones, on Pubmed both "
+    "lie together near 96.",
+)
+
+# %% [markdown]
+# **What we find.** The order stands on two graphs of three: the sphere is ahead by 1.5 points of AUC on Cora and by 2.1
+# on Citeseer, in the paper by 1.4 and 4.4. On Pubmed the paper's plane is ahead by 1.1; ours is level. The N-VGAE
+# agrees with Kipf and Welling's on Cora and Citeseer, and is two points above theirs on Pubmed. The paper's figures on
+# Cora, and its sphere on Citeseer, are about two points above ours. The likely reason is dropout, of which the paper
+# says nothing: three splits with dropout 0.5 come within 1.3 points of it in all four cells ([chapter
+# 12](12_link_prediction.ipynb)).
+
+# %%
+for graph in graphs:
+    n, s = (np.mean(auc[graph, model]) for model in "ns")
+    lead = paper.TABLE4[graph, "s"]["auc"] - paper.TABLE4[graph, "n"]["auc"]
+    print(f"{graph}: S − N {s - n:+.1f}, in the paper {lead:+.1f}")
+assert 1 < np.mean(auc["cora", "s"]) - np.mean(auc["cora", "n"]) < 2.5
+assert 1 < np.mean(auc["citeseer", "s"]) - np.mean(auc["citeseer", "n"]) < 3
+assert abs(np.mean(auc["pubmed", "s"]) - np.mean(auc["pubmed", "n"])) < 1
+for graph in ("cora", "citeseer"):
+    spread = np.std(auc[graph, "n"], ddof=1)
+    assert abs(np.mean(auc[graph, "n"]) - paper.KIPF_WELLING[graph, "n"]["auc"]) < 2 * spread
+    assert results.welch_p_value(auc[graph, "s"], auc[graph, "n"]) < 1e-3
+    assert np.mean(auc[graph, "s"]) < paper.TABLE4[graph, "s"]["auc"] - 1
+
+dropped = defaultdict(list)
+for record in records.load(experiment="table4", dropout=0.5):
+    dropped[record.settings["data"], record.settings["model"]].append(100 * record.results["auc"])
+for cell, values in sorted(dropped.items()):
+    print(f"{cell} with dropout: {np.mean(values):.1f}, in the paper {paper.TABLE4[cell]['auc']}")
+    assert abs(np.mean(values) - paper.TABLE4[cell]["auc"]) < 1.3
+
+# %% [markdown]
+# ## The trap
+#
+# **A constant that nobody sees.** The likelihood of an S-VAE needs the uniform density on the sphere,
+#
+# $$
+# \log p(z)=-\log S_m=\log\Gamma(\tfrac m2)-\log2-\tfrac m2\log\pi
+# $$
+#
+# A public program has $\log\Gamma(\tfrac m2)-\tfrac m2\log(2\pi)$. Training does not notice: a constant has no
+# gradient, and the KL term is computed elsewhere. The samples do not notice. The table does: the difference is
+#
+# $$
+# (1-\tfrac m2)\log2
+# $$
+#
+# for every image, as the prior is a factor of every importance weight.
+
+# %%
+dims = (2, 5, 10, 20, 40)
+shift = {}
+for d in dims:
+    m = d + 1
+    wrong = math.lgamma(m / 2) - m / 2 * math.log(2 * math.pi)
+    shift[d] = wrong + log_surface_area(m)
+    assert abs(shift[d] - (1 - m / 2) * math.log(2)) < 1e-12
+
+lead = {d: paper.TABLE1[d, "s"]["log_likelihood"][0] - paper.TABLE1[d, "n"]["log_likelihood"][0] for d in dims}
+for d in dims:
+    print(f"d = {d:2d}: S − N {lead[d]:+.2f} in the paper, {lead[d] + shift[d]:+.2f} with the wrong constant")
+assert [d for d in dims if lead[d] > 0] == [2, 5, 10]
+assert [d for d in dims if lead[d] + shift[d] > 0] == [2, 5]
+
+# %%
+figure, axes = plotting.subplots(size=(7, 3.0))
+axes.axhline(0, color="0.5", linewidth=0.8)
+axes.plot(dims, list(lead.values()), "o-", color=ORANGE)
+axes.plot(dims, [lead[d] + shift[d] for d in dims], "s--", color=GREEN)
+axes.text(24, 0.8, "the paper", color=ORANGE, weight="bold")
+axes.text(21.5, -10.6, "the same models,\nwrong constant", color=GREEN, weight="bold", ha="right")
+axes.set(xlabel="d", ylabel="LL of S − LL of N (nats)")
+plotting.show(
+    figure,
+    "**Figure 14.4.** One constant, and the sphere loses from d = 10 on, and by 15 nats at 40.",
+    alt="The paper's differences stay within three nats of zero; with the wrong constant they fall to minus fifteen.",
+)
+
+# %% [markdown]
+# The cure is a check that everybody knows: a density integrates to one. Here, the area from the share of a cube that
+# lies in the unit ball:
+
+# %%
+m = 6
+inside = (torch.rand(200_000, m, generator=torch.manual_seed(1)) * 2 - 1).norm(dim=1) < 1
+ball = 2**m * inside.double().mean().item()  # volume of the unit ball, and S_m is m times that
+assert abs(math.log(m * ball) - log_surface_area(m)) < 0.05  # standard error 0.008
+
+# %% [markdown]
+# ## The faults, and what each does to the tables
+#
+# Every one of these was found in code that people use. Each has a test in this library, and a place in this course.
+#
+# | fault | effect on the results | where |
+# |---|---|---|
+# | gradient without its correction | learned $\kappa$ 10 to 25% lower, ELBO within seeds | [8](08_s_vae.ipynb) |
+# | $I_\nu$ underflows | zero, then NaN, from $m=66$ on in float32; not in the paper's tables | [3](03_bessel.ipynb) |
+# | samples off the sphere for large $\kappa$ | a decoder fed with lengths of a million | [4](04_sampling.ipynb) |
+# | wrapped normal for von Mises at $m=2$ | every S-VAE on the circle has the wrong posterior | [4](04_sampling.ipynb) |
+# | a normaliser in two pieces | $\kappa$ is pinned at the joint | [3](03_bessel.ipynb) |
+# | $\kappa$ capped at $100m$ | KL cannot pass a ceiling that the paper's own KL lies above | below |
+# | early stopping during warm-up | a model chosen for its reconstruction alone | [7](07_n_vae.ipynb) |
+# | pixels drawn once | an easier problem, other numbers | [7](07_n_vae.ipynb) |
+# | another likelihood, or the wrong constant, in LL | 1 to 14 nats, by dimension | above |
+# | reflection with $\mu=e_1$ | NaN for one direction | [4](04_sampling.ipynb) |
+# | $b$ by cancellation, NaN without end | wrong law, or a sampler that hangs | [4](04_sampling.ipynb) |
+# | $m=d$ for the sphere | Table 2 turned around | [10](10_semi_supervised_m1.ipynb) |
+#
+# Two of them in numbers. The ceiling first: with $\kappa\le100m$,
+
+# %%
+for d in (2, 5, 10):
+    ceiling = kl_to_uniform(torch.tensor(100.0 * (d + 1), dtype=torch.float64), d + 1).item()
+    print(f"d = {d:2d}: KL <= {ceiling:.2f} under the cap, {paper.TABLE1[d, 's']['kl'][0]:.2f} in the paper")
+    assert (ceiling < paper.TABLE1[d, "s"]["kl"][0]) == (d < 10)
+
+smallest = next(m for m in range(2, 400) if ive(np.float32(m / 2 - 1), np.float32(1.0)) == 0)
+print(f"ive(m/2 - 1, 1) is 0 in float32 from m = {smallest} on")
+assert smallest == 66  # the paper's largest m is 41
+
+# %% [markdown]
+# With the cap an S-VAE cannot have the KL of the paper's Table 1, at $d=2$ or at $d=5$; nor can ours: its mean $\kappa$
+# on MNIST is far above $100m$.
+
+# %%
+for d in (2, 5):
+    found = [r["mean_concentration"] for r in cells.get((d, "s"), [])]
+    print(f"d = {d}: mean kappa {np.mean(found):.0f}, the cap would be {100 * (d + 1)}")
+    assert min(found) > 100 * (d + 1)
+
+# %% [markdown]
+# ## What we could not settle
+#
+# - **One seed.** Table 1 has one run a cell here, and most cells none: a run takes 30 to 50 minutes on one core, the
+#   whole table a hundred runs. The S-VAE at $d=5$ needs more seeds before its 0.6 nats mean anything.
+# - **The paper's LL.** Ten samples would explain it at $d=5$, not at $d=2$.
+# - **Table 3 at full size.** A tenth of the images is not the paper's experiment. Its order can be compared, its
+#   figures cannot.
+# - **Where the paper is silent** we chose, and wrote down what: the binarisation of test images, $k$ of the neighbours,
+#   the labelled images in a batch, the decoder's scale on the sphere, dropout.
+#
+# ## The library's version
+#
+# Every number above comes from a record, and a record says where it comes from.
+
+# %%
+everything = records.load()
+counts = defaultdict(int)
+for record in everything:
+    counts[record.experiment, record.settings["data"]] += 1
+    origin = record.provenance
+    assert "dirty" not in origin["commit"]
+    version = origin["versions"]["hvae_tutorial"]
+    assert record.key == records.settings_key(record.experiment, record.settings, version)
+for (experiment, data), count in sorted(counts.items()):
+    print(f"{experiment}, {data}: {count} records")
+
+# %% [markdown]
+# The key is a hash of the settings and the version: a record whose settings were changed is refused when it is read.
+
+# %%
+content = {name: getattr(everything[0], name) for name in ("settings", "results", "training", "provenance", "history")}
+try:
+    records.Record(
+        experiment=everything[0].experiment,
+        key=everything[0].key,
+        **content | {"settings": {**content["settings"], "seed": 7}},
+    )
+    raise SystemExit("a forged record was taken")
+except ValueError as error:
+    print(error)
+
+# %% [markdown]
+# It does not protect the results: only doing the run again does. That is one command. On the same machine with the same
+# versions it gives the same digits, elsewhere numbers within the spread of seeds:
+#
+# ```sh
+# hvae records list
+# hvae reproduce table1 --data mnist --preset paper --dims 2 --seeds 1
+# hvae reproduce table2 --data mnist-5k --preset paper --dims 2 --equal-coordinates
+# hvae reproduce table3 --data mnist-5k --preset paper --configs 10,10
+# hvae reproduce table4 --data cora citeseer pubmed --preset paper
+# ```
+#
+# `results.welch_p_value` tests two groups of runs, as `scipy.stats` does:
+
+# %%
+from scipy.stats import ttest_ind
+
+if min(len(auc["cora", model]) for model in "ns") > 1:
+    p = results.welch_p_value(auc["cora", "s"], auc["cora", "n"])
+    assert np.isclose(p, ttest_ind(auc["cora", "s"], auc["cora", "n"], equal_var=False).pvalue)
+    print(f"Cora, S against N: p = {p:.1g}")
+
+# %% [markdown]
+# ## Test yourself
+#
+# **1.** Of 40 cells four lie beyond two standard errors. Is the reproduction broken?
+#
+# <details markdown="1">
+# <summary>Answer</summary>
+#
+# No: about three are expected by chance. Look whether the differences lean to one side.
+#
+# </details>
+#
+# **2.** Why can the wrong constant in $\log p(z)$ not be seen in the learning curves?
+#
+# <details markdown="1">
+# <summary>Answer</summary>
+#
+# The training loss has the KL term in closed form, and no gradient of a constant. Only the importance weights contain
+# $\log p(z)$ itself.
+#
+# </details>
+#
+# **3.** A program reports an S-VAE "with a latent size of 10". What do you ask first?
+#
+# <details markdown="1">
+# <summary>Answer</summary>
+#
+# Whether 10 is $m$ or $d$. With $m=10$ the sphere is $S^9$, and its partner in the plane is $\mathbb{R}^9$.
+#
+# </details>
+#
+# ## Exercises
+#
+# They will stand here: compute a table's expected number of outliers (difficulty 2, 10 minutes); find the fault in a
+# log of a run whose KL is constant (3, 15 minutes); add the record of a run of your own and make Table 1 again (2, 60
+# minutes, most of them waiting).
+#
+# ## Summary
+#
+# - A run is compared with a published mean by $t$ with $s\sqrt{1/k+1/n}$; of many cells some lie outside.
+# - Table 1 stands in ELBO, RE and KL, and in its order, as far as we have run it; its LL we cannot repeat.
+# - Table 2 stands at $d=5$; at $d=2$ and 100 labels one run has the plane ahead. Forgetting a coordinate costs the
+#   sphere more than it wins.
+# - Table 4 stands in its order on Cora and Citeseer; S+N leads Table 3 on a tenth of the data.
+# - A constant without a gradient can turn a table around: check that densities integrate to one.
+#
+# ## References
+#
+# - Davidson, Falorsi, De Cao, Kipf, Tomczak (2018). Hyperspherical Variational Auto-Encoders. UAI. Tables 1 to 4.
+# - Kipf, Welling (2016). Variational Graph Auto-Encoders. arXiv:1611.07308. Table 1.
+# - Kingma, Rezende, Mohamed, Welling (2014). Semi-supervised Learning with Deep Generative Models. NeurIPS. Equations 6
+#   to 9.
+# - raphaelrubrice/HVAE, a student reproduction of Figure 1 and Tables 1 to 3 on a tenth of the data. github.com.
+# - Welch (1947). The generalization of "Student's" problem. Biometrika 34, 28–35.
