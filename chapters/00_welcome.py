@@ -161,12 +161,17 @@ assert steps[0] < 2 * steps.median()
 # | [7 The N-VAE](07_n_vae.ipynb) | How does a Gaussian VAE work, and how good is it? |
 # | [8 The S-VAE](08_s_vae.ipynb) | What changes when the pieces of chapters 2 to 6 replace the Gaussian? |
 # | [9 Unsupervised learning](09_unsupervised.ipynb) | Where does the sphere win, where does it lose, and why? |
+# | [10 A hundred labels](10_semi_supervised_m1.ipynb) | Which latent space lets a few labels speak for the rest? |
+# | [11 A class behind the code](11_semi_supervised_m1m2.ipynb) | How does one bound learn with and without labels? |
+# | [12 Links](12_link_prediction.ipynb) | Can nodes on a sphere say where a link was rubbed out? |
+# | [13 Beyond one sphere](13_beyond.ipynb) | At d = 40 the sphere loses. Is it the sphere's fault? |
+# | [14 The report](14_reproduction_report.ipynb) | Which of the paper's numbers stand? |
 #
 # ## How to read
 #
-# From 1 to 9, if you have the time: each chapter uses what the earlier ones have built. If you want the mathematics of
-# the sphere and no networks, read 2 to 6. If you know the law and want models, read 1, 7, 8 and 9. If you are in a
-# hurry, read 1 and 9.
+# From 1 to 14, if you have the time: each chapter uses what the earlier ones have built. If you want the mathematics of
+# the sphere and no networks, read 2 to 6. If you know the law and want models, read 1 and 7 to 13. If you are in a
+# hurry, read 1 and 14.
 #
 # Each chapter goes the same way. A derivation, the same in a few lines of code, a figure and what it says. Then *the
 # trap*: something that real code got wrong, run so that it fails, and its cure. Then the library's version, asserted

@@ -641,7 +641,7 @@ assert S_less[100] - N[100] < 50.8 - 57.2
 # 3. Balanced labels, 20 draws, several seeds: an accuracy from one draw is luck.
 # 4. The pull to the origin crowds classes at $d=2$ and silences coordinates at $d=40$; on MNIST our lead at $d=2$ is
 #    smaller than the paper's, and none with 100 labels.
-# 5. $S^d$ has $d+1$ coordinates: an equal number for both models turns Table 2 around, also on MNIST.
+# 5. $S^d$ has $d+1$ coordinates: an equal number for both models puts the sphere behind, also on MNIST.
 #
 # ## References
 #

@@ -179,7 +179,7 @@ for axis, d in zip(axes, sorted({d for d, _ in rows}), strict=False):
     axis.set_xticks(sizes, labels=[str(size) for size in sizes])
     axis.minorticks_off()
 axes[0].set_ylabel("accuracy (%)")
-axes[0].text(230, 76, "N-VAE", color=BLUE, weight="bold")
+axes[0].text(300, 74, "N-VAE", color=BLUE, weight="bold")
 axes[0].text(180, 83, "S-VAE", color=ORANGE, weight="bold")
 plotting.show(
     figure,
