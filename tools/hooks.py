@@ -182,7 +182,8 @@ def comparable(group: list[Record], *, but: str = "beta") -> list[list[Record]]:
     for record in group:
         shared = {k: v for k, v in record.settings.items() if k not in {"model", "d", "seed", but}}
         groups[repr(sorted(shared.items()))].append(record)
-    return sorted(groups.values(), key=lambda group: -len(group))
+    # The paper's data first, then the group with most runs.
+    return sorted(groups.values(), key=lambda group: (group[0].settings["data"] != paper.DATA, -len(group)))
 
 
 def with_empty_cells(table: results.Table, group: list[Record], published: dict) -> results.Table:
