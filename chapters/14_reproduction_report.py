@@ -245,19 +245,21 @@ for (d, pair), values in sorted(pairs.items()):
     )
 
 # %% [markdown]
-# **What we find.** One run a cell, at $d=(10,10)$, so an order and no test: S+N has the best bound, by two to three
-# nats, and the highest accuracy, 91.3%, N+N 90.6%, S+S 85.4%. S+N before N+N is the paper's order; S+S is far from its
-# 96%. With a tenth of the images we are within two points of the paper for N+N and five below it for S+N. The student
-# program, with as many images, has 61 to 76%.
+# **What we find.** One run a cell, at $d=(5,5)$ and $(10,10)$: an order and no test. It is the same in both. S+N has
+# the best bound, by 0.6 to 3 nats, and the highest accuracy, 87.0 and 91.3%; N+N follows with 84.8 and 90.6%; S+S is
+# last with 78.4 and 85.4%. S+N before N+N is the paper's order. S+S is not: the paper has it level with S+N here, ten
+# to fifteen points above ours. The student program, with as many images, has 61 to 65% at $(5,5)$.
 
 # %%
-accuracy = {pair: np.mean(pairs[(10, 10), pair]) for pair in ("nn", "ss", "sn")}
-bound = {r.settings["model"]: r.results["elbo"] for r in m1m2 if r.settings["d"] == [10, 10]}
-assert accuracy["sn"] > accuracy["nn"] > accuracy["ss"] + 4
-assert bound["sn"] > bound["ss"] + 1.5
-assert bound["ss"] > bound["nn"] + 1
-assert abs(accuracy["nn"] - paper.TABLE3[(10, 10), "nn"]) < 2
-assert min(accuracy.values()) > 80
+bound = {(tuple(r.settings["d"]), r.settings["model"]): r.results["elbo"] for r in m1m2}
+for d in ((5, 5), (10, 10)):
+    accuracy = {pair: np.mean(pairs[d, pair]) for pair in ("nn", "ss", "sn")}
+    assert accuracy["sn"] > accuracy["nn"] > accuracy["ss"] + 4
+    assert bound[d, "sn"] > bound[d, "ss"] + 0.5
+    assert bound[d, "ss"] > bound[d, "nn"] + 1
+    assert accuracy["ss"] < paper.TABLE3[d, "ss"] - 10
+    assert min(accuracy.values()) > 75
+assert abs(np.mean(pairs[(10, 10), "nn"]) - paper.TABLE3[(10, 10), "nn"]) < 2
 
 # %% [markdown]
 # ## Table 4: link prediction

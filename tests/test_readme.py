@@ -164,11 +164,15 @@ def test_dropout_brings_link_prediction_to_the_paper() -> None:
 
 
 def test_the_accuracies_in_the_text_are_those_of_the_records() -> None:
-    for model, name in (("nn", "N+N"), ("ss", "S+S"), ("sn", "S+N")):
-        (record,) = records.load(experiment="table3", data="mnist-5k", model=model)
-        assert f"{name} {100 * record.results['accuracy']:.1f}%" in README
+    text = " ".join(README.split())
+    for d in (5, 10):
+        accuracies = []
+        for model, name in (("nn", "N+N"), ("ss", "S+S"), ("sn", "S+N")):
+            (record,) = records.load(experiment="table3", data="mnist-5k", model=model, d=[d, d])
+            accuracies.append(f"{name} {100 * record.results['accuracy']:.1f}%")
+        assert f"d = ({d}, {d}): {', '.join(accuracies)}" in text
     for model, d, name in (("n", 2, "R²"), ("s", 2, "S²"), ("s", 1, "as many coordinates as R²,")):
         found = records.load(experiment="table1", data="mnist-5k", model=model, d=d)
         assert len(found) == 3
         mean = sum(100 * record.results["knn"]["100"]["mean"] for record in found) / 3
-        assert f"{name} {mean:.1f}%" in " ".join(README.split())
+        assert f"{name} {mean:.1f}%" in text
