@@ -259,7 +259,8 @@ for d in ((5, 5), (10, 10)):
     assert bound[d, "ss"] > bound[d, "nn"] + 1
     assert accuracy["ss"] < paper.TABLE3[d, "ss"] - 10
     assert min(accuracy.values()) > 75
-assert abs(np.mean(pairs[(10, 10), "nn"]) - paper.TABLE3[(10, 10), "nn"]) < 2
+ours = [[np.mean(pairs[d, pair]) for pair in ("nn", "ss", "sn")] for d in ((5, 5), (10, 10))]
+assert np.allclose(ours, [[84.8, 78.4, 87.0], [90.6, 85.4, 91.3]], atol=0.06)
 
 # %% [markdown]
 # ## Table 4: link prediction
@@ -314,6 +315,9 @@ for graph in graphs:
 assert 1 < np.mean(auc["cora", "s"]) - np.mean(auc["cora", "n"]) < 2.5
 assert 1 < np.mean(auc["citeseer", "s"]) - np.mean(auc["citeseer", "n"]) < 3
 assert abs(np.mean(auc["pubmed", "s"]) - np.mean(auc["pubmed", "n"])) < 1
+assert abs(np.mean(auc["pubmed", "n"]) - paper.KIPF_WELLING["pubmed", "n"]["auc"] - 2) < 0.5
+for cell in (("cora", "n"), ("cora", "s"), ("citeseer", "s")):
+    assert abs(paper.TABLE4[cell]["auc"] - np.mean(auc[cell]) - 2) < 0.3
 for graph in ("cora", "citeseer"):
     spread = np.std(auc[graph, "n"], ddof=1)
     assert abs(np.mean(auc[graph, "n"]) - paper.KIPF_WELLING[graph, "n"]["auc"]) < 2 * spread

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
@@ -71,6 +71,10 @@ class CommonOptions:
         overrides = {field.name: getattr(self, field.name) for field in fields(preset)}
         return replace(preset, **{k: v for k, v in overrides.items() if v is not None})
 
+    def where(self) -> dict[str, Any]:
+        """Return where to compute and where to write, as every experiment's `reproduce` takes it."""
+        return {"device": self.device, "out": self.out, "jobs": self.jobs, "dask": self.dask}
+
 
 @Parameter(name="*")
 @dataclass(frozen=True)
@@ -111,10 +115,7 @@ def figure1(*, options: Options = _DEFAULTS) -> None:
 
         report = figure1.reproduce(
             preset=options.chosen(presets.FIGURE1),
-            device=options.device,
-            out=options.out,
-            jobs=options.jobs,
-            dask=options.dask,
+            **options.where(),
         )
         _show(report)
 
@@ -143,10 +144,7 @@ def table1(
             preset=options.chosen(presets.TABLE1),
             dims=tuple(dict.fromkeys(dims)),
             models=tuple(dict.fromkeys(models)),
-            device=options.device,
-            out=options.out,
-            jobs=options.jobs,
-            dask=options.dask,
+            **options.where(),
         )
         _show(report)
 
@@ -178,10 +176,7 @@ def table2(
             dims=tuple(dict.fromkeys(dims)),
             models=tuple(dict.fromkeys(models)),
             equal_coordinates=equal_coordinates,
-            device=options.device,
-            out=options.out,
-            jobs=options.jobs,
-            dask=options.dask,
+            **options.where(),
         )
         _show(report)
 
@@ -213,10 +208,7 @@ def table3(
             configs=tuple(dict.fromkeys(_pair_of_sizes(config) for config in configs)),
             pairs=tuple(dict.fromkeys(pairs)),
             scheme=scheme,
-            device=options.device,
-            out=options.out,
-            jobs=options.jobs,
-            dask=options.dask,
+            **options.where(),
         )
         _show(report)
 
@@ -245,10 +237,7 @@ def table4(
             data=tuple(dict.fromkeys(data)),
             preset=options.chosen(presets.TABLE4),
             models=tuple(dict.fromkeys(models)),
-            device=options.device,
-            out=options.out,
-            jobs=options.jobs,
-            dask=options.dask,
+            **options.where(),
         )
         _show(report)
 
