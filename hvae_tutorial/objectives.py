@@ -113,7 +113,8 @@ def iwae_bound(model: VAE, x: Tensor, num_samples: int) -> Tensor:
     with either. No gradient is kept: this is a measurement, not a training objective.
 
     The power spherical density vanishes opposite its mean, so that its weights have infinite variance: with such a
-    posterior the bound holds, but rises to log p(x) slowly.
+    posterior the bound holds, but rises to log p(x) slowly. The same is true of a normal posterior with a variance of
+    1/2 or less in a direction in which the likelihood does not fall off.
 
     Args:
         model: the VAE, with any posterior that has a density.

@@ -23,7 +23,7 @@ from hvae_tutorial import __version__
 from hvae_tutorial.data import EdgeSplit, GraphName, load, split_edges
 from hvae_tutorial.experiments.protocol import seeded
 from hvae_tutorial.experiments.provenance import provenance
-from hvae_tutorial.experiments.run import rounded, thinned, training_summary
+from hvae_tutorial.experiments.run import finished
 from hvae_tutorial.files import write_atomically
 from hvae_tutorial.graph_objectives import graph_elbo, held_out_elbo, uniform_pairs
 from hvae_tutorial.models.vgae import VGAE, InnerProductDecoder, gcn_vgae, normalized_adjacency
@@ -99,15 +99,7 @@ def execute(run: GraphRun, *, folder: Path, progress: bool) -> Record:
         model = gcn_vgae(run.model, run.d, x_dim=graph.features.shape[1], hidden=run.hidden, dropout=run.dropout)
         result = fit_graph(model, graph.features, split, run, device=device, progress=progress)
         results = measure(model, graph.features, split, device=device)
-    record = Record(
-        experiment="table4",
-        key=run.key,
-        settings=run.settings,
-        results=rounded(results, digits=7),
-        training=training_summary(result),
-        history=rounded(thinned(result.history), digits=5),
-        provenance=provenance(device, graph.sha256),
-    )
+    record = finished("table4", run, results, result, provenance(device, graph.sha256))
     weights = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     write_atomically(folder / f"{run.name}.safetensors", safetensors.torch.save(weights))
     write(record, folder)

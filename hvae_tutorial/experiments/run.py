@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hvae_tutorial import __version__, data
 from hvae_tutorial.data import Dataset
@@ -116,15 +116,7 @@ def execute(run: Run, evaluate: Evaluate, folder: Path, *, progress: bool) -> Re
     )
     with seeded(run.training.seed, device):
         results = evaluate(model, dataset, run)
-    record = Record(
-        experiment=run.experiment,
-        key=run.key,
-        settings=run.settings,
-        results=rounded(results, digits=7),
-        training=training_summary(result),
-        history=rounded(thinned(result.history), digits=5),
-        provenance=provenance(device, dataset.sha256),
-    )
+    record = finished(run.experiment, run, results, result, provenance(device, dataset.sha256))
     model.save(folder / f"{run.name}.safetensors")
     write(record, folder)
     checkpoint.unlink(missing_ok=True)
@@ -142,6 +134,33 @@ def trained_model(run: Run, folder: Path) -> VAE:
         return VAE.load(path)
     except (FileNotFoundError, ValueError) as error:
         raise ValueError(f"{error}; delete {path.with_suffix('.json')} to do this run again") from error
+
+
+class Recorded(Protocol):
+    """What a record needs of a run."""
+
+    @property
+    def key(self) -> str:
+        """Hash of the settings and of the package version."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings as a record keeps them."""
+
+
+def finished(
+    experiment: str, run: Recorded, results: dict[str, Any], training: TrainingResult, origin: dict[str, Any]
+) -> Record:
+    """Return the record of a run, with its numbers rounded and its learning curve thinned."""
+    return Record(
+        experiment=experiment,
+        key=run.key,
+        settings=run.settings,
+        results=rounded(results, digits=7),
+        training=training_summary(training),
+        history=rounded(thinned(training.history), digits=5),
+        provenance=origin,
+    )
 
 
 def training_summary(result: TrainingResult) -> dict[str, float]:

@@ -23,7 +23,7 @@ from hvae_tutorial.experiments.presets import Preset
 from hvae_tutorial.experiments.protocol import PASSES, binarized, seeded
 from hvae_tutorial.experiments.provenance import provenance
 from hvae_tutorial.experiments.report import Report, save
-from hvae_tutorial.experiments.run import rounded, thinned, training_settings, training_summary
+from hvae_tutorial.experiments.run import finished, training_settings
 from hvae_tutorial.experiments.sweep import sweep
 from hvae_tutorial.files import write_atomically
 from hvae_tutorial.models import M1M2, StackedM1M2, mlp_m1m2
@@ -187,15 +187,7 @@ def execute(run: SemiSupervisedRun, *, folder: Path, progress: bool) -> Record:
     )
     with seeded(run.training.seed, device):
         measured = evaluate(model, images)
-    record = Record(
-        experiment="table3",
-        key=run.key,
-        settings=run.settings,
-        results=rounded(measured, digits=7),
-        training=training_summary(result),
-        history=rounded(thinned(result.history), digits=5),
-        provenance=provenance(device, dataset.sha256),
-    )
+    record = finished("table3", run, measured, result, provenance(device, dataset.sha256))
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     metadata = {"run": json.dumps(run.settings)}
     write_atomically(folder / f"{run.name}.safetensors", safetensors.torch.save(weights, metadata))
