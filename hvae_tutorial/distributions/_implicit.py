@@ -73,7 +73,7 @@ def _von_mises_fisher_rate(y: Tensor, kappa: Tensor, mean_complement: Tensor, m:
     two_s = s + s
     # cos(theta) - cos(theta + delta), from sine and cosine of delta / 2
     drop = torch.addcmul(sine * c, cosine, s).mul_(two_s)
-    exponent = _log_sine_power(two_s, s, c, cotangent, m).addcmul_(kappa, drop, value=-1)
+    exponent = torch.addcmul(_log_sine_power(two_s, s, c, cotangent, m), kappa, drop, value=-1)
     integrand = (excess - drop).mul_(exponent.exp_())
     return integrand.mul_(weights).sum(0).mul_(length)
 
@@ -88,7 +88,7 @@ def _power_spherical_rate(y: Tensor, kappa: Tensor, mean_log: Tensor, m: int) ->
     # log of (1 + cos(theta + delta)) / (1 + cos(theta)) = 2 log of cos((theta + delta) / 2) / cos(theta / 2)
     ratio = s * s / (1 + c) + tangent * s
     rise = 2 * torch.log1p(-ratio.clamp(max=_below_one(y.dtype)))
-    exponent = _log_sine_power(s + s, s, c, cosine / sine, m).addcmul_(kappa, rise)
+    exponent = torch.addcmul(_log_sine_power(s + s, s, c, cosine / sine, m), kappa, rise)
     integrand = (excess + rise).mul_(exponent.exp_())
     return integrand.mul_(weights).sum(0).mul_(length)
 
@@ -125,7 +125,7 @@ def _tail(
 def _log_sine_power(two_s: Tensor, s: Tensor, c: Tensor, cotangent: Tensor, m: int) -> Tensor:
     """``(m - 2) log(sin(theta + delta) / sin(theta))``, from sine and cosine of ``delta / 2``."""
     ratio = (cotangent * c).sub_(s).mul_(two_s)
-    return ratio.clamp_(min=-_below_one(s.dtype)).log1p_().mul_(m - 2)
+    return ratio.clamp(min=-_below_one(s.dtype)).log1p_().mul_(m - 2)
 
 
 def _below_one(dtype: torch.dtype) -> float:

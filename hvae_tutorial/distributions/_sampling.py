@@ -112,7 +112,7 @@ def _propose(x0: Tensor, mode: Tensor, m: int, count: int) -> tuple[Tensor, Tens
     uniform = torch.rand((2 if m == 2 else 3, count, *x0.shape), dtype=x0.dtype, device=x0.device)
     if m == 2:
         turn, level = uniform.unbind()
-        gap = turn.mul_(math.pi).sin_().square_().mul_(2)  # 1 - x, which on the circle is often small
+        gap = turn.mul_(math.pi).sin_().pow(2).mul_(2)  # 1 - x, which on the circle is often small
         x = 1 - gap
     else:
         # Ulrich's symmetric Beta variable: x = s cos(2 pi u), s^2 = 1 - u'^(2/(m-2)).
@@ -135,9 +135,9 @@ def _invert_sphere(kappa: Tensor) -> Tensor:
 
 
 def into_open_interval(y: Tensor) -> Tensor:
-    """Keep ``y`` inside (0, 2), in place: at the poles, where rounding may put it, meridians have no direction."""
+    """Keep ``y`` inside (0, 2): at the poles, where rounding may put it, meridians have no direction."""
     limits = torch.finfo(y.dtype)
-    return y.clamp_(min=limits.tiny, max=2 - limits.eps)
+    return y.clamp(min=limits.tiny, max=2 - limits.eps)
 
 
 def displacement(loc: Tensor, y: Tensor) -> Tensor:
