@@ -6,9 +6,9 @@ import torch
 from tabulate import tabulate
 from timing import interleaved_medians, machine
 
+from hvae_tutorial.data import binarize
 from hvae_tutorial.models import mlp_vae
 from hvae_tutorial.objectives import elbo
-from hvae_tutorial.training import binarize
 
 BATCH = 64
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution, Independent, Normal
 from torch.nn import functional as F
 
-from hvae_tutorial.models.posteriors import check_size
+from hvae_tutorial.models.layers import check_integer
 
 
 class Likelihood(nn.Module, ABC):
@@ -24,7 +24,7 @@ class Likelihood(nn.Module, ABC):
             ValueError: if `x_dim` is not an integer >= 1.
         """
         super().__init__()
-        self.x_dim = check_size("x_dim", x_dim)
+        self.x_dim = check_integer("x_dim", x_dim)
 
     @abstractmethod
     def forward(self, output: Tensor) -> Distribution:

@@ -16,26 +16,8 @@ from torch.nn import functional as F
 
 from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, Product, VonMisesFisher
 from hvae_tutorial.distributions.product import total
+from hvae_tutorial.models.layers import check_integer, glorot_linear
 from hvae_tutorial.sphere import geodesic_distance
-
-
-def check_size(name: str, value: int) -> int:
-    """Return `value` if it is an integer >= 1.
-
-    Raises:
-        ValueError: if it is not; the message begins with `name`.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
-    return value
-
-
-def glorot_linear(in_features: int, out_features: int) -> nn.Linear:
-    """Return a linear layer with Glorot-uniform weights and zero bias, as the paper's networks start."""
-    layer = nn.Linear(in_features, out_features)
-    nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 class Posterior(nn.Module, ABC):
@@ -92,7 +74,7 @@ class _PlanePosterior(Posterior):
             ValueError: if `d` is not an integer >= 1.
         """
         super().__init__()
-        self.d = self.ambient_dim = check_size("d", d)
+        self.d = self.ambient_dim = check_integer("d", d)
         self.mean = glorot_linear(in_features, d)
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
@@ -179,7 +161,7 @@ class _SpherePosterior(Posterior):
             ValueError: if `d` is not an integer >= 1.
         """
         super().__init__()
-        self.d = check_size("d", d)
+        self.d = check_integer("d", d)
         self.ambient_dim = d + 1
         self.direction = glorot_linear(in_features, self.ambient_dim)
         self.raw_concentration = glorot_linear(in_features, 1)

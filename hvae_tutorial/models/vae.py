@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from hvae_tutorial.files import write_atomically
+from hvae_tutorial.models.layers import check_integer, glorot_linear
 from hvae_tutorial.models.likelihoods import BernoulliLikelihood, GaussianLikelihood, Likelihood
 from hvae_tutorial.models.posteriors import (
     DeterministicPosterior,
@@ -26,8 +27,6 @@ from hvae_tutorial.models.posteriors import (
     PowerSphericalPosterior,
     ProductPosterior,
     VonMisesFisherPosterior,
-    check_size,
-    glorot_linear,
 )
 
 POSTERIORS: dict[str, Callable[[int, int], Posterior]] = {
@@ -184,8 +183,8 @@ def mlp_vae(
         raise ValueError(f"kind must be one of {', '.join(map(repr, POSTERIORS))}, got {kind!r}")
     if likelihood not in LIKELIHOODS:
         raise ValueError(f"likelihood must be one of {', '.join(map(repr, LIKELIHOODS))}, got {likelihood!r}")
-    x_dim = check_size("x_dim", x_dim)
-    hidden = [check_size("every width in hidden", width) for width in hidden]
+    x_dim = check_integer("x_dim", x_dim)
+    hidden = [check_integer("every width in hidden", width) for width in hidden]
 
     inwards = [x_dim, *hidden]
     posterior: Posterior
