@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hvae_tutorial.checkpoints import fingerprint
 from hvae_tutorial.data import binarize
 from hvae_tutorial.models import M1M2, M2
+from hvae_tutorial.models.layers import check_integer
 from hvae_tutorial.objectives import ElboTerms, bound_of_class, bound_over_classes, unlabelled_bound
-from hvae_tutorial.training import fingerprint
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +56,7 @@ class SemiSupervised:
                 f"{tuple(self.y.shape)}"
             )
         for name in ("num_unlabelled", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be an integer >= 1, got {getattr(self, name)!r}")
+            object.__setattr__(self, name, check_integer(name, getattr(self, name)))
         if not (math.isfinite(self.alpha) and self.alpha >= 0):
             raise ValueError(f"alpha must be a finite number >= 0, got {self.alpha!r}")
 

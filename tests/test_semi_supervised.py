@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hvae_tutorial.data import balanced_indices, load
-from hvae_tutorial.models import mlp_m1m2, mlp_m2
+from hvae_tutorial.models import StackedM1M2, mlp_m1m2, mlp_m2, mlp_vae
 from hvae_tutorial.objectives import labelled_bound, unlabelled_bound
 from hvae_tutorial.semi_supervised import SemiSupervised
 from hvae_tutorial.training import TrainingSettings, fit
@@ -46,6 +46,8 @@ def test_labelled_pixels_are_drawn_anew():
         ({"x": torch.rand(0, 4), "y": torch.zeros(0)}, "with n >= 1, got (0, 4) and (0,)"),
         ({"num_unlabelled": 0}, "num_unlabelled must be an integer >= 1, got 0"),
         ({"batch_size": 0}, "batch_size must be an integer >= 1, got 0"),
+        ({"batch_size": 2.5}, "batch_size must be an integer >= 1, got 2.5"),
+        ({"num_unlabelled": True}, "num_unlabelled must be an integer >= 1, got True"),
         ({"alpha": -1.0}, "alpha must be a finite number >= 0, got -1.0"),
         ({"alpha": float("nan")}, "alpha must be a finite number >= 0, got nan"),
     ],
@@ -54,6 +56,12 @@ def test_bad_arguments(change, message):
     arguments = {"x": torch.rand(3, 4), "y": torch.zeros(3, dtype=torch.long), "num_unlabelled": 9} | change
     with pytest.raises(ValueError, match=re.escape(message)):
         SemiSupervised(**arguments)
+
+
+def test_integers_of_numpy():
+    x, y = torch.rand(3, 4), torch.zeros(3, dtype=torch.long)
+    plain = SemiSupervised(x, y, num_unlabelled=9, batch_size=2)
+    assert repr(SemiSupervised(x, y, num_unlabelled=np.int64(9), batch_size=np.int32(2))) == repr(plain)
 
 
 def test_fit_learns_classes_from_few_labels_and_resumes_only_its_own_run(tmp_path):
@@ -77,3 +85,22 @@ def test_fit_learns_classes_from_few_labels_and_resumes_only_its_own_run(tmp_pat
     other = SemiSupervised(x, y.roll(1), num_unlabelled=len(dataset.train), alpha=1.0)
     with pytest.raises(ValueError, match="belongs to another run: objective was 'SemiSupervised"):
         fit(model, *arguments, objective=other, **options)
+
+
+def test_the_weights_of_m1_belong_to_a_stacked_run(tmp_path):
+    """M2 on another M1 is another run, though M2 begins with the same weights."""
+    x, y = torch.rand(20, 6, generator=torch.Generator().manual_seed(0)).round(), torch.arange(20) % 3
+    objective = SemiSupervised(x, y, num_unlabelled=20, dynamic_binarization=False)
+    settings = TrainingSettings(epochs=2, warmup_epochs=0, patience=2, dynamic_binarization=False, device="cpu")
+
+    def stacked(seed_of_m1: int) -> StackedM1M2:
+        torch.manual_seed(seed_of_m1)
+        m1 = mlp_vae("n", 2, x_dim=6, hidden=(5,))
+        torch.manual_seed(0)
+        return StackedM1M2(m1, mlp_m1m2("nn", 2, 2, x_dim=6, hidden=(5,), num_classes=3).m2)
+
+    options = {"objective": objective, "checkpoint": tmp_path / "checkpoint", "progress": False}
+    result = fit(stacked(0), x, x, settings, **options)
+    with pytest.raises(ValueError, match="belongs to another run: initial weights was"):
+        fit(stacked(1), x, x, settings, **options)
+    assert fit(stacked(0), x, x, settings, **options) == result

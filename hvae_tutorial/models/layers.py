@@ -1,8 +1,9 @@
-"""What the networks are built of: their sizes and their linear layers."""
+"""What the networks are built of: their sizes, their linear layers, and the precision of what follows them."""
 
 from numbers import Integral
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 
 def check_integer(name: str, value: int, *, least: int = 1) -> int:
@@ -22,3 +23,8 @@ def glorot_linear(in_features: int, out_features: int) -> nn.Linear:
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """Return `values` in float32 if they are in half precision, as layers under `torch.autocast` leave them."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))

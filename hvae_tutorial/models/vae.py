@@ -6,7 +6,7 @@ Whether it is an N-VAE, an S-VAE or a plain autoencoder is decided by the poster
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -184,6 +184,8 @@ def mlp_vae(
     if likelihood not in LIKELIHOODS:
         raise ValueError(f"likelihood must be one of {', '.join(map(repr, LIKELIHOODS))}, got {likelihood!r}")
     x_dim = check_integer("x_dim", x_dim)
+    if not isinstance(hidden, Iterable) or isinstance(hidden, str):
+        raise ValueError(f"hidden must be a sequence of integers >= 1, got {hidden!r}")
     hidden = [check_integer("every width in hidden", width) for width in hidden]
 
     inwards = [x_dim, *hidden]
@@ -191,10 +193,11 @@ def mlp_vae(
     if isinstance(d, Sequence) and not isinstance(d, str):
         if not d:
             raise ValueError(f"d must be an integer >= 1 or several of them, got {d!r}")
-        d = list(d)  # as JSON will give it back
-        posterior = ProductPosterior([POSTERIORS[kind](inwards[-1], part) for part in d])
+        heads = [POSTERIORS[kind](inwards[-1], part) for part in d]
+        posterior, d = ProductPosterior(heads), [head.d for head in heads]  # plain integers in a list, as in JSON
     else:
         posterior = POSTERIORS[kind](inwards[-1], d)
+        d = posterior.d
     outwards = [posterior.ambient_dim, *reversed(hidden)]
     return VAE(
         encoder=nn.Sequential(*_hidden_layers(inwards)),

@@ -90,7 +90,8 @@ class InnerProductDecoder(nn.Module):
             Logits of p(a_uv = 1 | z), (n,).
         """
         # index_select: its gradient is twice as fast as that of z[u]
-        product = torch.linalg.vecdot(z.index_select(0, pairs[0]), z.index_select(0, pairs[1]))
+        # not vecdot: autocast would have it in half precision
+        product = (z.index_select(0, pairs[0]) * z.index_select(0, pairs[1])).sum(-1)
         return self.scale * product + self.offset
 
 
