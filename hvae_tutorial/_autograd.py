@@ -9,7 +9,7 @@ from torch._C._functorch import TransformType, get_interpreter_stack
 
 
 def differentiable(function: type[torch.autograd.Function]) -> Callable[..., Any]:
-    """Decorator that makes of an autograd function with `setup_context`, `backward` and `jvp` the function to call.
+    """What to call of an autograd function that has `setup_context`, `backward` and `jvp`.
 
     - `torch.compile` refuses an autograd function that has a `jvp`: there, a variant without it takes its place.
     - Forward mode within forward mode would be zero without a word, since torch does not differentiate a `jvp` in
@@ -29,7 +29,8 @@ def differentiable(function: type[torch.autograd.Function]) -> Callable[..., Any
             )
         return jvp(ctx, *tangents)
 
-    function.jvp = staticmethod(jvp_once)  # type: ignore[method-assign, assignment]
+    function.jvp = staticmethod(jvp_once)  # type: ignore[method-assign]
+    compiled: type[torch.autograd.Function]
     compiled = type(function.__name__, (function,), {"jvp": torch.autograd.Function.jvp})
 
     def call(*arguments: Any) -> Any:

@@ -206,8 +206,7 @@ _DERIVATIVES = {
 }
 
 
-@differentiable
-class _statistics(torch.autograd.Function):
+class _Statistics(torch.autograd.Function):
     """Statistics of the law by name, from one evaluation. A derivative that is among them is not computed anew."""
 
     @staticmethod
@@ -237,6 +236,9 @@ class _statistics(torch.autograd.Function):
         return tuple(tangent * _derivative(name, kappa, ctx.m, ctx.names, values) for name in ctx.names)
 
 
+_statistics = differentiable(_Statistics)
+
+
 def _derivative(name: str, kappa: Tensor, m: int, names: tuple[str, ...], values: list[Tensor]) -> Tensor:
     """Differentiable derivative of a statistic, taken from the values that are there or else computed."""
     if name not in _DERIVATIVES:
@@ -249,8 +251,7 @@ def _derivative(name: str, kappa: Tensor, m: int, names: tuple[str, ...], values
     return kappa * value if factor is None else value if factor == 1 else -value
 
 
-@differentiable
-class _inverse_mean_resultant_length(torch.autograd.Function):
+class _InverseMeanResultantLength(torch.autograd.Function):
     """``kappa(r)`` with derivative ``1 / A'(kappa)``."""
 
     @staticmethod
@@ -281,6 +282,9 @@ class _inverse_mean_resultant_length(torch.autograd.Function):
     def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
         (kappa,) = ctx.saved_tensors
         return tangent / _statistics(kappa, ctx.m, ("variance",))[0]
+
+
+_inverse_mean_resultant_length = differentiable(_InverseMeanResultantLength)
 
 
 # --- numerics: float64, no autograd ---------------------------------------------------------------------------------

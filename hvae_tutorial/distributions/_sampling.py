@@ -71,7 +71,7 @@ def _first_accepted(x0: Tensor, mode: Tensor, m: int, count: int) -> Tensor:
     """The first accepted of `count` proposals for each value."""
     y, accepted = _propose(x0, mode, m, count)
     # Which of several accepted proposals is taken depends on the flags alone, so the law is unchanged.
-    return y.gather(0, accepted.byte().argmax(0, keepdim=True)).squeeze(0)
+    return y.gather(0, accepted.max(0, keepdim=True).indices).squeeze(0)
 
 
 def _in_rounds(x0: Tensor, mode: Tensor, m: int) -> tuple[Tensor, int]:

@@ -97,8 +97,8 @@ class PowerSpherical(RotationallySymmetric):
         return (kappa * mean_log - self._log_partition(kappa)).clamp(min=0)  # rounding, where it is zero
 
     @staticmethod
-    def _sample_complement(concentration: Tensor, m: int, repeats: int) -> Tensor:
-        concentration = repeat(concentration, repeats)
+    def _sample_complement(kappa: Tensor, m: int, repeats: int) -> Tensor:
+        concentration = repeat(kappa, repeats)
         # torch's Gamma sampler does not return for a NaN parameter.
         valid = (concentration >= 0) & (concentration < math.inf)
         half = torch.full_like(concentration, (m - 1) / 2)
