@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hvae_tutorial import special
+from hvae_tutorial.distributions._gamma import digamma_difference, log_gamma_difference
 from hvae_tutorial.distributions._implicit import power_spherical_rate
 from hvae_tutorial.distributions._sampling import into_open_interval, repeat
 from hvae_tutorial.distributions.rotationally_symmetric import RotationallySymmetric
@@ -39,26 +40,38 @@ class PowerSpherical(RotationallySymmetric):
         return (self.m - 1) / 2
 
     @property
+    def _kappa(self) -> Tensor:
+        """The concentration in float64, NaN where it is negative, infinite or NaN: unvalidated, these are no law."""
+        kappa = special.widen(self.concentration)
+        return torch.where((kappa >= 0) & (kappa < torch.inf), kappa, torch.nan)
+
+    @property
     def mean_resultant_length(self) -> Tensor:
         """``kappa / (kappa + m - 1)`` in [0, 1), shape (...)."""
-        return self.concentration / (self.concentration + 2 * self._half)
+        kappa = self._kappa
+        return (kappa / (kappa + 2 * self._half)).to(self.concentration.dtype)
 
     @property
     def mean_resultant_length_complement(self) -> Tensor:
         """``(m - 1) / (kappa + m - 1)``, shape (...)."""
-        return 2 * self._half / (self.concentration + 2 * self._half)
+        return (2 * self._half / (self._kappa + 2 * self._half)).to(self.concentration.dtype)
 
     @property
     def projection_variance(self) -> Tensor:
         """Variance of ``mu . z``, four times that of the Beta variable, shape (...)."""
-        alpha, beta = special.widen(self.concentration) + self._half, self._half
+        alpha, beta = self._kappa + self._half, self._half
         variance = 4 * alpha * beta / ((alpha + beta) ** 2 * (alpha + beta + 1))
         return variance.to(self.concentration.dtype)
 
-    def _log_partition(self, kappa: Tensor) -> Tensor:
-        """``log E_U[((1 + mu.z) / 2)^kappa]``: a ratio of Beta functions, zero at kappa = 0."""
-        half = self._half
-        return torch.lgamma(kappa + half) - torch.lgamma(kappa + 2 * half) + (math.lgamma(2 * half) - math.lgamma(half))
+    def _log_partition(self) -> Tensor:
+        """``b = log E_U[((1 + mu.z) / 2)^kappa]`` in float64: a ratio of Beta functions, zero at kappa = 0."""
+        kappa, half = self._kappa, self._half
+        at_zero = log_gamma_difference(torch.full_like(kappa, half), half)
+        return at_zero - log_gamma_difference(kappa + half, half)
+
+    def _mean_log(self) -> Tensor:
+        """``b' = E[log((1 + mu.z) / 2)]`` in float64, negative."""
+        return -digamma_difference(self._kappa + self._half, self._half)
 
     def log_prob(self, value: Tensor) -> Tensor:
         r"""Log density with respect to surface area, in nats.
@@ -76,7 +89,7 @@ class PowerSpherical(RotationallySymmetric):
         dtype = self.concentration.dtype
         wide = torch.promote_types(dtype, torch.float32)  # towards the antipode the logarithm magnifies rounding
         distance2 = (value.to(wide) - self.loc.to(wide)).square().sum(-1)
-        normaliser = -self._log_partition(special.widen(self.concentration)) - log_surface_area(self.m)
+        normaliser = -self._log_partition() - log_surface_area(self.m)
         # At the antipode the density is zero for kappa > 0; xlogy keeps kappa = 0 uniform there.
         power = torch.xlogy(self.concentration, (1 - distance2 / 4).clamp(min=0))
         near = self.concentration * torch.log1p(-distance2.clamp(max=1) / 4)
@@ -91,10 +104,8 @@ class PowerSpherical(RotationallySymmetric):
         return self._wide_kl_to_uniform().to(self.concentration.dtype)
 
     def _wide_kl_to_uniform(self) -> Tensor:
-        """``kappa E[log((1 + mu.z) / 2)] - log E_U[((1 + mu.z) / 2)^kappa]`` in float64."""
-        kappa = special.widen(self.concentration)
-        mean_log = torch.digamma(kappa + self._half) - torch.digamma(kappa + 2 * self._half)
-        return (kappa * mean_log - self._log_partition(kappa)).clamp(min=0)  # rounding, where it is zero
+        """``kappa b' - b`` in float64."""
+        return (self._kappa * self._mean_log() - self._log_partition()).clamp(min=0)  # rounding, where it is zero
 
     @staticmethod
     def _sample_complement(concentration: Tensor, m: int, repeats: int) -> Tensor:
