@@ -17,7 +17,8 @@ $$-E \log\frac{1 + \mu_2 \cdot z}{2}
 A von Mises-Fisher law is a mixture of Power Spherical laws of concentrations 0, 1, 2, ... (expand ``exp(2 kappa x)``
 in powers of ``x = (1 + w) / 2``), so the same holds for it, with M the generating function of the mixture,
 
-$$\log M(v) = \log E_U e^{2 \kappa v x} - \log E_U e^{2 \kappa x} = \phi_m(\kappa v) - \phi_m(\kappa) - \kappa (1 - v) .$$
+$$\log M(v) = \log E_U e^{2 \kappa v x} - \log E_U e^{2 \kappa x}
+            = \phi_m(\kappa v) - \phi_m(\kappa) - \kappa (1 - v) .$$
 
 The integrand is positive and so is its growth as the directions part (c falls from one): nothing cancels. In the odds
 ``q = (1 - v) / v = e^g`` it is analytic and falls off exponentially at both ends, and the trapezoidal rule converges
@@ -82,8 +83,8 @@ def von_mises_fisher_mean(kappa: Tensor, sine2: Tensor, m: int) -> Tensor:
 def _log_odds(kappa: Tensor, half: float) -> tuple[Tensor, Tensor]:
     """Nodes (..., n) in ``g = log((1 - v) / v)`` and their weights, without a gradient: they do not change the sum.
 
-    The integrand rises like ``(kappa + h) e^g`` and falls off like ``e^(-h g)``. In between ``g`` is a step of the rule,
-    beyond it bends to exponential growth.
+    The integrand rises like ``(kappa + h) e^g`` and falls off like ``e^(-h g)``. In between the nodes are equally far
+    apart, beyond exponentially farther.
     """
     kappa = kappa.detach().unsqueeze(-1)
     left = -torch.log1p(kappa + half)

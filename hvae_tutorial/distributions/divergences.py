@@ -93,7 +93,7 @@ def _kl_power_spherical(p: PowerSpherical, q: PowerSpherical) -> Tensor:
     shape, sine2 = _joint_batch_shape(p, q), _half_angle(p, q)
     k1, k2 = p._kappa, q._kappa
     radial = q._log_partition() - p._log_partition() - p._mean_log() * (k2 - k1)
-    angular = k2 * power_spherical_excess(*torch.broadcast_tensors(k1, sine2), p.m)
+    angular = k2 * power_spherical_excess(k1, sine2, p.m)
     return expand_to((radial.clamp(min=0) + angular).to(_joint_dtype(p, q)), shape)
 
 
@@ -106,7 +106,7 @@ def _kl_von_mises_fisher_power_spherical(p: VonMisesFisher, q: PowerSpherical) -
     """
     shape, sine2 = _joint_batch_shape(p, q), _half_angle(p, q)
     k1, k2 = special.widen(p.concentration), q._kappa
-    mean_log = von_mises_fisher_mean(*torch.broadcast_tensors(k1, sine2), p.m)
+    mean_log = von_mises_fisher_mean(k1, sine2, p.m)
     divergence = (special.kl_to_uniform(k1, p.m) + q._log_partition() + k2 * mean_log).clamp(min=0)
     return expand_to(divergence.to(_joint_dtype(p, q)), shape)
 
