@@ -88,21 +88,22 @@ class PowerSpherical(RotationallySymmetric):
         ``(1 + mu.z) / 2`` is evaluated as ``1 - |z - mu|^2 / 4``, which keeps its accuracy for large kappa.
 
         Args:
-            value: Unit vectors, shape (..., m), broadcast against the batch.
+            value: Unit vectors, shape (..., m), broadcast against the batch; rounded to a narrower dtype than that of
+                the law, they are normalised in the law's.
 
         Returns:
             Log densities of the broadcast shape.
         """
         if self._validate_args:
             self._validate_sample(value)
-        dtype = self.concentration.dtype
-        wide = torch.promote_types(dtype, torch.float32)  # towards the antipode the logarithm magnifies rounding
-        distance2 = (value.to(wide) - self.loc.to(wide)).square().sum(-1)
+        distance2 = self._squared_distance(value)
+        kappa = self.concentration.to(distance2.dtype)
         normaliser = -self._log_partition() - log_surface_area(self.m)
         # At the antipode the density is zero for kappa > 0; xlogy keeps kappa = 0 uniform there.
-        power = torch.xlogy(self.concentration, (1 - distance2 / 4).clamp(min=0))
-        near = self.concentration * torch.log1p(-distance2.clamp(max=1) / 4)
-        return (normaliser.to(wide) + torch.where(distance2 < 1, near, power)).to(dtype)
+        power = torch.xlogy(kappa, (1 - distance2 / 4).clamp(min=0))
+        near = kappa * torch.log1p(-distance2.clamp(max=1) / 4)
+        log_density = normaliser.to(distance2.dtype) + torch.where(distance2 < 1, near, power)
+        return log_density.to(torch.promote_types(value.dtype, self.loc.dtype))
 
     def entropy(self) -> Tensor:
         """Differential entropy ``log S_m - KL(PowerSpherical || uniform)`` in nats, shape (...)."""

@@ -27,13 +27,13 @@ def expand_to(values: Tensor, shape: Size) -> Tensor:
     return values if values.shape == shape else values.expand(shape)
 
 
-def _renormalised(loc: Tensor, other: torch.dtype) -> Tensor:
+def _renormalised(vectors: Tensor, other: torch.dtype) -> Tensor:
     """Unit vectors, up to the rounding of the coarser of two dtypes, made so in the finer one.
 
     Those further off stay as they are, for the validation to see.
     """
-    coarser = max(loc.dtype, other, key=lambda dtype: torch.finfo(dtype).eps)
-    wide = loc.to(torch.promote_types(loc.dtype, other))
+    coarser = max(vectors.dtype, other, key=lambda dtype: torch.finfo(dtype).eps)
+    wide = vectors.to(torch.promote_types(vectors.dtype, other))
     norm = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
     return torch.where((norm - 1).abs() <= norm_tolerance(coarser), wide / norm, wide)
 
@@ -176,6 +176,13 @@ class RotationallySymmetric(Distribution):
         """Diagonal of the covariance matrix, shape (..., m)."""
         along = self.loc**2
         return self._tangent_variance.unsqueeze(-1) * (1 - along) + self.projection_variance.unsqueeze(-1) * along
+
+    def _squared_distance(self, value: Tensor) -> Tensor:
+        """``|value - mu|^2`` in float32 or wider: narrower types would round off what a logarithm magnifies."""
+        if torch.finfo(value.dtype).eps > torch.finfo(self.loc.dtype).eps:
+            value = _renormalised(value, self.loc.dtype)
+        wide = torch.promote_types(torch.promote_types(value.dtype, self.loc.dtype), torch.float32)
+        return (value.to(wide) - self.loc.to(wide)).square().sum(-1)
 
     # --- sampling ---
 

@@ -68,19 +68,19 @@ class VonMisesFisher(RotationallySymmetric):
         off the sphere this differs from ``kappa mu.z - phi - log S_m``.
 
         Args:
-            value: Unit vectors, shape (..., m), broadcast against the batch.
+            value: Unit vectors, shape (..., m), broadcast against the batch; rounded to a narrower dtype than that of
+                the law, they are normalised in the law's.
 
         Returns:
             Log densities of the broadcast shape.
         """
         if self._validate_args:
             self._validate_sample(value)
-        dtype = torch.promote_types(value.dtype, self.loc.dtype)
-        wide = torch.promote_types(dtype, torch.float32)
-        distance2 = (value.to(wide) - self.loc.to(wide)).square().sum(-1)
+        distance2 = self._squared_distance(value)
         kappa = special.widen(self.concentration)
         normaliser = special.log_partition_complement(kappa, self.m) - log_surface_area(self.m)
-        return (normaliser.to(wide) - self.concentration.to(wide) * distance2 / 2).to(dtype)
+        log_density = normaliser.to(distance2.dtype) - self.concentration.to(distance2.dtype) * distance2 / 2
+        return log_density.to(torch.promote_types(value.dtype, self.loc.dtype))
 
     def entropy(self) -> Tensor:
         """Differential entropy ``log S_m - KL(vMF || uniform)`` in nats, shape (...)."""
