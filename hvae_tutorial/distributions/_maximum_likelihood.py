@@ -128,23 +128,20 @@ def power_spherical_direction(data: WeightedPoints) -> Tensor:
         loc, value = _better(loc, value, other, _mean_log(detached, other))
     for _ in range(100):
         step = _direction_step(detached, loc)
+        # A step of this size ends in a direction that is right to rounding, for Newton's method squares the error.
+        if not bool((step.abs() > 1e-8).any()):
+            break
         best, best_value = loc, value
-        for halvings in range(40):
+        for halvings in range(20):
             other = torch.nn.functional.normalize(loc + step * 0.5**halvings, dim=-1)
-            other_value = _mean_log(detached, other)
             waiting = best_value <= value
-            best, best_value = _better(
-                best,
-                best_value,
-                torch.where(waiting.unsqueeze(-1), other, best),
-                torch.where(waiting, other_value, best_value),
-            )
+            other_value = torch.where(waiting, _mean_log(detached, other), -torch.inf)
+            best, best_value = _better(best, best_value, other, other_value)
             if bool((best_value > value).all()):
                 break
-        done = not bool((best_value > value).any())
-        loc, value = best, best_value
-        if done or not bool((step.abs() > 1e-8).any()):
+        if not bool((best_value > value).any()):
             break
+        loc, value = best, best_value
     for _ in range(_STEPS_WITH_GRADIENT):
         loc = torch.nn.functional.normalize(loc + _direction_step(data, loc), dim=-1)
     return loc
