@@ -154,8 +154,8 @@ def test_gradient_for_the_weights(family):
 
 
 @families
-@pytest.mark.parametrize("m", [2, 3, 6])
-@pytest.mark.parametrize("kappa", [0.5, 5.0, 1000.0])
+@pytest.mark.parametrize("m", [2, 4])
+@pytest.mark.parametrize("kappa", [0.5, 1000.0])
 def test_first_and_second_derivatives(kappa, m, family):
     data = family(directions(m), kappa).sample((6,))
     weights = 0.2 + torch.rand(2, 6, dtype=torch.float64)
