@@ -75,7 +75,7 @@ class PowerSpherical(RotationallySymmetric):
     def _log_partition(self) -> Tensor:
         """``b = log E_U[((1 + mu.z) / 2)^kappa]`` in float64: a ratio of Beta functions, zero at kappa = 0."""
         kappa, half = self._kappa, self._half
-        at_zero = log_gamma_difference(torch.full_like(kappa, half), half)
+        at_zero = log_gamma_difference(kappa.new_full((), half), half)
         return at_zero - log_gamma_difference(kappa + half, half)
 
     def _mean_log(self) -> Tensor:
