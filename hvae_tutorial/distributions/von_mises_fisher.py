@@ -14,7 +14,7 @@ from hvae_tutorial.distributions._maximum_likelihood import (
     weighted_points,
 )
 from hvae_tutorial.distributions._sampling import sample_complement
-from hvae_tutorial.distributions.rotationally_symmetric import RotationallySymmetric, expand_to
+from hvae_tutorial.distributions.rotationally_symmetric import RotationallySymmetric
 from hvae_tutorial.sphere import log_surface_area
 
 __all__ = ["VonMisesFisher"]
@@ -41,10 +41,6 @@ class VonMisesFisher(RotationallySymmetric):
         ValueError: the shapes do not fit; concentration has the shape of loc's batch and an axis of size one more; or
             (validated) loc is not of unit norm or concentration is negative, infinite or NaN.
     """
-
-    # 1 - A without its graph, and the version of the concentration it belongs to, if the divergence has been evaluated:
-    # it spares the gradient of samples an evaluation.
-    _mean_complement: tuple[int, Tensor] | None = None
 
     @property
     def mean_resultant_length(self) -> Tensor:
@@ -123,18 +119,9 @@ class VonMisesFisher(RotationallySymmetric):
         concentration = torch.where(points.weighted, concentration, 0.0)
         return cls(loc.to(data.dtype), concentration.to(data.dtype))
 
-    @staticmethod
-    def _sample_complement(concentration: Tensor, m: int, repeats: int) -> Tensor:
-        return sample_complement(concentration, m, repeats)[0]
-
     def kl_to_uniform(self) -> Tensor:
         """``KL(vMF || uniform)`` in nats, shape (...): what `torch.distributions.kl_divergence` returns."""
-        divergence, complement = special.kl_to_uniform_and_mean_complement(self.concentration, self.m)
-        self._mean_complement = self.concentration._version, complement.detach()
-        return divergence
+        return special.kl_to_uniform(self.concentration, self.m)
 
-    def _rate(self, y: Tensor, concentration: Tensor) -> Tensor:
-        version, complement = self._mean_complement or (None, y)
-        if version != self.concentration._version or self.concentration.dtype != y.dtype:
-            complement = special.mean_resultant_length_complement(self.concentration.detach().to(y.dtype), self.m)
-        return von_mises_fisher_rate(y, concentration, expand_to(complement, y.shape), self.m)
+    _sample_complement = staticmethod(sample_complement)
+    _rate = staticmethod(von_mises_fisher_rate)

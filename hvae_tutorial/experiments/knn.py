@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.neighbors import KNeighborsClassifier
 
-from hvae_tutorial.semi_supervised import balanced_indices
+from hvae_tutorial.data import balanced_indices
 
 NEIGHBOURS = 5
 DRAWS = 20

@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hvae_tutorial.data import Dataset
+from hvae_tutorial.data import Dataset, binarize
 from hvae_tutorial.models.vae import VAE
 from hvae_tutorial.objectives import ElboTerms, elbo, iwae_bound
-from hvae_tutorial.training import binarize
 
 # ELBO, RE and KL are means over this many passes, each with one latent sample a point.
 PASSES = 10

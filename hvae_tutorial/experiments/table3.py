@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hvae_tutorial import __version__, plotting
-from hvae_tutorial.data import Dataset, load
+from hvae_tutorial.data import Dataset, balanced_indices, load
 from hvae_tutorial.experiments import results
 from hvae_tutorial.experiments.presets import Preset
 from hvae_tutorial.experiments.protocol import PASSES, binarized, seeded
@@ -29,7 +29,7 @@ from hvae_tutorial.files import write_atomically
 from hvae_tutorial.models import M1M2, StackedM1M2, mlp_m1m2
 from hvae_tutorial.objectives import ElboTerms, unlabelled_bound
 from hvae_tutorial.records import Record, record_name, settings_key, write
-from hvae_tutorial.semi_supervised import SemiSupervised, balanced_indices
+from hvae_tutorial.semi_supervised import SemiSupervised
 from hvae_tutorial.training import TrainingSettings, fit, resolve_device
 
 SCHEMES = ("end-to-end", "stacked")
