@@ -1,6 +1,6 @@
-"""On a GPU: training steps eager, compiled and as CUDA graphs; samples beside normalised Gaussians; waits for the device.
+"""On a GPU: training steps eager, compiled and as CUDA graphs; samples beside normalised Gaussians; waits.
 
-    python benchmarks/gpu.py            # or --device cpu, for a look at what it prints
+python benchmarks/gpu.py            # or --device cpu, for a look at what it prints
 """
 
 import argparse

@@ -11,32 +11,79 @@ Below, the functions themselves are subtracted: an absolute error of 1e-12.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from hvae_tutorial._autograd import differentiable
 
 _LARGE = 1000.0  # here the first terms that are left out are smaller than rounding
 
 
 def log_gamma_difference(a: Tensor, h: float) -> Tensor:
     """``log Gamma(a + h) - log Gamma(a)`` for ``a > 0`` and ``h > 0``, of a's shape; differentiable."""
-
-    def large(a: Tensor) -> Tensor:
-        r, s = 1 / a, 1 / (a + h)
-        series = h * r * s * ((r * r + r * s + s * s) / 360 - 1 / 12)
-        return (a - 0.5) * torch.log1p(h * r) + h * torch.log(a + h) - h + series
-
-    return _choose(a, lambda a: torch.lgamma(a + h) - torch.lgamma(a), large)
+    return _log_gamma_difference(a, h)
 
 
 def digamma_difference(a: Tensor, h: float) -> Tensor:
     """``psi(a + h) - psi(a)``, positive, as in `log_gamma_difference`."""
+    return _digamma_difference(a, h)
 
-    def large(a: Tensor) -> Tensor:
-        r, s = 1 / a, 1 / (a + h)
-        return torch.log1p(h * r) + h * r * s * (0.5 + (r + s) * (1 / 12 - (r * r + s * s) / 120))
 
-    return _choose(a, lambda a: torch.digamma(a + h) - torch.digamma(a), large)
+class _Difference(torch.autograd.Function):
+    """A difference with the next one as its derivative: half the operations of differentiating both its forms."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        a, ctx.h = inputs
+        ctx.save_for_backward(a)
+        ctx.save_for_forward(a)
+
+
+class _LogGammaDifference(_Difference):
+    @staticmethod
+    def forward(a: Tensor, h: float) -> Tensor:
+        def large(a: Tensor) -> Tensor:
+            r, s = 1 / a, 1 / (a + h)
+            series = h * r * s * ((r * r + r * s + s * s) / 360 - 1 / 12)
+            return (a - 0.5) * torch.log1p(h * r) + h * torch.log(a + h) - h + series
+
+        return _choose(a, lambda a: torch.lgamma(a + h) - torch.lgamma(a), large)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (a,) = ctx.saved_tensors
+        return grad * digamma_difference(a, ctx.h), None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        (a,) = ctx.saved_tensors
+        return tangent * digamma_difference(a, ctx.h)
+
+
+class _DigammaDifference(_Difference):
+    @staticmethod
+    def forward(a: Tensor, h: float) -> Tensor:
+        def large(a: Tensor) -> Tensor:
+            r, s = 1 / a, 1 / (a + h)
+            return torch.log1p(h * r) + h * r * s * (0.5 + (r + s) * (1 / 12 - (r * r + s * s) / 120))
+
+        return _choose(a, lambda a: torch.digamma(a + h) - torch.digamma(a), large)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (a,) = ctx.saved_tensors
+        return grad * trigamma_difference(a, ctx.h), None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        (a,) = ctx.saved_tensors
+        return tangent * trigamma_difference(a, ctx.h)
+
+
+_log_gamma_difference = differentiable(_LogGammaDifference)
+_digamma_difference = differentiable(_DigammaDifference)
 
 
 def trigamma_difference(a: Tensor, h: float) -> Tensor:

@@ -1,13 +1,14 @@
 """The Power Spherical law."""
 
 import math
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from hvae_tutorial import special
-from hvae_tutorial.distributions._gamma import digamma_difference, log_gamma_difference
+from hvae_tutorial._autograd import differentiable
+from hvae_tutorial.distributions._gamma import digamma_difference, log_gamma_difference, trigamma_difference
 from hvae_tutorial.distributions._implicit import power_spherical_rate
 from hvae_tutorial.distributions._maximum_likelihood import (
     concentration_limit,
@@ -115,7 +116,7 @@ class PowerSpherical(RotationallySymmetric):
 
     def _wide_kl_to_uniform(self) -> Tensor:
         """``kappa b' - b`` in float64."""
-        return (self._kappa * self._mean_log() - self._log_partition()).clamp(min=0)  # rounding, where it is zero
+        return _kl_to_uniform(self._kappa, self._half)
 
     @classmethod
     def fit(cls, data: Tensor, weights: Tensor | None = None, *, max_concentration: float | None = None) -> Self:
@@ -165,3 +166,32 @@ class PowerSpherical(RotationallySymmetric):
         return torch.where(valid, into_open_interval(2 * small / (small + large)), math.nan)
 
     _rate = staticmethod(power_spherical_rate)
+
+
+class _KLToUniform(torch.autograd.Function):
+    """``kappa b' - b`` with its derivative ``kappa b''``, where differentiating each term would cancel ``b'``."""
+
+    @staticmethod
+    def forward(kappa: Tensor, half: float) -> Tensor:
+        at_zero = log_gamma_difference(kappa.new_full((), half), half)
+        divergence = log_gamma_difference(kappa + half, half) - kappa * digamma_difference(kappa + half, half)
+        return (divergence - at_zero).clamp(min=0)  # rounding, where it is zero
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        kappa, ctx.half = inputs
+        ctx.save_for_backward(kappa)
+        ctx.save_for_forward(kappa)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (kappa,) = ctx.saved_tensors
+        return -grad * kappa * trigamma_difference(kappa + ctx.half, ctx.half), None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        (kappa,) = ctx.saved_tensors
+        return -tangent * kappa * trigamma_difference(kappa + ctx.half, ctx.half)
+
+
+_kl_to_uniform = differentiable(_KLToUniform)
