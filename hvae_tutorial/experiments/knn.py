@@ -3,11 +3,8 @@
 import numpy as np
 from sklearn.neighbors import KNeighborsClassifier
 
+from hvae_tutorial.experiments.choices import DRAWS, LABELS, NEIGHBOURS
 from hvae_tutorial.semi_supervised import balanced_indices
-
-NEIGHBOURS = 5
-DRAWS = 20
-LABELS = (100, 600, 1000)
 
 
 def knn_accuracies(

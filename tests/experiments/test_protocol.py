@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hvae_tutorial.experiments.knn import knn_accuracies
-from hvae_tutorial.experiments.protocol import elbo_terms, latent_means, measure
+from hvae_tutorial.experiments.protocol import elbo_terms, latent_means, measure_vae
 from hvae_tutorial.models import (
     VAE,
     BernoulliLikelihood,
@@ -47,7 +47,7 @@ def test_a_model_is_measured(d):
     torch.manual_seed(0)
     model = mlp_vae("s", d, x_dim=12, hidden=(8,))
     x = torch.rand(60, 12).round()
-    found = measure(model, x, importance_samples=5)
+    found = measure_vae(model, x, importance_samples=5)
     assert found["elbo"] == pytest.approx(found["reconstruction"] - found["kl"], abs=1e-4)
     assert found["elbo"] < found["log_likelihood"]["mean"] + 1
     assert set(elbo_terms(model, x)) == {"elbo", "reconstruction", "kl"}

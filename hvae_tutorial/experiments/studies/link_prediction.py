@@ -1,34 +1,33 @@
-"""One run of Table 4: a VGAE trained on a part of a graph's edges and asked which of the others exist.
+"""VGAEs trained on a part of a graph's edges and asked which of the others exist: Table 4.
 
-As in `run`, a run is identified by a hash of its settings and of the package version, and leaves its record (`.json`)
-and its weights (`.safetensors`). It takes seconds to minutes, so that there is no checkpoint.
+The seed decides the split of the edges, the initial weights and all draws, as in Kipf and Welling's experiments, where
+each run has its own split.
 """
 
 import dataclasses
 import statistics
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 from torch.distributions import Distribution
 from tqdm import tqdm
 
-from hvae_tutorial import __version__
-from hvae_tutorial.data import EdgeSplit, GraphName, load, split_edges
-from hvae_tutorial.experiments.protocol import seeded
-from hvae_tutorial.experiments.provenance import provenance
-from hvae_tutorial.experiments.run import finished
-from hvae_tutorial.files import write_atomically
+from hvae_tutorial import plotting
+from hvae_tutorial.data import EdgeSplit, GraphDataset, split_edges
+from hvae_tutorial.experiments import names
+from hvae_tutorial.experiments.protocol import curves
+from hvae_tutorial.experiments.run import Run
 from hvae_tutorial.graph_objectives import graph_elbo, held_out_elbo, uniform_pairs
 from hvae_tutorial.models.vgae import VGAE, InnerProductDecoder, gcn_vgae, normalized_adjacency
 from hvae_tutorial.objectives import ElboTerms
-from hvae_tutorial.records import Record, record_name, settings_key, write
+from hvae_tutorial.plotting import Figure
+from hvae_tutorial.records import Record
 from hvae_tutorial.training import TrainingResult, resolve_device
 
 # Below this share of nonzero features, their product with the weights is faster sparse: in Cora and Citeseer (0.01) it
@@ -36,100 +35,47 @@ from hvae_tutorial.training import TrainingResult, resolve_device
 SPARSE_BELOW = 0.05
 
 
-@dataclass(frozen=True, kw_only=True)
-class GraphRun:
-    """One VGAE, trained and measured once: everything that decides its numbers. The defaults are the paper's protocol.
-
-    The seed decides the split of the edges, the initial weights and all draws, as in Kipf and Welling's experiments,
-    where each run has its own split.
-    """
-
-    data: GraphName
-    model: str  # "n", "s" or "ps"
-    seed: int
-    d: int = 16
-    hidden: int = 32
-    dropout: float = 0.0
-    epochs: int = 200  # the weights of the last one are kept
-    learning_rate: float = 1e-2  # of Adam, with all edges in every step
-    pairs_per_edge: int = 10  # pairs drawn in every step, to estimate the sum over non-edges, for each training edge
-    device: str = "auto"  # as `resolve_device` takes it
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The settings as a record keeps them. The device is no setting: it is where a run happens, not what it is."""
-        settings = dataclasses.asdict(self)
-        del settings["device"]
-        return settings
-
-    @property
-    def key(self) -> str:
-        """Hash of the settings and of the package version."""
-        return settings_key("table4", self.settings, __version__)
-
-    @property
-    def name(self) -> str:
-        """Name of this run's files, without extension."""
-        return record_name("table4", self.settings, self.key)
-
-    @property
-    def title(self) -> str:
-        """What a progress bar calls this run."""
-        return f"{self.data} {self.model} d={self.d} seed={self.seed}"
+_CURVES = {
+    "validation_elbo": "validation ELBO, reweighed (nats)",
+    "validation_auc": "validation AUC",
+    "validation_kl": "KL / N² (nats)",
+}
 
 
-def execute(run: GraphRun, *, folder: Path, progress: bool) -> Record:
-    """Split, train, measure and record.
-
-    Args:
-        run: what to do.
-        folder: where the files go; made if missing.
-        progress: show a progress bar of the epochs on the standard error stream.
-
-    Returns:
-        The record, as written.
-
-    Raises:
-        FloatingPointError: the objective is no longer finite.
-    """
-    graph = load(run.data)
-    split = split_edges(graph, run.seed)
-    device = resolve_device(run.device)
-    with seeded(run.seed, device):
-        model = gcn_vgae(run.model, run.d, x_dim=graph.features.shape[1], hidden=run.hidden, dropout=run.dropout)
-        result = fit_graph(model, graph.features, split, run, device=device, progress=progress)
-        results = measure(model, graph.features, split, device=device)
-    record = finished("table4", run, results, result, provenance(device, graph.sha256))
-    weights = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
-    write_atomically(folder / f"{run.name}.safetensors", safetensors.torch.save(weights))
-    write(record, folder)
-    return record
+def build(settings: Mapping[str, Any], x_dim: int) -> VGAE:
+    """Return the VGAE, with the paper's network."""
+    return gcn_vgae(
+        settings["model"], settings["d"], x_dim=x_dim, hidden=settings["hidden"], dropout=settings["dropout"]
+    )
 
 
-def fit_graph(
-    model: VGAE, x: Tensor, split: EdgeSplit, run: GraphRun, *, device: torch.device, progress: bool = True
-) -> TrainingResult:
+def train(model: VGAE, data: GraphDataset, run: Run, *, checkpoint: Path, progress: bool) -> TrainingResult:
+    """Train on the edges that the run's seed leaves for it; the weights of the last epoch are kept."""
+    return fit_graph(model, data.features, split_edges(data, run.seed), run, progress=progress)
+
+
+def fit_graph(model: VGAE, x: Tensor, split: EdgeSplit, run: Run, *, progress: bool = True) -> TrainingResult:
     """Train a VGAE by Adam, with the whole graph in every step; draws come from torch's own generator.
 
     Args:
-        model: moved to the device, where it stays, in evaluation mode, with the weights of the last epoch.
+        model: moved to the run's device, where it stays, in evaluation mode, with the weights of the last epoch.
         x: features, (N, x_dim).
         split: the model sees the training edges alone; the validation edges are measured after every epoch.
-        run: epochs, learning rate and pairs are read from it.
-        device: where to train.
+        run: epochs, learning rate, pairs and device are read from it.
         progress: show a progress bar on the standard error stream.
 
     Raises:
         FloatingPointError: the objective or a parameter is no longer finite after an epoch.
     """
+    device = resolve_device(run.device)
     model.to(device)
     x, adjacency, split = _inputs(x, split, device)
     held_out = (split.validation, split.validation_non_edges)
-    num_pairs = run.pairs_per_edge * split.train.shape[1]
-    optimizer = torch.optim.Adam(model.parameters(), lr=run.learning_rate, fused=True)
+    epochs, num_pairs = run.settings["epochs"], run.settings["pairs_per_edge"] * split.train.shape[1]
+    optimizer = torch.optim.Adam(model.parameters(), lr=run.settings["learning_rate"], fused=True)
     history: dict[str, list[float]] = {}
 
-    for epoch in tqdm(range(1, run.epochs + 1), desc=run.title, unit="epoch", file=sys.stderr, disable=not progress):
+    for epoch in tqdm(range(1, epochs + 1), desc=run.title, unit="epoch", file=sys.stderr, disable=not progress):
         started = time.perf_counter()
         model.train()
         terms = graph_elbo(model, x, adjacency, split.train, uniform_pairs(len(x), num_pairs, device=device))
@@ -147,8 +93,8 @@ def fit_graph(
             history.setdefault(column, []).append(value)
     return TrainingResult(
         history=history,
-        epochs=run.epochs,
-        best_epoch=run.epochs,
+        epochs=epochs,
+        best_epoch=epochs,
         seconds=sum(history["seconds"]),
         seconds_per_epoch=statistics.median(history["seconds"]),
     )
@@ -174,17 +120,21 @@ def auc_and_ap(model: VGAE, q: Distribution, edges: Tensor, non_edges: Tensor) -
     return {"auc": float(roc_auc_score(truth, scores)), "ap": float(average_precision_score(truth, scores))}
 
 
+def measure(model: VGAE, data: GraphDataset, run: Run) -> dict[str, float]:
+    """Return AUC and AP on test and validation edges, the KL of a node in nats, and what the decoder has learned."""
+    return measure_split(model, data.features, split_edges(data, run.seed))
+
+
 @torch.no_grad()
-def measure(model: VGAE, x: Tensor, split: EdgeSplit, *, device: torch.device) -> dict[str, float]:
-    """Return AUC and AP on test and validation edges, the KL of a node in nats, and what the decoder has learned.
+def measure_split(model: VGAE, x: Tensor, split: EdgeSplit) -> dict[str, float]:
+    """Return what `measure` does, for any split of the edges.
 
     Args:
-        model: a trained model, on the device.
+        model: a trained model; what is measured moves to its device.
         x: features, (N, x_dim).
         split: the model sees the training edges alone.
-        device: where to measure.
     """
-    x, adjacency, split = _inputs(x, split, device)
+    x, adjacency, split = _inputs(x, split, next(model.parameters()).device)
     q = model.encode(x, adjacency)
     assert isinstance(model.decoder, InnerProductDecoder)
     results = {
@@ -222,3 +172,13 @@ def _check_finite(model: VGAE, epoch: int, measured: dict[str, float]) -> None:
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise FloatingPointError(f"training broke in epoch {epoch}: {name} is not finite")
+
+
+def draw(
+    data: GraphDataset, runs: Sequence[Run], records: Sequence[Record], trained: Callable[[Run], VGAE]
+) -> dict[str, Figure]:
+    """Draw the learning curves of a graph."""
+    picture = plotting.learning_curves(
+        curves(records, names.vgae), columns=_CURVES, title=f"{data.name}: held-out edges and non-edges"
+    )
+    return {f"learning-curves-{data.name}": picture}
