@@ -7,18 +7,19 @@ from tabulate import tabulate
 from timing import interleaved_medians, machine
 from torch import Tensor
 
+from hvae_tutorial import training
+from hvae_tutorial.adam import Adam
+from hvae_tutorial.data import binarize
 from hvae_tutorial.models import M1M2, VAE, mlp_m1m2, mlp_vae
 from hvae_tutorial.objectives import elbo
 from hvae_tutorial.semi_supervised import SemiSupervised
-from hvae_tutorial.training import Objective, binarize
 
 BATCH = 64
 
 
-def training_step(model: VAE | M1M2, objective: Objective, data: Tensor) -> Callable[[], None]:
+def training_step(model: VAE | M1M2, objective: training.Objective, data: Tensor) -> Callable[[], None]:
     """One step of `hvae_tutorial.training.fit`."""
-    parameters = list(model.parameters())
-    optimizer = torch.optim.Adam(parameters, lr=1e-3, fused=True)
+    optimizer = Adam(model.parameters(), 1e-3)
     batches = torch.randperm(len(data)).split(BATCH)
     count = 0
 
@@ -26,11 +27,7 @@ def training_step(model: VAE | M1M2, objective: Objective, data: Tensor) -> Call
         nonlocal count
         x = binarize(data.index_select(0, batches[count % len(batches)]))
         count += 1
-        terms = objective(model, x, 1.0)
-        for parameter in parameters:
-            parameter.grad = None
-        (-terms.elbo.mean()).backward()
-        optimizer.step()
+        training.training_step(model, x, objective, 1.0, optimizer)
 
     return step
 

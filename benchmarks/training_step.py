@@ -6,9 +6,11 @@ import torch
 from tabulate import tabulate
 from timing import interleaved_medians, machine
 
+from hvae_tutorial import training
+from hvae_tutorial.adam import Adam
+from hvae_tutorial.data import binarize
 from hvae_tutorial.models import mlp_vae
 from hvae_tutorial.objectives import elbo
-from hvae_tutorial.training import binarize
 
 BATCH = 64
 
@@ -17,8 +19,7 @@ def training_step(kind: str, d: int) -> Callable[[], None]:
     """One step of `hvae_tutorial.training.fit`: a batch by index, binarisation, ELBO, gradients, Adam."""
     torch.manual_seed(0)
     model = mlp_vae(kind, d)
-    parameters = list(model.parameters())
-    optimizer = torch.optim.Adam(parameters, lr=1e-3, fused=True)
+    optimizer = Adam(model.parameters(), 1e-3)
     data = torch.rand(100 * BATCH, 784)
     batches = torch.randperm(len(data)).split(BATCH)
     count = 0
@@ -27,11 +28,7 @@ def training_step(kind: str, d: int) -> Callable[[], None]:
         nonlocal count
         x = binarize(data.index_select(0, batches[count % len(batches)]))
         count += 1
-        terms = elbo(model, x)
-        for parameter in parameters:
-            parameter.grad = None
-        (-terms.elbo.mean()).backward()
-        optimizer.step()
+        training.training_step(model, x, elbo, 1.0, optimizer)
 
     return step
 

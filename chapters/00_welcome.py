@@ -29,11 +29,11 @@ import numpy as np
 import torch
 
 from hvae_tutorial import plotting
-from hvae_tutorial.data import load
+from hvae_tutorial.data import binarize, load
 from hvae_tutorial.distributions import VonMisesFisher
 from hvae_tutorial.models import mlp_vae
 from hvae_tutorial.special import kl_to_uniform, log_partition, mean_resultant_length
-from hvae_tutorial.training import TrainingSettings, binarize, fit
+from hvae_tutorial.training import TrainingSettings, fit
 
 # %% [markdown]
 # ## A bump on a sphere

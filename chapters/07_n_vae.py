@@ -569,9 +569,10 @@ assert abs(estimates[0.3] - exact.mean()) < 4  # it moves with a scale that the 
 # weights and seed come the same terms, the same bound, and the same training.
 
 # %%
+from hvae_tutorial.data import binarize
 from hvae_tutorial.models import VAE, BernoulliLikelihood, GaussianPosterior, mlp_vae
 from hvae_tutorial.objectives import elbo, iwae_bound
-from hvae_tutorial.training import TrainingSettings, binarize, fit
+from hvae_tutorial.training import TrainingSettings, fit
 
 head = GaussianPosterior(128, d=2)
 head.mean, head.raw_scale = model.mean, model.raw_scale

@@ -35,12 +35,12 @@ from torch.distributions import Independent, Normal, kl_divergence
 from torch.nn import functional as F
 
 from hvae_tutorial import plotting
-from hvae_tutorial.data import load
+from hvae_tutorial.data import binarize, load
 from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, VonMisesFisher
 from hvae_tutorial.models import VAE, BernoulliLikelihood, GaussianLikelihood
 from hvae_tutorial.objectives import elbo, iwae_bound
 from hvae_tutorial.special import kl_to_uniform, mean_resultant_length, mean_resultant_length_derivative
-from hvae_tutorial.training import TrainingSettings, binarize, fit
+from hvae_tutorial.training import TrainingSettings, fit
 
 BLUE, ORANGE, GREEN = plotting.CURVE_COLOURS[:3]
 

@@ -37,13 +37,12 @@ from IPython.display import Markdown, display
 from torch.distributions import Independent, Normal, kl_divergence
 
 from hvae_tutorial import plotting, records
-from hvae_tutorial.data import load
+from hvae_tutorial.data import balanced_indices, load
 from hvae_tutorial.distributions import VonMisesFisher
 from hvae_tutorial.experiments import paper, results, table2
 from hvae_tutorial.experiments.knn import DRAWS, NEIGHBOURS, knn_accuracies
 from hvae_tutorial.experiments.protocol import binarized, latent_means
 from hvae_tutorial.models import mlp_vae
-from hvae_tutorial.semi_supervised import balanced_indices
 from hvae_tutorial.special import kl_to_uniform, mean_resultant_length
 from hvae_tutorial.training import TrainingSettings, fit
 

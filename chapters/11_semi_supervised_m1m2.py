@@ -39,19 +39,19 @@ from torch.distributions import Categorical
 from torch.nn import functional as F
 
 from hvae_tutorial import plotting, records
-from hvae_tutorial.data import load
+from hvae_tutorial.data import balanced_indices, binarize, load
 from hvae_tutorial.distributions import VonMisesFisher
 from hvae_tutorial.experiments import paper
 from hvae_tutorial.models import BernoulliLikelihood, LatentLikelihood, mlp_m1m2, mlp_m2
 from hvae_tutorial.objectives import labelled_bound, unlabelled_bound
-from hvae_tutorial.semi_supervised import SemiSupervised, balanced_indices
+from hvae_tutorial.semi_supervised import SemiSupervised
 from hvae_tutorial.special import (
     kl_to_uniform,
     log_partition,
     mean_resultant_length,
 )
 from hvae_tutorial.sphere import log_surface_area
-from hvae_tutorial.training import TrainingSettings, binarize, fit
+from hvae_tutorial.training import TrainingSettings, fit
 
 BLUE, ORANGE, GREEN = plotting.CURVE_COLOURS[:3]
 

@@ -39,7 +39,7 @@ from torch import nn
 from torch.distributions import kl_divergence
 
 from hvae_tutorial import plotting
-from hvae_tutorial.data import load
+from hvae_tutorial.data import binarize, load
 from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, VonMisesFisher
 from hvae_tutorial.experiments import paper
 from hvae_tutorial.models import (
@@ -57,7 +57,7 @@ from hvae_tutorial.special import (
     mean_resultant_length,
 )
 from hvae_tutorial.sphere import log_surface_area
-from hvae_tutorial.training import TrainingSettings, binarize, fit
+from hvae_tutorial.training import TrainingSettings, fit
 
 BLUE, ORANGE, GREEN = plotting.CURVE_COLOURS[:3]
 double = torch.float64

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hvae_tutorial.models import M1M2, M2, VAE, ClassTerms
+from hvae_tutorial.models.layers import check_integer
 
 # The widest tensor of `iwae_bound` has at most this many elements (8 MiB in float32), and two of them live at once: few
 # enough for the processor's cache, enough for the products to run at full speed.
@@ -125,8 +126,7 @@ def iwae_bound(model: VAE, x: Tensor, num_samples: int) -> Tensor:
         ValueError: if `num_samples` is not an integer >= 1, or `x` has another shape.
         NotImplementedError: for a plain autoencoder, which has no prior.
     """
-    if not isinstance(num_samples, int) or num_samples < 1:
-        raise ValueError(f"num_samples must be an integer >= 1, got {num_samples!r}")
+    num_samples = check_integer("num_samples", num_samples)
     prior = model.posterior.prior()
     rows = max(1, CHUNK_ELEMENTS // model.likelihood.x_dim)  # draws of z decoded at once
     samples_at_once = min(num_samples, rows)

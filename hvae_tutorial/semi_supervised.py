@@ -12,37 +12,14 @@ without it the labels would reach $q(y|x)$ only through the unlabelled points.
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from hvae_tutorial.checkpoints import fingerprint
+from hvae_tutorial.data import binarize
 from hvae_tutorial.models import M1M2, M2
+from hvae_tutorial.models.layers import check_integer
 from hvae_tutorial.objectives import ElboTerms, bound_of_class, bound_over_classes, unlabelled_bound
-from hvae_tutorial.training import binarize, fingerprint
-
-
-def balanced_indices(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw `size` indices of points without replacement, equally many of each class.
-
-    Args:
-        labels: classes, (n,).
-        size: a multiple of the number of classes, >= 1.
-        rng: source of the draws.
-
-    Returns:
-        Indices, (size,), class after class.
-
-    Raises:
-        ValueError: if `size` is not such a multiple, or a class has too few points.
-    """
-    members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    per_class, rest = divmod(size, len(members))
-    if per_class < 1 or rest:
-        raise ValueError(f"size must be a multiple of the number of classes, {len(members)}, got {size}")
-    fewest = min(map(len, members))
-    if per_class > fewest:
-        raise ValueError(f"size must be at most {fewest * len(members)}: a class has {fewest} points, got {size}")
-    return np.concatenate([rng.choice(indices, per_class, replace=False) for indices in members])
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +56,7 @@ class SemiSupervised:
                 f"{tuple(self.y.shape)}"
             )
         for name in ("num_unlabelled", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be an integer >= 1, got {getattr(self, name)!r}")
+            object.__setattr__(self, name, check_integer(name, getattr(self, name)))
         if not (math.isfinite(self.alpha) and self.alpha >= 0):
             raise ValueError(f"alpha must be a finite number >= 0, got {self.alpha!r}")
 

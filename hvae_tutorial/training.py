@@ -9,12 +9,10 @@ which judges them by the validation ELBO at the final $\beta$: during warm-up th
 chosen then would be chosen for its reconstruction alone.
 """
 
-import io
 import math
 import statistics
 import sys
 import time
-import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,14 +22,16 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from hvae_tutorial.files import write_atomically
+from hvae_tutorial.adam import Adam
+from hvae_tutorial.checkpoints import random_state, read_checkpoint, run_identity, set_random_state, write_checkpoint
+from hvae_tutorial.data import binarize
 from hvae_tutorial.models import M1M2, M2, VAE, BernoulliLikelihood
+from hvae_tutorial.models.layers import check_integer
 from hvae_tutorial.objectives import ElboTerms, elbo
 
 # A checkpoint is written at the end of the first epoch that ends this long after the last: small data have epochs
 # shorter than the writing takes.
 CHECKPOINT_SECONDS = 5.0
-CHECKPOINT_FORMAT = 1
 
 VALIDATION_BATCH = 1024  # points: few enough for the processor's cache, whatever the size of the validation set
 
@@ -70,13 +70,13 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         """Check the ranges."""
         for name, least in (("epochs", 1), ("batch_size", 1), ("warmup_epochs", 0), ("patience", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+            object.__setattr__(self, name, check_integer(name, getattr(self, name), least=least))
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ValueError(f"learning_rate must be a finite number > 0, got {self.learning_rate!r}")
         if not (math.isfinite(self.beta) and self.beta >= 0):
             raise ValueError(f"beta must be a finite number >= 0, got {self.beta!r}")
+        for name, plain in (("learning_rate", float), ("beta", float), ("dynamic_binarization", bool)):
+            object.__setattr__(self, name, plain(getattr(self, name)))  # NumPy's numbers go into no checkpoint or JSON
 
     def kl_weight(self, epoch: int) -> float:
         """Return beta_e, the weight of the KL term in epoch `epoch` = 1, 2, ..."""
@@ -138,104 +138,98 @@ def fit(
     All randomness comes from `settings.seed`; torch's global generators are left as they were. With a checkpoint, a run
     that was killed goes on where it was when called again with the same arguments: on the CPU, with the same number of
     threads, it ends with the very weights of a run that was never interrupted. Called again when finished, it returns
-    the same result at once.
+    the same result at once. The same arguments are: the same data and settings, and a model with the weights that the
+    run began with (built anew from the same seed), or the one that a finished run left.
+
+    Inside `torch.autocast` the objective is computed under it, and gradients and steps in the parameters' own dtype.
 
     Args:
-        model: moved to the device, where it stays.
-        train: (n, x_dim). With dynamic binarisation intensities in [0, 1], from which pixels are drawn anew for every
-            batch; without, the data as the likelihood takes them.
+        model: its parameters in float32 or float64; moved to the device, where it stays.
+        train: all data, (n, x_dim). With dynamic binarisation intensities in [0, 1], from which pixels are drawn anew
+            for every batch; without, the data as the likelihood takes them.
         validation: (n, x_dim), as the likelihood takes them: already binarised if it is Bernoulli.
         settings: see `TrainingSettings`.
         objective: what is made large, a function of model, batch and KL weight that returns the terms of each point,
             with gradients; its `elbo` may hold more than the bound. In evaluation mode its terms are the validation's.
+            With a checkpoint it must be something that `checkpoints.identity` can tell from others: no lambda.
         checkpoint: file to resume from if it exists, and to write every few seconds and at the end.
         progress: show a progress bar on the standard error stream.
         description: the bar's label.
 
     Raises:
-        ValueError: if the data have a wrong shape or range, or the checkpoint is damaged or belongs to a run with other
-            settings, model or data.
+        TypeError: if the data are no tensors, but an array, say, or a `DataLoader`.
+        ValueError: if the model is in half precision, the data have a wrong shape or range, the objective has no
+            identity, or the checkpoint is damaged or belongs to a run with other settings, model, weights, objective or
+            data.
         FloatingPointError: if a term or a parameter is no longer finite at the end of an epoch.
     """
-    device = resolve_device(settings.device)
     _check_data(model, train, validation, settings)
-    run = _identity(model, train, validation, settings, objective, device)
+    device = resolve_device(settings.device)
+    path = None if checkpoint is None else Path(checkpoint)
+    data = {"train": train, "validation": validation}
+    run = {} if path is None else run_identity(model, data, asdict(settings), objective, device)
 
     model.to(device)
     train, validation = train.to(device), validation.to(device)
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, fused=True)
+    trained = (parameter for parameter in model.parameters() if parameter.requires_grad)
+    optimizer = Adam(trained, settings.learning_rate)
     history: dict[str, list[float]] = {column: [] for column in HISTORY}
     best_weights: dict[str, Tensor] = {}
 
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    saved = None
+    if path is not None and path.exists():
+        saved = read_checkpoint(path, run)
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        history, best_weights = saved["history"], saved["best_weights"]
+
+    with (
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        # As the caller has it, but without its cache: this would go on with the weights as they were at first.
+        torch.autocast(device.type, enabled=torch.is_autocast_enabled(device.type), cache_enabled=False),
+        _progress_bar(settings.epochs, done=len(history["beta"]), label=description, show=progress) as bar,
+    ):
         torch.manual_seed(settings.seed)
-        if checkpoint is not None and Path(checkpoint).exists():
-            saved = _read_checkpoint(Path(checkpoint), run)
-            model.load_state_dict(saved["model"])
-            optimizer.load_state_dict(saved["optimizer"])
-            history, best_weights = saved["history"], saved["best_weights"]
-            _set_random_state(saved["random_state"], device)
-
+        if saved is not None:
+            set_random_state(saved["random_state"], device)
         last_written = time.monotonic()
-        bar = tqdm(
-            total=settings.epochs,
-            initial=len(history["beta"]),
-            desc=description,
-            unit="epoch",
-            file=sys.stderr,
-            disable=not progress,
-        )
-        with bar:
-            while not settings.is_finished(history["validation_elbo"]):
-                started = time.perf_counter()
-                epoch = len(history["beta"]) + 1
-                beta = settings.kl_weight(epoch)
+        finished = settings.is_finished(history["validation_elbo"])
+        while not finished:
+            started = time.perf_counter()
+            epoch = len(history["beta"]) + 1
+            beta = settings.kl_weight(epoch)
 
-                model.train()
-                seen = []  # (reconstruction, kl) of each batch: read once, when the epoch is over
-                for index in torch.randperm(len(train), device=device).split(settings.batch_size):
-                    x = train.index_select(0, index)
-                    if settings.dynamic_binarization:
-                        x = binarize(x)
-                    terms = objective(model, x, beta)
-                    for parameter in parameters:  # what optimizer.zero_grad() does, without its 0.1 ms of bookkeeping
-                        parameter.grad = None
-                    (-terms.elbo.mean()).backward()
-                    optimizer.step()
-                    seen.append(torch.stack((terms.reconstruction, terms.kl)).detach())
+            seen = _train_epoch(model, train, objective, beta, optimizer, settings)
+            unseen = _terms_in_batches(model.eval(), validation, objective)
+            check_finite(model, epoch, train=seen, validation=unseen)
+            measured = {
+                "beta": beta,
+                **_means("train", seen, settings.beta),
+                **_means("validation", unseen, settings.beta),
+                "seconds": time.perf_counter() - started,
+            }
+            for column, value in measured.items():
+                history[column].append(value)
+            if settings.best_epoch(history["validation_elbo"]) == epoch:
+                best_weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
-                model.eval()
-                unseen = _terms_in_batches(model, validation, objective)
-                measured = {
-                    "beta": beta,
-                    **_means("train", seen, settings.beta),
-                    **_means("validation", unseen, settings.beta),
+            _advance(bar, measured)
+            finished = settings.is_finished(history["validation_elbo"])
+            if path is not None and (finished or time.monotonic() - last_written >= CHECKPOINT_SECONDS):
+                state = {
+                    "model": model.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "history": history,
+                    "best_weights": best_weights,
+                    "random_state": random_state(device),
+                    "finished": finished,
                 }
-                _check_finite(model, epoch, train=seen, validation=unseen)
-                for column, value in (measured | {"seconds": time.perf_counter() - started}).items():
-                    history[column].append(value)
-                if settings.best_epoch(history["validation_elbo"]) == epoch:
-                    best_weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-
-                bar.set_postfix_str(_summary(measured), refresh=False)
-                bar.update()
-                finished = settings.is_finished(history["validation_elbo"])
-                if checkpoint is not None and (finished or time.monotonic() - last_written >= CHECKPOINT_SECONDS):
-                    content = {
-                        "format": CHECKPOINT_FORMAT,
-                        "run": run,
-                        "model": model.state_dict(),
-                        "optimizer": optimizer.state_dict(),
-                        "history": history,
-                        "best_weights": best_weights,
-                        "random_state": _random_state(device),
-                    }
-                    _write_checkpoint(Path(checkpoint), content)
-                    last_written = time.monotonic()
+                write_checkpoint(path, run, state)
+                last_written = time.monotonic()
 
     model.load_state_dict(best_weights)
     model.eval()
+    torch.clear_autocast_cache()  # of weights from before
     return TrainingResult(
         history=history,
         epochs=len(history["beta"]),
@@ -243,6 +237,35 @@ def fit(
         seconds=sum(history["seconds"]),
         seconds_per_epoch=statistics.median(history["seconds"]),
     )
+
+
+def _train_epoch(
+    model: nn.Module,
+    train: Tensor,
+    objective: Objective,
+    beta: float,
+    optimizer: Adam,
+    settings: TrainingSettings,
+) -> list[Tensor]:
+    """Take a step for each batch, in a new order, and return (reconstruction, kl) of each as it was trained on."""
+    model.train()
+    seen = []  # read once, when the epoch is over
+    for index in torch.randperm(len(train), device=train.device).split(settings.batch_size):
+        x = train.index_select(0, index)
+        if settings.dynamic_binarization:
+            x = binarize(x)
+        seen.append(training_step(model, x, objective, beta, optimizer))
+    return seen
+
+
+def training_step(model: nn.Module, x: Tensor, objective: Objective, beta: float, optimizer: Adam) -> Tensor:
+    """Take one step on the batch `x`, (batch, x_dim), and return its reconstruction and kl, (2, batch)."""
+    terms = objective(model, x, beta)
+    optimizer.zero_grad()
+    with torch.autocast(x.device.type, enabled=False):  # torch advises against it in backward passes
+        (-terms.elbo.mean()).backward()
+    optimizer.step()
+    return torch.stack((terms.reconstruction, terms.kl)).detach()
 
 
 def resolve_device(name: str) -> torch.device:
@@ -264,23 +287,6 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def binarize(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Draw binary pixels: 1 with probability `x`, else 0.
-
-    A pixel is 1 where a uniform number, which torch draws as a multiple of 2^-24 (2^-53 in float64), is below x: exact
-    to this resolution, exact at 0 and 1, and four times faster than `torch.bernoulli` on the CPU.
-
-    Args:
-        x: probabilities in [0, 1], floating point, any shape.
-        generator: source of the draws, on x's device; torch's global one by default.
-
-    Returns:
-        Zeros and ones in the shape, dtype and device of `x`.
-    """
-    uniform = torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-    return torch.lt(uniform, x, out=uniform)
-
-
 @torch.no_grad()
 def _terms_in_batches(model: nn.Module, x: Tensor, objective: Objective) -> list[Tensor]:
     """Return (reconstruction, kl) of each batch of `x`, from one latent draw a point."""
@@ -297,14 +303,21 @@ def _means(split: str, terms: Iterable[Tensor], beta: float) -> dict[str, float]
     }
 
 
-def _summary(measured: dict[str, float]) -> str:
-    return (
+def _progress_bar(epochs: int, *, done: int, label: str, show: bool) -> tqdm:
+    return tqdm(total=epochs, initial=done, desc=label, unit="epoch", file=sys.stderr, disable=not show)
+
+
+def _advance(bar: tqdm, measured: dict[str, float]) -> None:
+    """Show that an epoch is over and what came out."""
+    summary = (
         "train {train_elbo:.2f}, validation {validation_elbo:.2f} "
         "(reconstruction {validation_reconstruction:.2f}, KL {validation_kl:.2f}), beta {beta:.2f}"
-    ).format(**measured)
+    )
+    bar.set_postfix_str(summary.format(**measured), refresh=False)
+    bar.update()
 
 
-def _check_finite(model: nn.Module, epoch: int, **terms: list[Tensor]) -> None:
+def check_finite(model: nn.Module, epoch: int, **terms: list[Tensor]) -> None:
     """Raise a FloatingPointError that names the first term, else the first parameter, that is not finite."""
     for split, batches in terms.items():
         finite = torch.stack([batch.isfinite().all(dim=1) for batch in batches])  # (batches, 2)
@@ -320,6 +333,12 @@ def _check_finite(model: nn.Module, epoch: int, **terms: list[Tensor]) -> None:
 
 
 def _check_data(model: VAE | M2 | M1M2, train: Tensor, validation: Tensor, settings: TrainingSettings) -> None:
+    for name, parameter in model.named_parameters():
+        if parameter.dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"the model must have float32 or float64 parameters, but {name} is {parameter.dtype}, in which small "
+                "steps are lost: call model.float(), and fit under torch.autocast to compute in half precision"
+            )
     x_dim = model.likelihood.x_dim
     dtype = next(model.parameters()).dtype
     binary = isinstance(model.likelihood, BernoulliLikelihood)
@@ -329,6 +348,11 @@ def _check_data(model: VAE | M2 | M1M2, train: Tensor, validation: Tensor, setti
             f"{type(model.likelihood).__name__}: set dynamic_binarization=False"
         )
     for name, data in (("train", train), ("validation", validation)):
+        if not isinstance(data, Tensor):
+            raise TypeError(
+                f"{name} must be a tensor of shape (n, {x_dim}) that holds all the data, from which fit draws batches "
+                f"itself, got {type(data).__module__}.{type(data).__qualname__}"
+            )
         if data.ndim != 2 or data.shape[1] != x_dim or len(data) == 0:
             raise ValueError(f"{name} must have shape (n, {x_dim}) with n >= 1, got {tuple(data.shape)}")
         if data.dtype != dtype:
@@ -340,62 +364,3 @@ def _check_data(model: VAE | M2 | M1M2, train: Tensor, validation: Tensor, setti
             raise ValueError(
                 f"{name} must be in [0, 1] for a Bernoulli likelihood, but spans {least:g} to {greatest:g}"
             )
-
-
-def _identity(
-    model: nn.Module,
-    train: Tensor,
-    validation: Tensor,
-    settings: TrainingSettings,
-    objective: Objective,
-    device: torch.device,
-) -> dict[str, Any]:
-    """Return all that decides a run's weights: two runs that differ in one of these must not share a checkpoint."""
-    return {
-        **asdict(settings),
-        "device": device.type,
-        "model": repr(model),
-        "objective": getattr(objective, "__name__", repr(objective)),
-        "train": fingerprint(train),
-        "validation": fingerprint(validation),
-    }
-
-
-def fingerprint(data: Tensor) -> str:
-    """Return the shape and a checksum of a tensor, by which to tell whether two runs had the same data."""
-    return f"{tuple(data.shape)} with CRC-32 {zlib.crc32(data.contiguous().cpu().numpy().data):08x}"
-
-
-def _random_state(device: torch.device) -> list[Tensor]:
-    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
-
-
-def _set_random_state(state: list[Tensor], device: torch.device) -> None:
-    torch.set_rng_state(state[0])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state[1], device)
-
-
-def _write_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    write_atomically(path, buffer.getvalue())
-
-
-def _read_checkpoint(path: Path, run: dict[str, Any]) -> dict[str, Any]:
-    """Return the checkpoint at `path`, provided that it belongs to `run`."""
-    advice = "delete it to train anew, or give another path"
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        readable = saved["format"] == CHECKPOINT_FORMAT
-    except Exception as error:  # torch.load has no exception of its own: zip, pickle and key errors all come through
-        raise ValueError(f"{path} is not a readable checkpoint; {advice}") from error
-    if not readable:
-        raise ValueError(f"{path} has format {saved['format']!r}, this release reads {CHECKPOINT_FORMAT}; {advice}")
-    for name, value in run.items():
-        if saved["run"].get(name) != value:
-            raise ValueError(
-                f"the checkpoint {path} belongs to another run: {name} was {saved['run'].get(name)!r} "
-                f"and is now {value!r}; {advice}"
-            )
-    return saved

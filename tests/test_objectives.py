@@ -6,6 +6,7 @@ Statistical checks fix the seed and allow 4.5 standard errors: each fails by cha
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -270,10 +271,18 @@ def test_an_autoencoder_has_no_bound():
         iwae_bound(mlp_vae("ae", 3, x_dim=12), torch.rand(5, 12), 4)
 
 
-@pytest.mark.parametrize("num_samples", [0, -1, 2.5])
+@pytest.mark.parametrize("num_samples", [0, -1, 2.5, True])
 def test_num_samples_must_be_a_positive_integer(num_samples):
     with pytest.raises(ValueError, match=f"num_samples must be an integer >= 1, got {num_samples}"):
         iwae_bound(mlp_vae("n", 3, x_dim=12), torch.rand(5, 12), num_samples)
+
+
+def test_num_samples_may_be_of_numpy():
+    model, x = mlp_vae("n", 3, x_dim=12), torch.rand(5, 12).round()
+    torch.manual_seed(0)
+    expected = iwae_bound(model, x, 7)
+    torch.manual_seed(0)
+    assert torch.equal(iwae_bound(model, x, np.int64(7)), expected)
 
 
 def test_x_of_a_wrong_shape():

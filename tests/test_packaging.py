@@ -8,6 +8,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from collections.abc import Callable, Iterator
@@ -63,6 +64,16 @@ def test_the_wheel_holds_the_package_with_its_data_and_nothing_else(wheel: Path,
     info = f"hvae_tutorial-{PROJECT['version']}.dist-info"
     metadata = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE", "licenses/THIRD_PARTY.md"}
     assert set(zipfile.ZipFile(wheel).namelist()) == package | {f"{info}/{name}" for name in metadata}
+
+
+def test_the_source_distribution_holds_all_that_its_tests_need(wheel: Path, repository: list[str]) -> None:
+    """`make test` in an unpacked one: whatever git tracks is there, but for what is about git and this checkout."""
+    (archive,) = wheel.parent.glob("*.tar.gz")
+    root = f"hvae_tutorial-{PROJECT['version']}/"
+    with tarfile.open(archive) as file:
+        packed = {name.removeprefix(root) for name in file.getnames()}
+    apart = {".gitattributes", ".gitignore", ".editorconfig", ".ci/run"}
+    assert set(repository) - packed <= apart
 
 
 def test_the_wheel_works_without_the_repository(wheel: Path, tmp_path: Path) -> None:

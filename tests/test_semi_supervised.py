@@ -6,33 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from hvae_tutorial.data import load
-from hvae_tutorial.models import mlp_m1m2, mlp_m2
+from hvae_tutorial.data import balanced_indices, load
+from hvae_tutorial.models import StackedM1M2, mlp_m1m2, mlp_m2, mlp_vae
 from hvae_tutorial.objectives import labelled_bound, unlabelled_bound
-from hvae_tutorial.semi_supervised import SemiSupervised, balanced_indices
+from hvae_tutorial.semi_supervised import SemiSupervised
 from hvae_tutorial.training import TrainingSettings, fit
-
-
-def test_balanced_indices():
-    labels = np.array([2, 0, 1, 0, 1, 2, 0, 0, 1, 2])
-    chosen = balanced_indices(labels, 6, np.random.default_rng(0))
-    assert labels[chosen].tolist() == [0, 0, 1, 1, 2, 2]
-    assert len(set(chosen.tolist())) == 6
-    assert (chosen == balanced_indices(labels, 6, np.random.default_rng(0))).all()
-    assert not (chosen == balanced_indices(labels, 6, np.random.default_rng(1))).all()
-
-
-@pytest.mark.parametrize(
-    ("size", "message"),
-    [
-        (4, "size must be a multiple of the number of classes, 3, got 4"),
-        (0, "size must be a multiple of the number of classes, 3, got 0"),
-        (12, "size must be at most 9: a class has 3 points, got 12"),
-    ],
-)
-def test_balanced_indices_of_a_wrong_size(size, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
-        balanced_indices(np.repeat([0, 1, 2], [3, 4, 5]), size, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("beta", [1.0, 0.25])
@@ -68,6 +46,8 @@ def test_labelled_pixels_are_drawn_anew():
         ({"x": torch.rand(0, 4), "y": torch.zeros(0)}, "with n >= 1, got (0, 4) and (0,)"),
         ({"num_unlabelled": 0}, "num_unlabelled must be an integer >= 1, got 0"),
         ({"batch_size": 0}, "batch_size must be an integer >= 1, got 0"),
+        ({"batch_size": 2.5}, "batch_size must be an integer >= 1, got 2.5"),
+        ({"num_unlabelled": True}, "num_unlabelled must be an integer >= 1, got True"),
         ({"alpha": -1.0}, "alpha must be a finite number >= 0, got -1.0"),
         ({"alpha": float("nan")}, "alpha must be a finite number >= 0, got nan"),
     ],
@@ -76,6 +56,12 @@ def test_bad_arguments(change, message):
     arguments = {"x": torch.rand(3, 4), "y": torch.zeros(3, dtype=torch.long), "num_unlabelled": 9} | change
     with pytest.raises(ValueError, match=re.escape(message)):
         SemiSupervised(**arguments)
+
+
+def test_integers_of_numpy():
+    x, y = torch.rand(3, 4), torch.zeros(3, dtype=torch.long)
+    plain = SemiSupervised(x, y, num_unlabelled=9, batch_size=2)
+    assert repr(SemiSupervised(x, y, num_unlabelled=np.int64(9), batch_size=np.int32(2))) == repr(plain)
 
 
 def test_fit_learns_classes_from_few_labels_and_resumes_only_its_own_run(tmp_path):
@@ -99,3 +85,22 @@ def test_fit_learns_classes_from_few_labels_and_resumes_only_its_own_run(tmp_pat
     other = SemiSupervised(x, y.roll(1), num_unlabelled=len(dataset.train), alpha=1.0)
     with pytest.raises(ValueError, match="belongs to another run: objective was 'SemiSupervised"):
         fit(model, *arguments, objective=other, **options)
+
+
+def test_the_weights_of_m1_belong_to_a_stacked_run(tmp_path):
+    """M2 on another M1 is another run, though M2 begins with the same weights."""
+    x, y = torch.rand(20, 6, generator=torch.Generator().manual_seed(0)).round(), torch.arange(20) % 3
+    objective = SemiSupervised(x, y, num_unlabelled=20, dynamic_binarization=False)
+    settings = TrainingSettings(epochs=2, warmup_epochs=0, patience=2, dynamic_binarization=False, device="cpu")
+
+    def stacked(seed_of_m1: int) -> StackedM1M2:
+        torch.manual_seed(seed_of_m1)
+        m1 = mlp_vae("n", 2, x_dim=6, hidden=(5,))
+        torch.manual_seed(0)
+        return StackedM1M2(m1, mlp_m1m2("nn", 2, 2, x_dim=6, hidden=(5,), num_classes=3).m2)
+
+    options = {"objective": objective, "checkpoint": tmp_path / "checkpoint", "progress": False}
+    result = fit(stacked(0), x, x, settings, **options)
+    with pytest.raises(ValueError, match="belongs to another run: initial weights was"):
+        fit(stacked(1), x, x, settings, **options)
+    assert fit(stacked(0), x, x, settings, **options) == result

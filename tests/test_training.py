@@ -5,18 +5,23 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.data import DataLoader, TensorDataset
 
 from hvae_tutorial import training
+from hvae_tutorial.data import binarize, load
 from hvae_tutorial.models import VAE, mlp_vae
-from hvae_tutorial.training import HISTORY, TrainingResult, TrainingSettings, binarize, fit, resolve_device
+from hvae_tutorial.objectives import ElboTerms, elbo
+from hvae_tutorial.training import HISTORY, TrainingResult, TrainingSettings, fit, resolve_device
 
 SETTINGS = TrainingSettings(epochs=4, warmup_epochs=2, batch_size=16, learning_rate=1e-2, device="cpu")
 
@@ -26,6 +31,10 @@ def data(n: int = 50, x_dim: int = 12, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     patterns = torch.rand(2, x_dim, generator=generator)
     return patterns[torch.randint(2, (n,), generator=generator)]
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(7)
 
 
 def new_model(kind: str = "n", **arguments) -> VAE:
@@ -197,8 +206,8 @@ def test_history():
     assert history["beta"] == [0.0, 0.25, 0.5, 0.5, 0.5]
     for split in ("train", "validation"):
         terms = zip(*(history[f"{split}_{name}"] for name in ("elbo", "reconstruction", "kl")), strict=True)
-        for elbo, reconstruction, kl in terms:
-            assert elbo == pytest.approx(reconstruction - 0.5 * kl)
+        for total, reconstruction, kl in terms:
+            assert total == pytest.approx(reconstruction - 0.5 * kl)
             assert reconstruction < 0 <= kl
     assert result.seconds == pytest.approx(sum(history["seconds"]))
     assert min(history["seconds"]) <= result.seconds_per_epoch <= max(history["seconds"])
@@ -285,44 +294,6 @@ def test_no_step_waits_for_the_device():
     assert reads[0] == reads[1]
 
 
-# Binarisation
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_binarize_draws_bernoulli(dtype):
-    n = 200_000
-    probability = torch.tensor([0.0, 1 / 255, 0.25, 0.5, 254 / 255, 1.0], dtype=dtype)
-    x = probability.expand(n, 6)
-    drawn = binarize(x, torch.Generator().manual_seed(0))
-    assert drawn.shape == x.shape
-    assert drawn.dtype == dtype
-    assert ((drawn == 0) | (drawn == 1)).all()
-    deviation = (drawn.mean(0) - probability).abs()
-    assert (deviation <= 4.5 * (probability * (1 - probability) / n).sqrt()).all()  # exact at 0 and 1
-    # Pixels are independent: the sums of two columns vary as a sum of independent ones does.
-    correlation = torch.corrcoef(drawn[:, 1:5].T) - torch.eye(4, dtype=dtype)
-    assert correlation.abs().max() < 5 / n**0.5
-
-
-def test_binarize_is_exact_where_the_uniform_number_is_zero(monkeypatch):
-    monkeypatch.setattr(torch, "rand", lambda shape, **arguments: torch.zeros(shape))
-    assert binarize(torch.tensor([0.0, 2**-24, 1.0])).tolist() == [0.0, 1.0, 1.0]
-
-
-def test_binarize_follows_the_generator():
-    x = torch.rand(30, 10)
-    before = x.clone()
-    torch.manual_seed(0)
-    state = torch.get_rng_state()
-    draws = [binarize(x, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
-    assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(draws[0], draws[1])
-    assert not torch.equal(draws[0], draws[2])
-    assert torch.equal(x, before)
-    binarize(x)
-    assert not torch.equal(torch.get_rng_state(), state)
-
-
 # Errors
 
 
@@ -336,6 +307,8 @@ def test_binarize_follows_the_generator():
         ("patience", 0, "patience must be an integer >= 1, got 0"),
         ("seed", -1, "seed must be an integer >= 0, got -1"),
         ("seed", True, "seed must be an integer >= 0, got True"),
+        ("seed", np.bool_(True), "seed must be an integer >= 0, got .*True_?"),
+        ("epochs", np.float64(3), "epochs must be an integer >= 1, got .*3.0.*"),
         ("learning_rate", 0.0, "learning_rate must be a finite number > 0, got 0.0"),
         ("learning_rate", math.nan, "learning_rate must be a finite number > 0, got nan"),
         ("learning_rate", math.inf, "learning_rate must be a finite number > 0, got inf"),
@@ -346,6 +319,25 @@ def test_binarize_follows_the_generator():
 def test_settings_out_of_range(setting, value, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         TrainingSettings(**{setting: value})
+
+
+def test_numbers_of_numpy_become_plain_ones(checkpoint):
+    settings = TrainingSettings(
+        epochs=np.int64(4),
+        warmup_epochs=np.int32(2),
+        batch_size=np.uint8(16),
+        patience=np.int64(50),
+        seed=np.int64(0),
+        learning_rate=np.float64(1e-2),
+        beta=np.float32(1),
+        dynamic_binarization=np.bool_(True),
+        device="cpu",
+    )
+    assert settings == SETTINGS
+    for name, value in dataclasses.asdict(settings).items():
+        assert type(value) is type(getattr(SETTINGS, name)), name
+    result = train(new_model(), settings, checkpoint=checkpoint)
+    assert train(new_model(), SETTINGS, checkpoint=checkpoint) == result
 
 
 @pytest.mark.parametrize("which", ["train", "validation"])
@@ -369,6 +361,72 @@ def test_bad_data(which, change, message):
     sets = {"train": good, "validation": good} | {which: change(good)}
     with pytest.raises(ValueError, match=f"^{which} {message}"):
         fit(new_model(), sets["train"], sets["validation"], SETTINGS, progress=False)
+
+
+@pytest.mark.parametrize("which", ["train", "validation"])
+@pytest.mark.parametrize(
+    ("convert", "got"),
+    [
+        (DataLoader, "torch.utils.data.dataloader.DataLoader"),
+        (TensorDataset, "torch.utils.data.dataset.TensorDataset"),
+        (Tensor.numpy, "numpy.ndarray"),
+        (Tensor.tolist, "builtins.list"),
+        (lambda x: load("digits"), "hvae_tutorial.data.dataset.Dataset"),
+        (lambda x: None, "builtins.NoneType"),
+    ],
+)
+def test_data_that_are_no_tensor(which, convert, got):
+    sets = {"train": data(), "validation": data().round()} | {which: convert(data().round())}
+    message = rf"^{which} must be a tensor of shape \(n, 12\) that holds all the data, .*, got {got}$"
+    with pytest.raises(TypeError, match=message):
+        fit(new_model(), sets["train"], sets["validation"], SETTINGS, progress=False)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_parameters(dtype):
+    model, images = new_model().to(dtype), data().to(dtype)
+    message = rf"the model must have float32 or float64 parameters, but encoder.0.weight is {dtype}.*model.float\(\).*"
+    with pytest.raises(ValueError, match=message + "torch.autocast"):
+        fit(model, images, images.round(), SETTINGS, progress=False)
+
+
+def test_float64_parameters():
+    model, images = new_model().double(), data().double()
+    fit(model, images, images.round(), SETTINGS, progress=False)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float64}
+
+
+@pytest.mark.parametrize("kind", ["s", "n", "ps", "ae"])
+def test_autocast_around_fit(kind):
+    """Autocast keeps its bfloat16 copies of the weights until it ends: fit must not go on with those of before."""
+    settings = dataclasses.replace(SETTINGS, epochs=15, warmup_epochs=5)
+    histories = []
+    for enabled in (False, True):
+        model = new_model(kind)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            model.reconstruct(data())
+            histories.append(fit(model, data(200), binarize(data(200), generator()), settings, progress=False).history)
+            inside = model.reconstruct(data())
+        assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+        torch.testing.assert_close(inside, model.reconstruct(data()), atol=0.02, rtol=0)  # no weights from before fit
+    exact, lowered = (torch.tensor(history["validation_elbo"]) for history in histories)
+    assert exact[-1] > exact[0] + 0.3
+    torch.testing.assert_close(lowered[-1], exact[-1], atol=0.2, rtol=0)
+
+
+def test_backward_is_outside_of_autocast():
+    enabled = []
+
+    def watched(model: VAE, x: Tensor, beta: float) -> ElboTerms:
+        terms = elbo(model, x, beta)
+        if model.training:
+            terms.elbo.register_hook(lambda gradient: enabled.append(torch.is_autocast_enabled("cpu")))
+        return terms
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        train(new_model(), objective=watched)
+    assert enabled
+    assert not any(enabled)
 
 
 def test_real_valued_data_are_not_binarised():
@@ -420,7 +478,7 @@ class Killed(Exception):
 
 def interrupted(epoch: int, kind: str, settings: TrainingSettings, checkpoint: Path) -> None:
     """Train until the end of this epoch's steps, and break off before it is recorded."""
-    original, count = training._check_finite, 0
+    original, count = training.check_finite, 0
 
     def killer(*arguments, **terms):
         nonlocal count
@@ -430,7 +488,7 @@ def interrupted(epoch: int, kind: str, settings: TrainingSettings, checkpoint: P
         original(*arguments, **terms)
 
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(training, "_check_finite", killer)
+        monkeypatch.setattr(training, "check_finite", killer)
         with pytest.raises(Killed):
             train(new_model(kind), settings, checkpoint=checkpoint)
 
@@ -444,7 +502,6 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(kind, epochs, checkpoint):
     for epoch in epochs:
         interrupted(epoch, kind, settings, checkpoint)
     resumed = new_model(kind)
-    nn.init.zeros_(resumed.decoder[-1].weight)  # the weights come from the checkpoint, not from the caller
     result = train(resumed, settings, checkpoint=checkpoint)
     assert same_weights(whole, resumed)
     assert without_time(result.history) == without_time(expected.history)
@@ -463,13 +520,81 @@ def test_a_finished_run_is_not_run_again(checkpoint):
     assert list(checkpoint.parent.iterdir()) == [checkpoint]
 
 
+@pytest.mark.parametrize("epochs", [2, 4])
+def test_initial_weights_belong_to_a_run(epochs, checkpoint):
+    """Two models that differ in their random state alone: neither goes on from the other's checkpoint."""
+    interrupted(epochs, "n", SETTINGS, checkpoint)
+    torch.manual_seed(1)
+    other = mlp_vae("n", 2, x_dim=12, hidden=(8,))
+    with pytest.raises(ValueError, match=r"another run: initial weights was '.*CRC-32 .* and is now '.*CRC"):
+        train(other, checkpoint=checkpoint)
+    train(new_model(), checkpoint=checkpoint)
+    with pytest.raises(ValueError, match="belongs to another run: initial weights was"):
+        train(other, checkpoint=checkpoint)
+
+
+def test_the_model_that_a_finished_run_left_gets_the_same_result(checkpoint):
+    model = new_model()
+    result = train(model, checkpoint=checkpoint)
+    left = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert train(model, checkpoint=checkpoint) == result
+    assert all(torch.equal(tensor, left[name]) for name, tensor in model.state_dict().items())
+    model.decoder[-1].bias.data[0] += 1
+    with pytest.raises(ValueError, match="belongs to another run: initial weights was"):
+        train(model, checkpoint=checkpoint)
+
+
+def test_a_half_trained_model_does_not_begin_an_interrupted_run_anew(checkpoint):
+    interrupted(3, "n", SETTINGS, checkpoint)
+    model = new_model()
+    model.load_state_dict(torch.load(checkpoint, weights_only=True)["best_weights"])
+    with pytest.raises(ValueError, match="belongs to another run: initial weights was"):
+        train(model, checkpoint=checkpoint)
+
+
+def test_trained_parameters_belong_to_a_run(checkpoint):
+    train(new_model(), checkpoint=checkpoint)
+    model = new_model()
+    model.encoder.requires_grad_(False)
+    message = r"frozen parameters was \[\] and is now \['encoder.0.weight', 'encoder.0.bias'\]"
+    with pytest.raises(ValueError, match=message):
+        train(model, checkpoint=checkpoint)
+
+
+def test_autocast_belongs_to_a_run(checkpoint):
+    train(new_model(), checkpoint=checkpoint)
+    message = "autocast was None and is now 'torch.bfloat16'"
+    with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(ValueError, match=message):
+        train(new_model(), checkpoint=checkpoint)
+
+
+def weighted(model: VAE, x: Tensor, beta: float, weight: float = 1.0) -> ElboTerms:
+    return elbo(model, x, weight * beta)
+
+
+def test_objectives_belong_to_a_run(checkpoint):
+    train(new_model(), checkpoint=checkpoint, objective=partial(weighted, weight=0.5))
+    train(new_model(), checkpoint=checkpoint, objective=partial(weighted, weight=0.5))  # another partial, the same run
+    for other in (elbo, weighted, partial(weighted, weight=0.25)):
+        with pytest.raises(ValueError, match="belongs to another run: objective was 'partial"):
+            train(new_model(), checkpoint=checkpoint, objective=other)
+
+
+def test_an_objective_without_identity_is_refused_with_a_checkpoint(checkpoint):
+    objective = lambda model, x, beta: elbo(model, x, beta)  # noqa: E731
+    with pytest.raises(ValueError, match="with a checkpoint, the objective must be something that the next"):
+        train(new_model(), checkpoint=checkpoint, objective=objective)
+    assert not checkpoint.exists()
+    train(new_model(), objective=objective)  # without one, it may be anything
+
+
 def test_a_checkpoint_is_written_every_few_seconds_and_at_the_end(tmp_path, monkeypatch):
     written = []
-    write = training._write_checkpoint
+    write = training.write_checkpoint
     monkeypatch.setattr(
         training,
-        "_write_checkpoint",
-        lambda path, content: (written.append(len(content["history"]["beta"])), write(path, content)),
+        "write_checkpoint",
+        lambda path, run, state: (written.append(len(state["history"]["beta"])), write(path, run, state)),
     )
     clock = iter(range(0, 10_000, 2))  # two seconds pass between one look at the clock and the next
     monkeypatch.setattr(training.time, "monotonic", lambda: float(next(clock)))
@@ -519,18 +644,18 @@ def test_a_checkpoint_of_another_model_is_refused(checkpoint):
         train(new_model("ps"), checkpoint=checkpoint)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "text", "empty", "other content", "other format"])
+@pytest.mark.parametrize("damage", ["truncated", "text", "empty", "other content", "old format"])
 def test_a_damaged_checkpoint_is_refused(damage, checkpoint):
     train(new_model(), checkpoint=checkpoint)
     if damage == "truncated":
         checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
     elif damage == "other content":
         torch.save({"weights": torch.zeros(3)}, checkpoint)
-    elif damage == "other format":
-        torch.save({"format": 99}, checkpoint)
+    elif damage == "old format":
+        torch.save(torch.load(checkpoint, weights_only=True) | {"format": 1}, checkpoint)
     else:
         checkpoint.write_bytes(b"no checkpoint" if damage == "text" else b"")
-    message = "has format 99, this release reads 1" if damage == "other format" else "is not a readable checkpoint"
+    message = "has format 1, this release reads 2" if damage == "old format" else "is not a readable checkpoint"
     with pytest.raises(ValueError, match=f"{message}.*; delete it to train anew") as raised:
         train(new_model(), checkpoint=checkpoint)
     assert str(checkpoint) in str(raised.value)
@@ -541,6 +666,7 @@ PROGRAM = """
 import hashlib, sys
 import torch
 from hvae_tutorial import training
+from hvae_tutorial.data import binarize
 from hvae_tutorial.models import mlp_vae
 
 torch.set_num_threads(1)
@@ -551,7 +677,7 @@ def run(checkpoint):
     model = mlp_vae("s", 2, x_dim=16, hidden=(12,))
     images = torch.rand(300, 16)
     settings = training.TrainingSettings(epochs=24, warmup_epochs=6, patience=24, batch_size=50, device="cpu")
-    training.fit(model, images, training.binarize(images[:100]), settings, checkpoint=checkpoint, progress=False)
+    training.fit(model, images, binarize(images[:100]), settings, checkpoint=checkpoint, progress=False)
     weights = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
     return hashlib.sha256(weights).hexdigest()
 

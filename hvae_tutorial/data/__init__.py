@@ -5,11 +5,13 @@ citation graphs `cora`, `citeseer` and `pubmed` are looked for in the folder nam
 `HVAE_DATA`, then in the user's cache, and are downloaded otherwise. Their bytes are checked wherever they come from.
 """
 
+from hvae_tutorial.data.binarization import binarize
 from hvae_tutorial.data.circle import CircleDataset
 from hvae_tutorial.data.dataset import Dataset
 from hvae_tutorial.data.edges import EdgeSplit, split_edges
 from hvae_tutorial.data.errors import DataError
 from hvae_tutorial.data.graph import GraphDataset, undirected_edges
+from hvae_tutorial.data.labels import balanced_indices
 from hvae_tutorial.data.loading import load, names
 from hvae_tutorial.sources import REGISTRY, RemoteFile, Source
 
@@ -22,6 +24,8 @@ __all__ = [
     "GraphDataset",
     "RemoteFile",
     "Source",
+    "balanced_indices",
+    "binarize",
     "load",
     "names",
     "split_edges",

@@ -103,8 +103,9 @@ def execute(run: Run, *, folder: Path, progress: bool) -> Record:
         record = recorded(run, results, result, provenance(device, data.sha256))
     save_model(folder / f"{run.name}.safetensors", model, run, data.x_dim)
     write(record, folder)
-    for checkpoint in folder.glob(f"{run.name}*.checkpoint"):
-        checkpoint.unlink()
+    for pattern in (f"{run.name}*.checkpoint", f".{run.name}*.tmp"):  # the latter where a write was killed
+        for path in folder.glob(pattern):
+            path.unlink()
     return record
 
 

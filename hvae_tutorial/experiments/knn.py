@@ -3,8 +3,8 @@
 import numpy as np
 from sklearn.neighbors import KNeighborsClassifier
 
+from hvae_tutorial.data import balanced_indices
 from hvae_tutorial.experiments.choices import DRAWS, LABELS, NEIGHBOURS
-from hvae_tutorial.semi_supervised import balanced_indices
 
 
 def knn_accuracies(

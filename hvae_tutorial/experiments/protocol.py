@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hvae_tutorial.data import Dataset
+from hvae_tutorial.data import Dataset, binarize
 from hvae_tutorial.experiments import names
 from hvae_tutorial.experiments.choices import FEW_SAMPLES, PASSES
 from hvae_tutorial.experiments.run import Run
 from hvae_tutorial.models.vae import VAE
 from hvae_tutorial.objectives import ElboTerms, elbo, iwae_bound
 from hvae_tutorial.records import Record
-from hvae_tutorial.training import TrainingSettings, binarize
+from hvae_tutorial.training import TrainingSettings
 
 
 def binarized(dataset: Dataset) -> Dataset:

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
+from hvae_tutorial.models.layers import at_least_float32, check_integer, glorot_linear
 from hvae_tutorial.models.likelihoods import Likelihood
-from hvae_tutorial.models.posteriors import Posterior, check_size, glorot_linear
+from hvae_tutorial.models.posteriors import Posterior
 from hvae_tutorial.models.vae import LIKELIHOODS, POSTERIORS, VAE, mlp_vae
 
 CLASSES = 10
@@ -124,12 +125,12 @@ class M2(nn.Module):
         self.posterior = posterior
         self.decoder = decoder
         self.likelihood = likelihood
-        self.num_classes = check_size("num_classes", num_classes)
-        self.register_buffer("classes", torch.eye(num_classes).unsqueeze(1), persistent=False)  # (C, 1, C)
+        self.num_classes = check_integer("num_classes", num_classes)
+        self.register_buffer("classes", torch.eye(self.num_classes).unsqueeze(1), persistent=False)  # (C, 1, C)
 
     def class_logits(self, x: Tensor) -> Tensor:
         """Return the logits of q(y|x), not normalised, for `x`, (batch, x_dim): (batch, C)."""
-        return self.classifier(x)
+        return at_least_float32(self.classifier(x))
 
     def class_terms(self, x: Tensor) -> ClassTerms:
         """Return the terms of the bound for `x`, (batch, x_dim), and every class, from one draw of z for each.
@@ -245,7 +246,7 @@ def mlp_m2(
     """
     if likelihood not in LIKELIHOODS:
         raise ValueError(f"likelihood must be one of {', '.join(map(repr, LIKELIHOODS))}, got {likelihood!r}")
-    hidden = check_size("hidden", hidden)
+    hidden, x_dim = check_integer("hidden", hidden), check_integer("x_dim", x_dim)
     explained = LIKELIHOODS[likelihood](x_dim)
     return _m2(kind, d, explained, hidden, num_classes, last=[glorot_linear(hidden, x_dim)])
 
@@ -277,7 +278,7 @@ def mlp_m1m2(
     if len(kinds) != 2 or not set(kinds) <= {"n", "s"}:
         raise ValueError(f"kinds must be two letters of 'n' and 's', for z1 and for z2, got {kinds!r}")
     m1 = mlp_vae(kinds[0], d1, x_dim=x_dim, hidden=hidden)
-    m2_hidden = check_size("m2_hidden", m2_hidden)
+    m2_hidden = check_integer("m2_hidden", m2_hidden)
     explained = LatentLikelihood(POSTERIORS[kinds[0]](m2_hidden, d1))
     return M1M2(m1, _m2(kinds[1], d2, explained, m2_hidden, num_classes))
 
@@ -288,7 +289,7 @@ def _m2(
     """Build M2 with one hidden layer in each network; `last` ends the decoder."""
     if kind not in POSTERIORS:
         raise ValueError(f"kind must be one of {', '.join(map(repr, POSTERIORS))}, got {kind!r}")
-    check_size("num_classes", num_classes)
+    num_classes = check_integer("num_classes", num_classes)
     posterior = POSTERIORS[kind](hidden, d)
     x_dim = explained.x_dim
     return M2(

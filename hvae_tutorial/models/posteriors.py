@@ -3,6 +3,9 @@ r"""Posterior heads: from features to a distribution over the latent space.
 A head maps features $h$ to $q(z|x)$ and knows the prior $p(z)$, $\mathrm{KL}(q \Vert p)$ and the distance of its latent
 space. It is the only part in which one autoencoder of this library differs from another, and it serves the VAE, the
 semi-supervised and the graph models alike. The parametrisations are those of Davidson et al. (2018), arXiv 1804.00891.
+
+The parameters of q(z|x) have the dtype of the head's weights, also where `torch.autocast` lets layers compute in half
+precision: softplus, normalisation, draws, KL and densities then lose nothing.
 """
 
 from abc import ABC, abstractmethod
@@ -16,26 +19,8 @@ from torch.nn import functional as F
 
 from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, Product, VonMisesFisher
 from hvae_tutorial.distributions.product import total
+from hvae_tutorial.models.layers import at_least_float32, check_integer, glorot_linear
 from hvae_tutorial.sphere import geodesic_distance
-
-
-def check_size(name: str, value: int) -> int:
-    """Return `value` if it is an integer >= 1.
-
-    Raises:
-        ValueError: if it is not; the message begins with `name`.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
-    return value
-
-
-def glorot_linear(in_features: int, out_features: int) -> nn.Linear:
-    """Return a linear layer with Glorot-uniform weights and zero bias, as the paper's networks start."""
-    layer = nn.Linear(in_features, out_features)
-    nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 class Posterior(nn.Module, ABC):
@@ -92,8 +77,8 @@ class _PlanePosterior(Posterior):
             ValueError: if `d` is not an integer >= 1.
         """
         super().__init__()
-        self.d = self.ambient_dim = check_size("d", d)
-        self.mean = glorot_linear(in_features, d)
+        self.d = self.ambient_dim = check_integer("d", d)
+        self.mean = glorot_linear(in_features, self.d)
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the Euclidean distances between all points of `a`, (..., n_a, d), and `b`, (..., n_b, d)."""
@@ -117,11 +102,11 @@ class GaussianPosterior(_PlanePosterior):
             ValueError: if `d` is not an integer >= 1.
         """
         super().__init__(in_features, d)
-        self.raw_scale = glorot_linear(in_features, d)
+        self.raw_scale = glorot_linear(in_features, self.d)
 
     def forward(self, h: Tensor) -> Independent:
         """Return q(z|x) for features `h`, (..., in_features): batch shape (...), event shape (d,)."""
-        return _diagonal_normal(self.mean(h), F.softplus(self.raw_scale(h)))
+        return _diagonal_normal(_of(self.mean, h), F.softplus(_of(self.raw_scale, h)))
 
     def prior(self) -> Independent:
         """Return N(0, I) on R^d, on the device and in the precision of the head's parameters."""
@@ -144,7 +129,7 @@ class DeterministicPosterior(_PlanePosterior):
 
     def forward(self, h: Tensor) -> "PointMass":
         """Return the point mass at z for features `h`, (..., in_features): batch shape (...), event shape (d,)."""
-        return PointMass(self.mean(h), validate_args=False)
+        return PointMass(_of(self.mean, h), validate_args=False)
 
     def prior(self) -> Distribution:
         """Raise: an autoencoder has no prior.
@@ -179,15 +164,15 @@ class _SpherePosterior(Posterior):
             ValueError: if `d` is not an integer >= 1.
         """
         super().__init__()
-        self.d = check_size("d", d)
-        self.ambient_dim = d + 1
+        self.d = check_integer("d", d)
+        self.ambient_dim = self.d + 1
         self.direction = glorot_linear(in_features, self.ambient_dim)
         self.raw_concentration = glorot_linear(in_features, 1)
 
     def forward(self, h: Tensor) -> Distribution:
         """Return q(z|x) for features `h`, (..., in_features): batch shape (...), event shape (m,)."""
-        loc = F.normalize(self.direction(h), dim=-1)
-        concentration = F.softplus(self.raw_concentration(h)).squeeze(-1) + 1
+        loc = F.normalize(_of(self.direction, h), dim=-1)
+        concentration = F.softplus(_of(self.raw_concentration, h)).squeeze(-1) + 1
         return self.family(loc, concentration, validate_args=False)
 
     def prior(self) -> HypersphericalUniform:
@@ -202,7 +187,7 @@ class _SpherePosterior(Posterior):
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the angles, in [0, pi], between all points of `a`, (..., n_a, m), and `b`, (..., n_b, m)."""
-        return geodesic_distance(a.unsqueeze(-2), b.unsqueeze(-3))
+        return geodesic_distance(at_least_float32(a).unsqueeze(-2), at_least_float32(b).unsqueeze(-3))
 
 
 class VonMisesFisherPosterior(_SpherePosterior):
@@ -312,9 +297,14 @@ class PointMass(Distribution):
         return self.loc.expand(self._extended_shape(sample_shape))
 
 
+def _of(layer: nn.Linear, h: Tensor) -> Tensor:
+    """Return what the layer makes of the features, in the dtype of its weights."""
+    return layer(h).to(layer.weight.dtype)
+
+
 def _euclidean_distance(a: Tensor, b: Tensor) -> Tensor:
     # cdist's matrix-product mode subtracts squares and is off by 1e-3 between near points in float32.
-    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+    return torch.cdist(at_least_float32(a), at_least_float32(b), compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def _diagonal_normal(loc: Tensor, scale: Tensor) -> Independent:

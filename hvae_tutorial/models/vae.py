@@ -6,7 +6,7 @@ Whether it is an N-VAE, an S-VAE or a plain autoencoder is decided by the poster
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from hvae_tutorial.files import write_atomically
+from hvae_tutorial.models.layers import check_integer, glorot_linear
 from hvae_tutorial.models.likelihoods import BernoulliLikelihood, GaussianLikelihood, Likelihood
 from hvae_tutorial.models.posteriors import (
     DeterministicPosterior,
@@ -26,8 +27,6 @@ from hvae_tutorial.models.posteriors import (
     PowerSphericalPosterior,
     ProductPosterior,
     VonMisesFisherPosterior,
-    check_size,
-    glorot_linear,
 )
 
 POSTERIORS: dict[str, Callable[[int, int], Posterior]] = {
@@ -184,18 +183,21 @@ def mlp_vae(
         raise ValueError(f"kind must be one of {', '.join(map(repr, POSTERIORS))}, got {kind!r}")
     if likelihood not in LIKELIHOODS:
         raise ValueError(f"likelihood must be one of {', '.join(map(repr, LIKELIHOODS))}, got {likelihood!r}")
-    x_dim = check_size("x_dim", x_dim)
-    hidden = [check_size("every width in hidden", width) for width in hidden]
+    x_dim = check_integer("x_dim", x_dim)
+    if not isinstance(hidden, Iterable) or isinstance(hidden, str):
+        raise ValueError(f"hidden must be a sequence of integers >= 1, got {hidden!r}")
+    hidden = [check_integer("every width in hidden", width) for width in hidden]
 
     inwards = [x_dim, *hidden]
     posterior: Posterior
     if isinstance(d, Sequence) and not isinstance(d, str):
         if not d:
             raise ValueError(f"d must be an integer >= 1 or several of them, got {d!r}")
-        d = list(d)  # as JSON will give it back
-        posterior = ProductPosterior([POSTERIORS[kind](inwards[-1], part) for part in d])
+        heads = [POSTERIORS[kind](inwards[-1], part) for part in d]
+        posterior, d = ProductPosterior(heads), [head.d for head in heads]  # plain integers in a list, as in JSON
     else:
         posterior = POSTERIORS[kind](inwards[-1], d)
+        d = posterior.d
     outwards = [posterior.ambient_dim, *reversed(hidden)]
     return VAE(
         encoder=nn.Sequential(*_hidden_layers(inwards)),

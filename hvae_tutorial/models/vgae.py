@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from hvae_tutorial.models.posteriors import Posterior, check_size
+from hvae_tutorial.models.layers import check_integer
+from hvae_tutorial.models.posteriors import Posterior
 from hvae_tutorial.models.vae import POSTERIORS
 
 
@@ -89,7 +90,8 @@ class InnerProductDecoder(nn.Module):
             Logits of p(a_uv = 1 | z), (n,).
         """
         # index_select: its gradient is twice as fast as that of z[u]
-        product = torch.linalg.vecdot(z.index_select(0, pairs[0]), z.index_select(0, pairs[1]))
+        # not vecdot: autocast would have it in half precision
+        product = (z.index_select(0, pairs[0]) * z.index_select(0, pairs[1])).sum(-1)
         return self.scale * product + self.offset
 
 
@@ -119,7 +121,7 @@ class VGAE(nn.Module):
         super().__init__()
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {dropout!r}")
-        self.weight = nn.Parameter(torch.empty(check_size("x_dim", x_dim), check_size("hidden", hidden)))
+        self.weight = nn.Parameter(torch.empty(check_integer("x_dim", x_dim), check_integer("hidden", hidden)))
         nn.init.xavier_uniform_(self.weight)
         self.posterior = posterior
         self.decoder = decoder
@@ -182,7 +184,7 @@ def gcn_vgae(kind: str, d: int, *, x_dim: int, hidden: int = 32, dropout: float 
     kinds = [name for name in POSTERIORS if name != "ae"]
     if kind not in kinds:
         raise ValueError(f"kind must be one of {', '.join(map(repr, kinds))}, got {kind!r}")
-    posterior = POSTERIORS[kind](check_size("hidden", hidden), d)
+    posterior = POSTERIORS[kind](check_integer("hidden", hidden), d)
     square_norm = (
         posterior.prior().variance.sum().item()
     )  # of z under the prior, whose mean is 0: d, or 1 on the sphere

@@ -126,23 +126,29 @@ def test_the_number_of_threads_decides_nothing(tmp_path: Path) -> None:
     assert results[0].provenance["machine"]["threads"] == results[1].provenance["machine"]["threads"] == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "checkpoints"),
+    [("table1", {}, [""]), ("table3", {}, [""]), ("table3", {"scheme": "stacked"}, ["", ".m1"]), ("table4", {}, [""])],
+)
 def test_a_finished_run_leaves_no_checkpoint_and_an_unfinished_one_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, change: dict, checkpoints: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stacked: two trainings, two checkpoints; what is killed while it is measured does not train again."""
-    run = tiny("table3", scheme="stacked")
+    """What is killed while it is measured does not train again; stacked there are two trainings, two checkpoints."""
+    run = tiny(name, **change)
     study = study_of(run)
     monkeypatch.setattr(study, "measure", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         done(run, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{run.name}.checkpoint", f"{run.name}.m1.checkpoint"]
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == sorted(f"{run.name}{part}.checkpoint" for part in checkpoints)
     monkeypatch.undo()
     steps = []
-    step = torch.optim.Adam.step
-    monkeypatch.setattr(torch.optim.Adam, "step", lambda self, closure=None: (steps.append(1), step(self, closure)))
+    backward = torch.Tensor.backward
+    monkeypatch.setattr(torch.Tensor, "backward", lambda self: (steps.append(1), backward(self))[1])
+    (tmp_path / f".{run.name}.checkpoint.0123.tmp").touch()  # as a write leaves it that was killed
     record = done(run, tmp_path)
     assert steps == []
-    assert not list(tmp_path.glob("*.checkpoint"))
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".safetensors"]
     assert record.results == done(run, tmp_path / "uninterrupted").results
 
 

@@ -303,8 +303,8 @@ def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatch: p
     assert not list(out.glob("*/*.json"))
 
     trained = []
-    step = torch.optim.Adam.step
-    monkeypatch.setattr(torch.optim.Adam, "step", lambda self, closure=None: (trained.append(1), step(self, closure)))
+    backward = torch.Tensor.backward
+    monkeypatch.setattr(torch.Tensor, "backward", lambda self: (trained.append(1), backward(self))[1])
     steps = {}
     for folder in (out, tmp_path / "uninterrupted"):
         with pytest.raises(SystemExit, match="0"):

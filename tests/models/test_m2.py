@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -246,3 +247,15 @@ def test_bad_arguments(call, message):
 
 def test_m1_is_an_ordinary_vae():
     assert isinstance(mlp_m1m2("sn", 2, 2).m1, VAE)
+
+
+def test_integers_of_numpy():
+    three, eight, twelve = np.int64(3), np.int32(8), np.uint8(12)
+    m2 = mlp_m2("s", three, x_dim=twelve, hidden=eight, num_classes=three)
+    assert repr(m2) == repr(mlp_m2("s", 3, x_dim=12, hidden=8, num_classes=3))
+    widths = {"x_dim": twelve, "hidden": (eight,), "m2_hidden": eight, "num_classes": three}
+    m1m2 = mlp_m1m2("sn", three, three, **widths)
+    assert repr(m1m2) == repr(mlp_m1m2("sn", 3, 3, x_dim=12, hidden=(8,), m2_hidden=8, num_classes=3))
+    for model in (m2, m1m2):
+        assert type(model.num_classes) is type(model.likelihood.x_dim) is int
+        assert unlabelled_bound(model, torch.ones(5, 12)).elbo.shape == (5,)

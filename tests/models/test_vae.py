@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -132,12 +133,34 @@ def test_z_of_a_wrong_shape():
         ({"d": []}, r"d must be an integer >= 1 or several of them, got \[\]"),
         ({"x_dim": -1}, "x_dim must be an integer >= 1, got -1"),
         ({"hidden": (8, 0)}, "every width in hidden must be an integer >= 1, got 0"),
+        ({"d": True}, "d must be an integer >= 1, got True"),
+        ({"d": np.float64(2)}, "d must be an integer >= 1, got .*2.0.*"),
+        ({"hidden": 8}, "hidden must be a sequence of integers >= 1, got 8"),
+        ({"hidden": "88"}, "hidden must be a sequence of integers >= 1, got '88'"),
         ({"likelihood": "poisson"}, "likelihood must be one of 'bernoulli', 'gaussian', got 'poisson'"),
     ],
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         mlp_vae(**({"kind": "n", "d": 2} | arguments))
+
+
+@pytest.mark.parametrize("integer", [np.int64, np.uint8])
+@pytest.mark.parametrize(("kind", "d"), [("s", 3), ("n", 3), ("ps", 3), ("ae", 3), ("s", (2, 3)), ("n", (2, 3))])
+def test_integers_of_numpy(kind, d, integer, tmp_path):
+    theirs = integer(d) if isinstance(d, int) else tuple(map(integer, d))
+    torch.manual_seed(0)
+    model = mlp_vae(kind, theirs, x_dim=integer(12), hidden=np.array([8, 7], integer))
+    torch.manual_seed(0)
+    plain = mlp_vae(kind, d, x_dim=12, hidden=(8, 7))
+    assert repr(model) == repr(plain)
+    assert json.dumps(model.settings) == json.dumps(plain.settings)
+    model.save(tmp_path / "model")
+    assert VAE.load(tmp_path / "model").settings == plain.settings
+    assert type(model.posterior.ambient_dim) is type(model.posterior.d) is type(model.likelihood.x_dim) is int
+    assert torch.equal(model.reconstruct(torch.ones(1, 12)), plain.reconstruct(torch.ones(1, 12)))
+    if kind != "ae":
+        assert model.sample(integer(5)).shape == (5, 12)
 
 
 # Saving and loading

@@ -3,6 +3,7 @@
 import re
 
 import networkx as nx
+import numpy as np
 import pytest
 import torch
 from scipy import sparse
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hvae_tutorial.data import load, split_edges, undirected_edges
+from hvae_tutorial.graph_objectives import all_pairs, uniform_pairs
 from hvae_tutorial.models import GaussianPosterior, PowerSphericalPosterior, VonMisesFisherPosterior
 from hvae_tutorial.models.vgae import VGAE, InnerProductDecoder, gcn_vgae, normalized_adjacency
 
@@ -211,3 +213,13 @@ def test_shapes_that_do_not_fit() -> None:
         model.encode(X[:, :6], adjacency)
     with pytest.raises(ValueError, match=re.escape("adjacency must have shape (5, 5), got (6, 6)")):
         model.encode(X[:5], adjacency)
+
+
+def test_integers_of_numpy():
+    model = gcn_vgae("s", np.int64(3), x_dim=np.int32(7), hidden=np.uint8(8))
+    assert repr(model) == repr(gcn_vgae("s", 3, x_dim=7, hidden=8))
+    adjacency = normalized_adjacency(EDGES, np.int64(NODES))
+    torch.testing.assert_close(adjacency.to_dense(), normalized_adjacency(EDGES, NODES).to_dense())
+    assert model.encode(X, adjacency).batch_shape == (NODES,)
+    assert uniform_pairs(np.int64(NODES), np.int64(4)).shape == (2, 4)
+    assert all_pairs(np.int64(NODES)).shape == (2, NODES**2)

@@ -19,6 +19,7 @@ from torch.distributions import Distribution
 from tqdm import tqdm
 
 from hvae_tutorial import plotting
+from hvae_tutorial.checkpoints import random_state, read_checkpoint, run_identity, set_random_state, write_checkpoint
 from hvae_tutorial.data import EdgeSplit, GraphDataset, split_edges
 from hvae_tutorial.experiments import names
 from hvae_tutorial.experiments.protocol import curves
@@ -28,7 +29,7 @@ from hvae_tutorial.models.vgae import VGAE, InnerProductDecoder, gcn_vgae, norma
 from hvae_tutorial.objectives import ElboTerms
 from hvae_tutorial.plotting import Figure
 from hvae_tutorial.records import Record
-from hvae_tutorial.training import TrainingResult, resolve_device
+from hvae_tutorial.training import CHECKPOINT_SECONDS, TrainingResult, check_finite, resolve_device
 
 # Below this share of nonzero features, their product with the weights is faster sparse: in Cora and Citeseer (0.01) it
 # then takes half and a third of the time, in Pubmed (0.1) four times as much.
@@ -51,46 +52,80 @@ def build(settings: Mapping[str, Any], x_dim: int) -> VGAE:
 
 def train(model: VGAE, data: GraphDataset, run: Run, *, checkpoint: Path, progress: bool) -> TrainingResult:
     """Train on the edges that the run's seed leaves for it; the weights of the last epoch are kept."""
-    return fit_graph(model, data.features, split_edges(data, run.seed), run, progress=progress)
+    split = split_edges(data, run.seed)
+    return fit_graph(model, data.features, split, run, checkpoint=checkpoint, progress=progress)
 
 
-def fit_graph(model: VGAE, x: Tensor, split: EdgeSplit, run: Run, *, progress: bool = True) -> TrainingResult:
+def fit_graph(
+    model: VGAE, x: Tensor, split: EdgeSplit, run: Run, *, checkpoint: Path | None = None, progress: bool = True
+) -> TrainingResult:
     """Train a VGAE by Adam, with the whole graph in every step; draws come from torch's own generator.
+
+    With a checkpoint it goes on where it was when it was killed, as `training.fit` does.
 
     Args:
         model: moved to the run's device, where it stays, in evaluation mode, with the weights of the last epoch.
         x: features, (N, x_dim).
         split: the model sees the training edges alone; the validation edges are measured after every epoch.
         run: epochs, learning rate, pairs and device are read from it.
+        checkpoint: file to resume from if it exists, and to write every few seconds and at the end.
         progress: show a progress bar on the standard error stream.
 
     Raises:
-        FloatingPointError: the objective or a parameter is no longer finite after an epoch.
+        ValueError: the checkpoint is damaged or belongs to another run.
+        FloatingPointError: a term or a parameter is no longer finite after an epoch.
     """
     device = resolve_device(run.device)
+    identity = run_identity(model, {"features": x, **vars(split)}, run.settings, graph_elbo, device)
     model.to(device)
     x, adjacency, split = _inputs(x, split, device)
     held_out = (split.validation, split.validation_non_edges)
     epochs, num_pairs = run.settings["epochs"], run.settings["pairs_per_edge"] * split.train.shape[1]
     optimizer = torch.optim.Adam(model.parameters(), lr=run.settings["learning_rate"], fused=True)
-    history: dict[str, list[float]] = {}
+    history: dict[str, list[float]] = {"seconds": []}
+    if checkpoint is not None and checkpoint.exists():
+        saved = read_checkpoint(checkpoint, identity)
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        history = saved["history"]
+        set_random_state(saved["random_state"], device)
 
-    for epoch in tqdm(range(1, epochs + 1), desc=run.title, unit="epoch", file=sys.stderr, disable=not progress):
-        started = time.perf_counter()
-        model.train()
-        terms = graph_elbo(model, x, adjacency, split.train, uniform_pairs(len(x), num_pairs, device=device))
-        optimizer.zero_grad()
-        (-terms.elbo).backward()
-        optimizer.step()
+    done, last_written = len(history["seconds"]), time.monotonic()
+    bar = tqdm(total=epochs, initial=done, desc=run.title, unit="epoch", file=sys.stderr, disable=not progress)
+    with bar:
+        for epoch in range(done + 1, epochs + 1):
+            started = time.perf_counter()
+            model.train()
+            terms = graph_elbo(model, x, adjacency, split.train, uniform_pairs(len(x), num_pairs, device=device))
+            optimizer.zero_grad()
+            (-terms.elbo).backward()
+            optimizer.step()
 
-        model.eval()
-        with torch.no_grad():
-            q = model.encode(x, adjacency)
-            measured = {**_named("train", terms), **_named("validation", held_out_elbo(model, q, *held_out))}
-            _check_finite(model, epoch, measured)
-            measured |= _named("validation", auc_and_ap(model, q, *held_out))
-        for column, value in (measured | {"seconds": time.perf_counter() - started}).items():
-            history.setdefault(column, []).append(value)
+            model.eval()
+            with torch.no_grad():
+                q = model.encode(x, adjacency)
+                unseen = held_out_elbo(model, q, *held_out)
+                check_finite(model, epoch, train=[_pair(terms)], validation=[_pair(unseen)])
+                measured = {
+                    **_named("train", terms),
+                    **_named("validation", unseen),
+                    **_named("validation", auc_and_ap(model, q, *held_out)),
+                }
+            for column, value in (measured | {"seconds": time.perf_counter() - started}).items():
+                history.setdefault(column, []).append(value)
+            bar.update()
+            if checkpoint is not None and (epoch == epochs or time.monotonic() - last_written >= CHECKPOINT_SECONDS):
+                state = {
+                    "model": model.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "history": history,
+                    "best_weights": model.state_dict(),
+                    "random_state": random_state(device),
+                    "finished": epoch == epochs,
+                }
+                write_checkpoint(checkpoint, identity, state)
+                last_written = time.monotonic()
+    model.eval()
     return TrainingResult(
         history=history,
         epochs=epochs,
@@ -165,13 +200,9 @@ def _inputs(x: Tensor, split: EdgeSplit, device: torch.device) -> tuple[Tensor, 
     return x.to(device), normalized_adjacency(split.train, len(x)), split
 
 
-def _check_finite(model: VGAE, epoch: int, measured: dict[str, float]) -> None:
-    """Raise a FloatingPointError that names the first term, else the first parameter, that is not finite."""
-    tensors = {name: torch.tensor(value) for name, value in measured.items()}
-    tensors |= {f"parameter {name}": parameter for name, parameter in model.named_parameters()}
-    for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
-            raise FloatingPointError(f"training broke in epoch {epoch}: {name} is not finite")
+def _pair(terms: ElboTerms) -> Tensor:
+    """Return reconstruction and KL as of one batch of one point, (2, 1)."""
+    return torch.stack(terms[1:]).detach().unsqueeze(1)
 
 
 def draw(

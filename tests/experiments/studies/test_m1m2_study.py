@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from hvae_tutorial.data import Dataset, load
+from hvae_tutorial.data import Dataset, balanced_indices, load
 from hvae_tutorial.experiments.protocol import binarized
 from hvae_tutorial.experiments.registry import EXPERIMENTS
 from hvae_tutorial.experiments.run import Run
 from hvae_tutorial.experiments.studies import m1m2
 from hvae_tutorial.models import M1M2, StackedM1M2, mlp_m1m2
-from hvae_tutorial.semi_supervised import balanced_indices
 
 
 @pytest.fixture(scope="module")
