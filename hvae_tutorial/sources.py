@@ -26,7 +26,7 @@ class Source:
 
     Attributes:
         name: The name that `load` takes.
-        kind: "images" and "points" are loaded as a `Dataset`, a "graph" as a `GraphDataset`.
+        kind: "images" and "points" are loaded as a `Dataset`, "graphs" as a `GraphDataset`.
         description: One line for people.
         licence: The terms of use and who set them.
         loader: Who loads it, as "module:function": a function of this entry and of the cache folder where there are
@@ -37,7 +37,7 @@ class Source:
     """
 
     name: str
-    kind: Literal["images", "points", "graph"]
+    kind: Literal["images", "points", "graphs"]
     description: str
     licence: str
     loader: str
@@ -65,7 +65,7 @@ def _planetoid(name: str, description: str, hashes: dict[str, str]) -> Source:
     """Return a graph of Planetoid's, whose files `load_planetoid` expects in the order of the hashes."""
     return Source(
         name=name,
-        kind="graph",
+        kind="graphs",
         description=description,
         loader="hvae_tutorial.data.planetoid:load_planetoid",
         licence="MIT (the files: Z. Yang, https://github.com/kimiyoung/planetoid); the papers are their authors'",
@@ -143,14 +143,14 @@ _SOURCES = (
     ),
     Source(
         name="karate",
-        kind="graph",
+        kind="graphs",
         loader="hvae_tutorial.data.networks:load_karate",
         description="Zachary's Karate club: 34 members, 78 friendships, 2 sides, no features; comes with NetworkX",
         licence="none stated (W. W. Zachary 1977, J. Anthropological Research 33, 452-473); NetworkX is BSD-3-Clause",
     ),
     Source(
         name="les-miserables",
-        kind="graph",
+        kind="graphs",
         loader="hvae_tutorial.data.networks:load_les_miserables",
         description="77 characters of Les Misérables, 254 pairs who meet, no features; comes with NetworkX",
         licence="free to use unchanged (D. E. Knuth, The Stanford GraphBase, 1993); NetworkX is BSD-3-Clause",

@@ -90,15 +90,16 @@ def whereabouts(source: Source) -> str:
         return "embedded"
     import pooch
 
-    setting, cache = os.environ.get(DATA_FOLDER_VARIABLE), Path(pooch.os_cache("hvae_tutorial"))
-    folders = {DATA_FOLDER_VARIABLE: [Path(setting).expanduser()] if setting else [], "cache": [cache]}
-    for name, (*roots,) in folders.items():
-        places = [folder for root in roots for folder in (root / source.folder, root)]
-        if all(
-            any((folder / file_name).is_file() for folder in places for file_name in _names(file))
+    roots = {"cache": Path(pooch.os_cache("hvae_tutorial"))}
+    if setting := os.environ.get(DATA_FOLDER_VARIABLE):
+        roots = {DATA_FOLDER_VARIABLE: Path(setting).expanduser(), **roots}
+    for where, root in roots.items():
+        found = [
+            any((folder / name).is_file() for folder in (root / source.folder, root) for name in _names(file))
             for file in source.files
-        ):
-            return name
+        ]
+        if all(found):
+            return where
     return ""
 
 

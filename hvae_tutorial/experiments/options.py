@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     Head: TypeAlias = str
 else:  # the choices that the command line offers: those of the tables of data sets and of heads
     Images = Literal[tuple(name for name, source in REGISTRY.items() if source.kind == "images")]
-    Graph = Literal[tuple(name for name, source in REGISTRY.items() if source.kind == "graph")]
+    Graph = Literal[tuple(name for name, source in REGISTRY.items() if source.kind == "graphs")]
     Head = Literal[tuple(HEADS)]
 
 

@@ -51,8 +51,7 @@ def reproduce(experiment: Experiment, options: Options) -> Report:
     names = dict.fromkeys(run.settings["data"] for run in runs)
     for name in names:
         if name in REGISTRY and REGISTRY[name].kind != experiment.kind:
-            kind = {"images": "images", "graph": "graphs", "points": "points"}[experiment.kind]
-            raise ValueError(f"{experiment.name} is about {kind}, which the data set {name!r} is not")
+            raise ValueError(f"{experiment.name} is about {experiment.kind}, which the data set {name!r} is not")
     datasets = {name: load(name) for name in names}  # once: a download, too
     folder = folder_of(experiment, runs, options.out)
     check_writable(folder)
@@ -63,16 +62,12 @@ def reproduce(experiment: Experiment, options: Options) -> Report:
         tables |= EXPERIMENTS[name].tables(records)
     pictures: dict[str, Figure] = {}
     for name, data in datasets.items():
-        here = [run.settings["data"] == name for run in runs]
-        pictures |= study_of(runs[0]).draw(
-            data,
-            [run for run, chosen in zip(runs, here, strict=True) if chosen],
-            [record for record, chosen in zip(records, here, strict=True) if chosen],
-            partial(trained_model, folder=folder, x_dim=data.x_dim),
-        )
-    return Report(
-        tables=list(tables.values()), files=save(folder / sweep_name(experiment, runs, options), tables, pictures)
-    )
+        runs_here = [run for run in runs if run.settings["data"] == name]
+        records_here = [record for record in records if record.settings["data"] == name]
+        trained = partial(trained_model, folder=folder, x_dim=data.x_dim)
+        pictures |= study_of(runs[0]).draw(data, runs_here, records_here, trained)
+    files = save(folder / sweep_name(experiment, runs, options), tables, pictures)
+    return Report(tables=list(tables.values()), files=files)
 
 
 def sweep_name(experiment: Experiment, runs: Sequence[Run], options: Options) -> str:

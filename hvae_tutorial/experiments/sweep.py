@@ -18,6 +18,7 @@ from tqdm import tqdm
 from hvae_tutorial.experiments.progress import PlainLines, last_line
 from hvae_tutorial.experiments.run import Run
 from hvae_tutorial.records import Record, read
+from hvae_tutorial.records.checks import check_numbers
 from hvae_tutorial.training import resolve_device
 
 # Seconds to wait for a Dask scheduler to answer, and between two lines on the state of all runs.
@@ -79,6 +80,7 @@ def _read(path: Path, run: Run) -> Record:
         record = read(path)
         if record.settings != run.settings:
             raise ValueError(f"{path} is the record of another run")
+        check_numbers(record, str(path))
         return record
     except ValueError as error:
         raise ValueError(f"{error}; delete it to do this run again") from error

@@ -79,7 +79,7 @@ EXPERIMENT = Experiment(
     heading="Link prediction",
     example="table4 --data cora citeseer --preset paper",
     study="hvae_tutorial.experiments.studies.link_prediction",
-    kind="graph",
+    kind="graphs",
     options=Table4Options,
     settings={
         "hidden": 32,

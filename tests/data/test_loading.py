@@ -10,7 +10,7 @@ from tiny_set import Mirrors, TinySet
 
 from hvae_tutorial.data import REGISTRY, CircleDataset, Dataset, GraphDataset, Source, load, names
 
-GRAPHS = [name for name, source in REGISTRY.items() if source.kind == "graph"]
+GRAPHS = [name for name, source in REGISTRY.items() if source.kind == "graphs"]
 
 
 @pytest.mark.parametrize("name", [name for name in names() if name not in GRAPHS])

@@ -178,5 +178,5 @@ def test_tables_are_written_as_markdown_csv_and_latex(tmp_path: Path) -> None:
 
 
 def test_every_kind_of_data_is_that_of_its_loader() -> None:
-    assert {source.kind for source in REGISTRY.values()} == {"images", "points", "graph"}
+    assert {source.kind for source in REGISTRY.values()} == {"images", "points", "graphs"}
     assert dataclasses.is_dataclass(next(iter(REGISTRY.values())))

@@ -102,6 +102,14 @@ def test_a_record_of_another_run_under_this_runs_name_is_refused(tmp_path: Path)
         sweep(tiny_runs(2), stand_in, tmp_path, jobs=1)
 
 
+def test_a_record_whose_numbers_were_edited_does_not_count(tmp_path: Path) -> None:
+    sweep(tiny_runs(1), stand_in, tmp_path, jobs=1)
+    (path,) = tmp_path.glob("*.json")
+    path.write_text(path.read_text().replace('"elbo": -18.0', '"elbo": -17.0'))
+    with pytest.raises(ValueError, match=r"elbo must be reconstruction - kl .*; delete it to do this run again"):
+        sweep(tiny_runs(1), stand_in, tmp_path, jobs=1)
+
+
 @pytest.mark.slow
 def test_runs_are_spread_over_processes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     records = sweep(tiny_runs(4), stand_in, tmp_path, jobs=2)
