@@ -62,7 +62,7 @@ def run_identity(
 def identity(value: Any) -> str:
     """Return words that tell an objective, or a part of one, from any other, in this process and in the next.
 
-    - A function or class that can be imported: its module and name.
+    - A function or class that can be imported: its module and name. What it does is not looked at.
     - A `functools.partial` or a method: its parts.
     - A tensor: its `fingerprint`; a module of torch: its repr, and the fingerprint of its weights.
     - Anything else: its repr, if its class defines one that has no address and no array in it. An object with arrays

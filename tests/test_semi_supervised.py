@@ -104,3 +104,24 @@ def test_the_weights_of_m1_belong_to_a_stacked_run(tmp_path):
     with pytest.raises(ValueError, match="belongs to another run: initial weights was"):
         fit(stacked(1), x, x, settings, **options)
     assert fit(stacked(0), x, x, settings, **options) == result
+
+
+def test_fit_under_autocast():
+    """The same curve up to bfloat16's rounding of the layers."""
+    torch.manual_seed(0)
+    y = torch.arange(60) % 3
+    x = torch.rand(3, 6).round()[y]  # a pattern for each class
+    objective = SemiSupervised(x, y, num_unlabelled=60, dynamic_binarization=False)
+    settings = TrainingSettings(
+        epochs=10, warmup_epochs=0, batch_size=20, learning_rate=1e-2, dynamic_binarization=False, device="cpu"
+    )
+    curves = []
+    for enabled in (False, True):
+        torch.manual_seed(0)
+        model = mlp_m1m2("nn", 2, 2, x_dim=6, hidden=(8,), num_classes=3)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            result = fit(model, x, x, settings, objective=objective, progress=False)
+        curves.append(torch.tensor(result.history["validation_elbo"]))
+    assert curves[0][-1] > curves[0][0] + 0.1
+    assert not torch.equal(*curves)
+    torch.testing.assert_close(*curves, atol=0.05, rtol=0)

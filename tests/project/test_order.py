@@ -23,7 +23,6 @@ FLOORS = [
     "models",
     "objectives",
     "graph_objectives",
-    "adam",
     "checkpoints",
     "semi_supervised",
     "training",
