@@ -306,3 +306,25 @@ def test_whereabouts(tiny: TinySet, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert whereabouts(source) == "HVAE_DATA"
     (tmp_path / "data" / IMAGES).unlink()  # one of four is not enough
     assert whereabouts(source) == "cache"
+
+
+def test_the_folder_of_the_set_comes_before_the_flat_one(
+    tiny: TinySet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged file beside it is never looked at."""
+    monkeypatch.setenv("HVAE_DATA", str(tmp_path))
+    tiny.write(tmp_path / "mnist")
+    (tmp_path / f"{IMAGES}.gz").write_bytes(b"another set's, or damaged")
+    assert first(tiny.source()) == tiny.contents[IMAGES]
+
+
+def test_a_download_appears_in_the_cache_by_a_rename(
+    tiny: TinySet, mirrors: Mirrors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that no other process ever sees a part of it."""
+    moved = []
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda self, target: (moved.append(target), replace(self, target))[1])
+    monkeypatch.setattr(Path, "write_bytes", lambda *_: pytest.fail("a file is written where others read it"))
+    first(tiny.source(mirrors["good"]), cache=tmp_path)
+    assert moved == [tmp_path / "mnist" / f"{IMAGES}.gz"]

@@ -36,3 +36,12 @@ def test_the_first_mirror_is_asked_over_tls() -> None:
 @pytest.mark.parametrize("source", REGISTRY.values(), ids=REGISTRY)
 def test_the_loader_is_there(source: Source) -> None:
     assert callable(resolve_name(source.loader))
+
+
+def test_the_publishers_mirrors_come_first() -> None:
+    """Typed a second time: another order would ask another server first, in every installation."""
+    assert {source.mirrors[0] for source in DOWNLOADED} == {
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+        "https://github.com/kimiyoung/planetoid/raw/master/data/",
+    }

@@ -166,6 +166,13 @@ def test_the_paper_preset_is_the_papers_protocol() -> None:
     graph = EXPERIMENTS["table4"].run(data="cora", model="n", d=16, seed=0).settings
     graph = {name: graph[name] for name in ("hidden", "dropout", "epochs", "learning_rate", "pairs_per_edge")}
     assert graph == {"hidden": 32, "dropout": 0.0, "epochs": 200, "learning_rate": 0.01, "pairs_per_edge": 10}
+    assert {run.settings["d"] for run in EXPERIMENTS["table4"].runs(EXPERIMENTS["table4"].options())} == {16}
+    panels = [run.settings for run in EXPERIMENTS["figure1"].runs(EXPERIMENTS["figure1"].options(seeds=1))]
+    assert [(s["model"], s["d"], s["beta"]) for s in panels] == [
+        ("ae", 2, 1.0), ("n", 2, 1.0), ("n", 2, 0.1), ("s", 1, 1.0),
+    ]  # fmt: skip
+    configs = [run.settings["d"] for run in EXPERIMENTS["table3"].runs(Table3Options(seeds=1, pairs=("nn",)))]
+    assert configs == [[5, 5], [10, 10], [50, 50]]
     m1m2 = EXPERIMENTS["table3"].settings
     assert (m1m2["labels"], m1m2["labelled_batch_size"], m1m2["alpha"], m1m2["m2_hidden"]) == (100, 16, 0.1, 128)
     assert m1m2["scheme"] == "end-to-end"
