@@ -51,7 +51,8 @@ def graph_elbo(model: VGAE, x: Tensor, adjacency: Tensor, edges: Tensor, pairs: 
         bracket above, halved) and kl (the last term).
     """
     q = model.encode(x, adjacency)
-    return terms_of_pairs(model, q.rsample(), model.posterior.kl(q).sum(), edges, pairs)
+    z, kl = model.posterior.rsample_and_kl(q)
+    return terms_of_pairs(model, z, kl.sum(), edges, pairs)
 
 
 def terms_of_pairs(model: VGAE, z: Tensor, total_kl: Tensor, edges: Tensor, pairs: Tensor) -> ElboTerms:
@@ -81,10 +82,10 @@ def held_out_elbo(model: VGAE, q: Distribution, edges: Tensor, non_edges: Tensor
     Returns:
         Three tensors of shape (), from one draw of z a node.
     """
-    z = q.rsample()
+    z, kl_of_nodes = model.posterior.rsample_and_kl(q)
     ones, zeros = F.logsigmoid(model.decoder(z, edges)), F.logsigmoid(-model.decoder(z, non_edges))
     reconstruction = 0.5 * (ones.mean() + zeros.mean())
-    kl = model.posterior.kl(q).sum() / len(z) ** 2
+    kl = kl_of_nodes.sum() / len(z) ** 2
     return ElboTerms(reconstruction - kl, reconstruction, kl)
 
 

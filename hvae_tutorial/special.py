@@ -22,20 +22,24 @@ of its derivatives is an elementary factor, which carries the behaviour at small
 function of ``x0``. These are integrated once per dimension by a Gauss rule at Chebyshev points, and expanded in
 Chebyshev polynomials of ``x0^2``: no case distinction, no recurrence, and no cancellation at either end.
 
-All functions are differentiable to third order, and work under ``torch.func`` and ``torch.compile`` (but for an
-explicit ``dynamic=True``; the default, which learns dynamic sizes, is fine). They compute in
+All functions are differentiable, in both directions, as far as the fourth cumulant goes (phi itself four times), and
+work under ``torch.func``, ``torch.compile`` and ``torch.export`` (compiled, in reverse direction only). They compute in
 float64 and return the dtype of ``kappa`` (on a device without float64, such as MPS, in float32: expect a relative error
 of about 1e-5). They never wait for the device, hence do not raise on values: a negative or NaN ``kappa`` gives NaN.
 """
 
-import inspect
 import math
 from numbers import Integral
+from operator import index
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.linalg import eigh_tridiagonal
 from torch import Tensor
+
+from hvae_tutorial._autograd import differentiable
+from hvae_tutorial._tables import table
 
 __all__ = [
     "concentration_from_mean_resultant_length",
@@ -46,10 +50,9 @@ __all__ = [
     "mean_resultant_length_derivative",
 ]
 
-_HIGHEST_CUMULANT = 4
 # Long inputs are cut so that a (values, points) table has at most this many elements and stays in the cache.
 _CHUNK_ELEMENTS = 1 << 17
-_KL, _MEAN_COMPLEMENT = 5, 6  # places among the smooth parts, after those of phi and its four derivatives
+_MEAN_COMPLEMENT = 6  # its place among the smooth parts
 
 
 def log_partition(kappa: Tensor, m: int) -> Tensor:
@@ -70,7 +73,7 @@ def log_partition(kappa: Tensor, m: int) -> Tensor:
         TypeError: ``kappa`` is not a floating-point tensor, or ``m`` is not an integer.
         ValueError: ``m < 2``.
     """
-    return _apply(_Cumulant, _checked(kappa, "kappa", m), m, 0)[0]
+    return _named(kappa, m, "phi", "mean")[0]
 
 
 def mean_resultant_length(kappa: Tensor, m: int) -> Tensor:
@@ -84,7 +87,7 @@ def mean_resultant_length(kappa: Tensor, m: int) -> Tensor:
         ``A_m(kappa)`` in [0, 1), of kappa's shape and dtype; it rounds to 1 for large kappa, where
         `mean_resultant_length_complement` keeps the difference.
     """
-    return _apply(_Cumulant, _checked(kappa, "kappa", m), m, 1)[0]
+    return _named(kappa, m, "mean", "variance")[0]
 
 
 def mean_resultant_length_complement(kappa: Tensor, m: int) -> Tensor:
@@ -97,7 +100,7 @@ def mean_resultant_length_complement(kappa: Tensor, m: int) -> Tensor:
     Returns:
         ``1 - A_m(kappa)`` in (0, 1], of kappa's shape and dtype, with full relative accuracy.
     """
-    return _apply(_Complement, _checked(kappa, "kappa", m), m)[1]
+    return _named(kappa, m, "1 - mean", "variance")[0]
 
 
 def mean_resultant_length_derivative(kappa: Tensor, m: int) -> Tensor:
@@ -111,7 +114,7 @@ def mean_resultant_length_derivative(kappa: Tensor, m: int) -> Tensor:
     Returns:
         ``A_m'(kappa)`` in (0, 1/m], of kappa's shape and dtype; ``1/m`` at ``kappa = 0``.
     """
-    return _apply(_Cumulant, _checked(kappa, "kappa", m), m, 2)[0]
+    return _named(kappa, m, "variance", "third cumulant")[0]
 
 
 def kl_to_uniform(kappa: Tensor, m: int) -> Tensor:
@@ -125,7 +128,7 @@ def kl_to_uniform(kappa: Tensor, m: int) -> Tensor:
     Returns:
         The divergence in nats, of kappa's shape and dtype; never negative, zero at ``kappa = 0``.
     """
-    return _apply(_KLToUniform, _checked(kappa, "kappa", m), m)[0]
+    return _named(kappa, m, "kl", "variance")[0]
 
 
 def concentration_from_mean_resultant_length(r: Tensor, m: int) -> Tensor:
@@ -146,17 +149,18 @@ def concentration_from_mean_resultant_length(r: Tensor, m: int) -> Tensor:
         TypeError: ``r`` is not a floating-point tensor, or ``m`` is not an integer.
         ValueError: ``m < 2``.
     """
-    return _apply(_InverseMeanResultantLength, _checked(r, "r", m), m)
+    m = check_ambient_dimension(m)
+    return _inverse_mean_resultant_length(_checked(r, "r"), m)
 
 
 def log_partition_complement(kappa: Tensor, m: int) -> Tensor:
     """``kappa - phi_m(kappa)``, which log densities and divergences at large kappa need; as in `log_partition`."""
-    return _apply(_Complement, _checked(kappa, "kappa", m), m)[0]
+    return _named(kappa, m, "kappa - phi", "1 - mean")[0]
 
 
 def kl_to_uniform_and_mean_complement(kappa: Tensor, m: int) -> tuple[Tensor, Tensor]:
     """`kl_to_uniform` and `mean_resultant_length_complement` from one evaluation."""
-    divergence, _, complement = _apply(_KLToUniform, _checked(kappa, "kappa", m), m)
+    divergence, complement, _ = _named(kappa, m, "kl", "1 - mean", "variance")
     return divergence, complement
 
 
@@ -171,11 +175,16 @@ def check_ambient_dimension(m: int) -> int:
         raise TypeError(f"m must be an integer >= 2 (the ambient dimension), got {m!r} of type {type(m).__name__}")
     if m < 2:
         raise ValueError(f"m must be an integer >= 2 (the ambient dimension), got {m}")
-    return int(m)
+    return index(m)  # in a compiled function the size of a tensor becomes a number here
 
 
-def _checked(values: Tensor, name: str, m: int) -> Tensor:
-    check_ambient_dimension(m)
+def _named(kappa: Tensor, m: int, *names: str) -> tuple[Tensor, ...]:
+    """Checked and differentiable statistics of the law; with each, its derivative should be asked for too."""
+    m = check_ambient_dimension(m)
+    return _statistics(_checked(kappa, "kappa"), m, names)
+
+
+def _checked(values: Tensor, name: str) -> Tensor:
     if not isinstance(values, Tensor):
         raise TypeError(f"{name} must be a floating-point tensor, got {values!r} of type {type(values).__name__}")
     if not values.is_floating_point():
@@ -183,137 +192,99 @@ def _checked(values: Tensor, name: str, m: int) -> Tensor:
     return values
 
 
-# --- derivatives: each function returns its value and its derivative, and saves the latter for the backward pass ------
+# --- derivatives ------------------------------------------------------------------------------------------------------
+
+# The derivative of each statistic: another statistic, and the factor that it carries (None stands for kappa).
+_DERIVATIVES = {
+    "phi": ("mean", 1),
+    "mean": ("variance", 1),
+    "variance": ("third cumulant", 1),
+    "third cumulant": ("fourth cumulant", 1),
+    "kappa - phi": ("1 - mean", 1),
+    "1 - mean": ("variance", -1),
+    "kl": ("variance", None),
+}
 
 
-def _apply(function: type[torch.autograd.Function], values: Tensor, *parameters: int):  # type: ignore[no-untyped-def]
-    """Apply ``function``, past autograd where no gradient is asked for: its bookkeeping costs as much as the values."""
-    if torch.is_grad_enabled() and values.requires_grad:
-        return function.apply(values, *parameters)
-    return function.forward(values, *parameters)
-
-
-def _binds_fast(function: type[torch.autograd.Function]) -> type[torch.autograd.Function]:
-    """Keep the signature that `torch.autograd.Function.apply` would else work out anew at every call."""
-    function.forward.__signature__ = inspect.signature(function.forward)  # type: ignore[attr-defined]
-    return function
-
-
-@_binds_fast
-class _Cumulant(torch.autograd.Function):
-    """``(phi^(order), phi^(order + 1))``: a differentiation moves one order up."""
-
-    generate_vmap_rule = True
+class _Statistics(torch.autograd.Function):
+    """Statistics of the law by name, from one evaluation. A derivative that is among them is not computed anew."""
 
     @staticmethod
-    def forward(kappa: Tensor, m: int, order: int) -> tuple[Tensor, ...]:
-        return _evaluate(kappa, m, lambda law: (law.cumulant(order), law.cumulant(order + 1)))
+    def forward(kappa: Tensor, m: int, names: tuple[str, ...]) -> tuple[Tensor, ...]:
+        return _evaluate(kappa, m, names)
 
     @staticmethod
-    def setup_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
-        kappa, ctx.m, ctx.order = inputs
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        kappa, ctx.m, ctx.names = inputs
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(kappa, output[1])
+        ctx.save_for_backward(kappa, *output)
+        ctx.save_for_forward(kappa, *output)
 
     @staticmethod
-    def backward(ctx, grad, grad_next):  # type: ignore[no-untyped-def]
-        kappa, derivative = ctx.saved_tensors
-        pairs = (grad, lambda: derivative), (grad_next, lambda: _cumulant(kappa, ctx.m, ctx.order + 2))
-        return _pull_back(*pairs), None, None
-
-
-@_binds_fast
-class _Complement(torch.autograd.Function):
-    """``(kappa - phi, 1 - A)``."""
-
-    generate_vmap_rule = True
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, None, None]:
+        kappa, *values = ctx.saved_tensors
+        terms = [
+            grad * _derivative(name, kappa, ctx.m, ctx.names, values)
+            for name, grad in zip(ctx.names, grads, strict=True)
+            if grad is not None
+        ]
+        return (sum(terms[1:], start=terms[0]) if terms else None), None, None
 
     @staticmethod
-    def forward(kappa: Tensor, m: int) -> tuple[Tensor, ...]:
-        return _evaluate(kappa, m, _Moments.complements)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
-        kappa, ctx.m = inputs
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(kappa, output[1])
-
-    @staticmethod
-    def backward(ctx, grad, grad_next):  # type: ignore[no-untyped-def]
-        kappa, derivative = ctx.saved_tensors
-        return _pull_back((grad, lambda: derivative), (grad_next, lambda: -_cumulant(kappa, ctx.m, 2))), None
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> tuple[Tensor, ...]:
+        kappa, *values = ctx.saved_tensors
+        return tuple(tangent * _derivative(name, kappa, ctx.m, ctx.names, values) for name in ctx.names)
 
 
-@_binds_fast
-class _KLToUniform(torch.autograd.Function):
-    """``(KL, A', 1 - A)``: the derivative of the divergence is ``kappa A'``, and ``1 - A`` is wanted with it."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(kappa: Tensor, m: int) -> tuple[Tensor, ...]:
-        return _evaluate(kappa, m, lambda law: (law.kl_to_uniform(), law.cumulant(2), law.mean_complement()))
-
-    @staticmethod
-    def setup_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
-        kappa, ctx.m = inputs
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(kappa, output[1])
-
-    @staticmethod
-    def backward(ctx, grad, grad_variance, grad_complement):  # type: ignore[no-untyped-def]
-        kappa, variance = ctx.saved_tensors
-        return _pull_back(
-            (grad, lambda: kappa * variance),
-            (grad_variance, lambda: _cumulant(kappa, ctx.m, 3)),
-            (grad_complement, lambda: -variance),
-        ), None
+_statistics = differentiable(_Statistics)
 
 
-@_binds_fast
+def _derivative(name: str, kappa: Tensor, m: int, names: tuple[str, ...], values: list[Tensor]) -> Tensor:
+    """Differentiable derivative of a statistic, taken from the values that are there or else computed."""
+    if name not in _DERIVATIVES:
+        raise NotImplementedError(
+            "derivatives of the log partition function are implemented up to order 4, the fourth cumulant; "
+            "order 5 was asked for"
+        )
+    base, factor = _DERIVATIVES[name]
+    value = values[names.index(base)] if base in names else _statistics(kappa, m, (base,))[0]
+    return kappa * value if factor is None else value if factor == 1 else -value
+
+
 class _InverseMeanResultantLength(torch.autograd.Function):
     """``kappa(r)`` with derivative ``1 / A'(kappa)``."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(r: Tensor, m: int) -> Tensor:
         target = widen(r)
         complement = 1 - target
         kappa = torch.maximum(m * target, (m - 1) * target / (complement * (1 + target)))
-        coefficients = _coefficients(m, _points(m, torch.float64), target.dtype, target.device)
+        points = _points(m, torch.float64)
         for _ in range(6):  # quadratic from a start within a factor of two; the sixth step is a margin
-            law = _Moments(kappa, m, coefficients)
-            gap = torch.where(target < 0.5, target - law.cumulant(1), law.mean_complement() - complement)
-            kappa = kappa + gap / law.cumulant(2)
+            law = _Moments(kappa, m, points)
+            gap = torch.where(target < 0.5, target - law.mean(), law.mean_complement() - complement)
+            kappa = kappa + gap / law.variance()
         kappa = torch.where(target == 1, torch.inf, kappa)
         return torch.where((target >= 0) & (target <= 1), kappa, torch.nan).to(r.dtype)
 
     @staticmethod
-    def setup_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         _, ctx.m = inputs
         ctx.save_for_backward(output)
+        ctx.save_for_forward(output)
 
     @staticmethod
-    def backward(ctx, grad):  # type: ignore[no-untyped-def]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (kappa,) = ctx.saved_tensors
-        return grad / _cumulant(kappa, ctx.m, 2), None
+        return grad / _statistics(kappa, ctx.m, ("variance",))[0], None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        (kappa,) = ctx.saved_tensors
+        return tangent / _statistics(kappa, ctx.m, ("variance",))[0]
 
 
-def _cumulant(kappa: Tensor, m: int, order: int) -> Tensor:
-    """Differentiable ``phi^(order)``, order 1 to 4."""
-    if order > _HIGHEST_CUMULANT:
-        raise NotImplementedError(
-            f"derivatives of the log partition function are implemented up to order {_HIGHEST_CUMULANT}; "
-            f"order {order} was asked for"
-        )
-    return _Cumulant.apply(kappa, m, order - 1)[1]
-
-
-def _pull_back(*pairs):  # type: ignore[no-untyped-def]
-    """Sum of ``grad * derivative()`` over the outputs that have a gradient; None if none has."""
-    terms = [grad * derivative() for grad, derivative in pairs if grad is not None]
-    return sum(terms[1:], start=terms[0]) if terms else None
+_inverse_mean_resultant_length = differentiable(_InverseMeanResultantLength)
 
 
 # --- numerics: float64, no autograd ---------------------------------------------------------------------------------
@@ -323,26 +294,26 @@ def _working_dtype(values: Tensor) -> torch.dtype:
     return torch.float32 if values.device.type == "mps" else torch.float64
 
 
-def _evaluate(kappa: Tensor, m: int, statistics) -> tuple[Tensor, ...]:  # type: ignore[no-untyped-def]
-    """Apply ``statistics`` to the law in slices of bounded size; results have kappa's dtype."""
+def _evaluate(kappa: Tensor, m: int, names: tuple[str, ...]) -> tuple[Tensor, ...]:
+    """Statistics by name, in kappa's dtype; in slices of bounded size, except where sizes may be symbols."""
     values = widen(kappa)
-    coefficients = _coefficients(m, _points(m, kappa.dtype), values.dtype, values.device)
-    chunk = _CHUNK_ELEMENTS // coefficients.shape[0]
-    if values.numel() <= chunk or torch.compiler.is_compiling():
-        results = statistics(_Moments(values, m, coefficients))
+    points = _points(m, kappa.dtype)
+    chunk = _CHUNK_ELEMENTS // points
+    if torch.compiler.is_compiling() or values.numel() <= chunk:
+        results = _Moments(values, m, points).named(names)
     else:
-        parts = [statistics(_Moments(part, m, coefficients)) for part in values.reshape(-1).split(chunk)]
-        results = (torch.cat(columns).reshape(values.shape) for columns in zip(*parts, strict=True))
+        parts = [_Moments(part, m, points).named(names) for part in values.reshape(-1).split(chunk)]
+        results = [torch.cat(columns).reshape(values.shape) for columns in zip(*parts, strict=True)]
     return tuple(result.to(kappa.dtype) for result in results)
 
 
 class _Moments:
-    """Cumulants of ``w = mu . z`` at given concentrations: elementary factors times the smooth parts.
+    """Statistics of ``w = mu . z`` at given concentrations: elementary factors times the smooth parts.
 
     Operations are kept few, without a branch on values: for a batch of 64 the cost is that of launching them.
     """
 
-    def __init__(self, kappa: Tensor, m: int, coefficients: Tensor) -> None:
+    def __init__(self, kappa: Tensor, m: int, points: int) -> None:
         self.m = m
         self.kappa = torch.threshold(kappa, -torch.finfo(kappa.dtype).tiny, math.nan)  # NaN below zero
         h = self.kappa / (m - 1)
@@ -350,33 +321,58 @@ class _Moments:
         self.x0 = h * self.g
         self.odds = h * self.x0  # x0^2 / (1 - x0^2)
         # The Chebyshev polynomials of 2 x0^2 - 1 are cosines of multiples of one angle.
-        multiples = torch.acos(self.x0).unsqueeze(-1) * _even_numbers(coefficients.shape[0], h.dtype, h.device)
-        self.smooth = multiples.cos_() @ coefficients
+        multiples = table(_even_numbers, points, dtype=h.dtype, device=h.device)
+        coefficients = table(_chebyshev_coefficients, m, points, dtype=h.dtype, device=h.device)
+        self.smooth = (torch.acos(self.x0).unsqueeze(-1) * multiples).cos_() @ coefficients
 
-    def cumulant(self, order: int) -> Tensor:
-        """``phi^(order)``, order 0 to 4."""
-        smooth = self.smooth[..., order]
-        if order == 0:
-            return torch.sub(self.odds * smooth, torch.log1p(self.odds), alpha=(self.m - 1) / 2)
-        if order == 1:
-            return self.x0 * smooth
-        if order == 2:
-            return self.g * self.g * smooth
-        return self.g**3 * self.x0 * smooth if order == 3 else self.g**4 * smooth
+    def named(self, names: tuple[str, ...]) -> list[Tensor]:
+        """The statistics with these names."""
+        return [_EVALUATED[name](self) for name in names]
+
+    def phi(self) -> Tensor:
+        """``phi``."""
+        return torch.sub(self.odds * self.smooth[..., 0], torch.log1p(self.odds), alpha=(self.m - 1) / 2)
+
+    def mean(self) -> Tensor:
+        """``A = phi'``."""
+        return self.x0 * self.smooth[..., 1]
+
+    def variance(self) -> Tensor:
+        """``A' = phi''``."""
+        return self.g * self.g * self.smooth[..., 2]
+
+    def third_cumulant(self) -> Tensor:
+        """Third derivative of phi."""
+        return self.g**3 * self.x0 * self.smooth[..., 3]
+
+    def fourth_cumulant(self) -> Tensor:
+        """Fourth derivative of phi."""
+        return self.g**4 * self.smooth[..., 4]
+
+    def kl(self) -> Tensor:
+        """``kappa A - phi``; the term ``kappa x0`` is cancelled on paper."""
+        smooth = self.x0 * self.x0 * self.smooth[..., 5]
+        return torch.add(smooth, torch.log1p(self.odds), alpha=(self.m - 1) / 2)
 
     def mean_complement(self) -> Tensor:
         """``1 - A``: to ``1 - x0``, without cancellation, is added a positive term."""
         return torch.addcmul(self.g / (self.x0 + 1), self.x0 * self.g, self.smooth[..., _MEAN_COMPLEMENT])
 
-    def complements(self) -> tuple[Tensor, Tensor]:
-        """``kappa - phi = kappa (1 - A) + KL``, and ``1 - A``."""
-        complement = self.mean_complement()
-        return torch.addcmul(self.kl_to_uniform(), self.kappa, complement), complement
+    def phi_complement(self) -> Tensor:
+        """``kappa - phi = kappa (1 - A) + KL``."""
+        return torch.addcmul(self.kl(), self.kappa, self.mean_complement())
 
-    def kl_to_uniform(self) -> Tensor:
-        """``kappa A - phi``; the term ``kappa x0`` is cancelled on paper."""
-        smooth = self.x0 * self.x0 * self.smooth[..., _KL]
-        return torch.add(smooth, torch.log1p(self.odds), alpha=(self.m - 1) / 2)
+
+_EVALUATED = {
+    "phi": _Moments.phi,
+    "mean": _Moments.mean,
+    "variance": _Moments.variance,
+    "third cumulant": _Moments.third_cumulant,
+    "fourth cumulant": _Moments.fourth_cumulant,
+    "kl": _Moments.kl,
+    "1 - mean": _Moments.mean_complement,
+    "kappa - phi": _Moments.phi_complement,
+}
 
 
 def _points(m: int, dtype: torch.dtype) -> int:
@@ -385,37 +381,22 @@ def _points(m: int, dtype: torch.dtype) -> int:
     return points if dtype == torch.float64 else points // 2 + 2
 
 
-_TABLES: dict[tuple[object, ...], Tensor] = {}
+def _chebyshev_coefficients(m: int, points: int) -> np.ndarray:
+    """Interpolation at the Chebyshev points of the first kind; Trefethen (2013), chapters 3 and 4."""
+    odd = 2 * np.arange(points) + 1
+    parts = _smooth_parts(np.cos(np.pi * odd / (4 * points))[:, None], m)
+    # Whole turns are taken off in integers: the cosine of a large angle would lose a digit or two.
+    turned = np.outer(np.arange(points), odd) % (4 * points)
+    transform = np.cos(np.pi * turned / (2 * points)) * (2 / points)
+    transform[0] /= 2
+    coefficients = transform @ parts
+    # A tends to x0, and the difference is wanted to the last bit: it is made zero at x0 = 1.
+    coefficients[0, _MEAN_COMPLEMENT] -= coefficients[:, _MEAN_COMPLEMENT].sum()
+    return coefficients
 
 
-@torch.compiler.assume_constant_result
-def _coefficients(m: int, points: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Chebyshev coefficients (points, 7) of the smooth parts, made once (some milliseconds) for each device and dtype.
-
-    Interpolation at the Chebyshev points of the first kind; Trefethen (2013), chapters 3 and 4.
-    """
-    key = (m, points, dtype, device)
-    if key not in _TABLES:
-        odd = 2 * np.arange(points) + 1
-        parts = _smooth_parts(np.cos(np.pi * odd / (4 * points))[:, None], m)
-        # Whole turns are taken off in integers: the cosine of a large angle would lose a digit or two.
-        turned = np.outer(np.arange(points), odd) % (4 * points)
-        transform = np.cos(np.pi * turned / (2 * points)) * (2 / points)
-        transform[0] /= 2
-        coefficients = transform @ parts
-        # A tends to x0, and the difference is wanted to the last bit: it is made zero at x0 = 1.
-        coefficients[0, _MEAN_COMPLEMENT] -= coefficients[:, _MEAN_COMPLEMENT].sum()
-        _TABLES[key] = torch.tensor(coefficients, dtype=dtype, device=device)
-    return _TABLES[key]
-
-
-@torch.compiler.assume_constant_result
-def _even_numbers(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The first even numbers 0, 2, 4, ..., made once for each device and dtype."""
-    key = (count, dtype, device)
-    if key not in _TABLES:
-        _TABLES[key] = torch.arange(0, 2 * count, 2, dtype=dtype, device=device)
-    return _TABLES[key]
+def _even_numbers(count: int) -> np.ndarray:
+    return np.arange(0.0, 2 * count, 2)
 
 
 def _smooth_parts(x0: np.ndarray, m: int) -> np.ndarray:

@@ -10,18 +10,18 @@ integrand is then positive and nothing cancels.
 """
 
 from collections.abc import Callable
-from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hvae_tutorial.special import widen
+from hvae_tutorial._tables import table
+from hvae_tutorial.special import mean_resultant_length_complement, widen
 
 _CHUNK_ELEMENTS = 1 << 17
 
 
-def von_mises_fisher_rate(y: Tensor, concentration: Tensor, mean_complement: Tensor, m: int) -> Tensor:
+def von_mises_fisher_rate(y: Tensor, concentration: Tensor, m: int, mean_complement: Tensor | None = None) -> Tensor:
     r"""``-d theta / d kappa`` of the von Mises-Fisher law at ``1 - cos(theta) = y``.
 
     The density is ``exp(kappa cos theta) sin(theta)^(m-2)`` and the score ``cos(theta) - A_m(kappa)``.
@@ -29,20 +29,22 @@ def von_mises_fisher_rate(y: Tensor, concentration: Tensor, mean_complement: Ten
     Args:
         y: ``1 - w``, any shape, in (0, 2).
         concentration: ``kappa``, of the same shape.
-        mean_complement: ``1 - A_m(kappa)``, of the same shape.
         m: Dimension of the ambient space.
+        mean_complement: ``1 - A_m(kappa)``, of the same shape, if it is known.
 
     Returns:
         The rate, positive, of the same shape; ``dw / dkappa`` is ``sin(theta)`` times it.
     """
+    if mean_complement is None:
+        mean_complement = mean_resultant_length_complement(concentration, m)
     return _in_slices(_von_mises_fisher_rate, y, concentration, mean_complement, m)
 
 
-def power_spherical_rate(y: Tensor, concentration: Tensor, m: int) -> Tensor:
+def power_spherical_rate(y: Tensor, concentration: Tensor, m: int, mean_complement: Tensor | None = None) -> Tensor:
     r"""``-d theta / d kappa`` of the Power Spherical law at ``1 - cos(theta) = y``.
 
-    The density is ``(1 + cos theta)^kappa sin(theta)^(m-2)`` and the score ``log(1 + cos theta)`` minus its mean.
-    Arguments and result as in `von_mises_fisher_rate`.
+    The density is ``(1 + cos theta)^kappa sin(theta)^(m-2)`` and the score ``log(1 + cos theta)`` minus its mean, which
+    ``1 - A`` does not give. Arguments and result as in `von_mises_fisher_rate`.
     """
     half = (m - 1) / 2
     alpha = widen(concentration) + half
@@ -52,11 +54,12 @@ def power_spherical_rate(y: Tensor, concentration: Tensor, m: int) -> Tensor:
 
 def _in_slices(rate: Callable[..., Tensor], y: Tensor, kappa: Tensor, constant: Tensor, m: int) -> Tensor:
     """Evaluate in slices (n,), so that the (nodes, n) tables stay in the cache; the result has y's shape."""
+    columns = [column.reshape(-1) for column in (y, kappa, constant)]
     size = _CHUNK_ELEMENTS // 32
-    if y.ndim == 1 and len(y) <= size:
-        return rate(y, kappa, constant, m)
-    columns = zip(*(column.reshape(-1).split(size) for column in (y, kappa, constant)), strict=True)
-    return torch.cat([rate(*parts, m) for parts in columns]).reshape(y.shape)
+    if torch.compiler.is_compiling() or y.numel() <= size:
+        return rate(*columns, m).reshape(y.shape)
+    slices = zip(*(column.split(size) for column in columns), strict=True)
+    return torch.cat([rate(*parts, m) for parts in slices]).reshape(y.shape)
 
 
 # Operations are kept few, and few of them mix tensors with Python numbers: for a batch of 64 launching is the cost.
@@ -72,9 +75,9 @@ def _von_mises_fisher_rate(y: Tensor, kappa: Tensor, mean_complement: Tensor, m:
     two_s = s + s
     # cos(theta) - cos(theta + delta), from sine and cosine of delta / 2
     drop = torch.addcmul(sine * c, cosine, s).mul_(two_s)
-    exponent = _log_sine_power(two_s, s, c, cotangent, m).addcmul_(kappa, drop, value=-1)
+    exponent = torch.addcmul(_log_sine_power(two_s, s, c, cotangent, m), kappa, drop, value=-1)
     integrand = (excess - drop).mul_(exponent.exp_())
-    return (integrand.t() @ weights).mul_(length)
+    return integrand.mul_(weights).sum(0).mul_(length)
 
 
 def _power_spherical_rate(y: Tensor, kappa: Tensor, mean_log: Tensor, m: int) -> Tensor:
@@ -87,9 +90,9 @@ def _power_spherical_rate(y: Tensor, kappa: Tensor, mean_log: Tensor, m: int) ->
     # log of (1 + cos(theta + delta)) / (1 + cos(theta)) = 2 log of cos((theta + delta) / 2) / cos(theta / 2)
     ratio = s * s / (1 + c) + tangent * s
     rise = 2 * torch.log1p(-ratio.clamp(max=_below_one(y.dtype)))
-    exponent = _log_sine_power(s + s, s, c, cosine / sine, m).addcmul_(kappa, rise)
+    exponent = torch.addcmul(_log_sine_power(s + s, s, c, cosine / sine, m), kappa, rise)
     integrand = (excess + rise).mul_(exponent.exp_())
-    return (integrand.t() @ weights).mul_(length)
+    return integrand.mul_(weights).sum(0).mul_(length)
 
 
 def _cosine_and_sine(y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -109,9 +112,10 @@ def _tail(
 
     Returns:
         Its length (n,), with the sign of the score; sine and cosine of ``delta / 2`` at the Gauss-Legendre nodes
-        ``theta + delta``, (nodes, n); weights (nodes,) for a unit length.
+        ``theta + delta``, (nodes, n); weights (nodes, 1) for a unit length.
     """
-    half_nodes, weights = _legendre(_points(sine.dtype, grading), grading, sine.dtype, sine.device)
+    rule = table(_legendre, _points(sine.dtype, grading), grading, dtype=sine.dtype, device=sine.device)
+    half_nodes, weights = rule.unbind()
     # theta or, where the score is negative, pi - theta: accurate at both ends
     length = torch.atan2(sine, torch.copysign(cosine, cosine * excess))
     length = torch.minimum(length, torch.rsqrt(inverse_width2).mul_(9))
@@ -123,7 +127,7 @@ def _tail(
 def _log_sine_power(two_s: Tensor, s: Tensor, c: Tensor, cotangent: Tensor, m: int) -> Tensor:
     """``(m - 2) log(sin(theta + delta) / sin(theta))``, from sine and cosine of ``delta / 2``."""
     ratio = (cotangent * c).sub_(s).mul_(two_s)
-    return ratio.clamp_(min=-_below_one(s.dtype)).log1p_().mul_(m - 2)
+    return ratio.clamp(min=-_below_one(s.dtype)).log1p_().mul_(m - 2)
 
 
 def _below_one(dtype: torch.dtype) -> float:
@@ -135,10 +139,8 @@ def _points(dtype: torch.dtype, grading: int) -> int:
     return 32 if dtype == torch.float64 or grading > 1 else 16
 
 
-@cache
-def _legendre(points: int, grading: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Gauss-Legendre rule on [0, 1] under ``1 - (1 - x)^grading``: minus half of each node (n, 1), and weights (n,)."""
+def _legendre(points: int, grading: int) -> np.ndarray:
+    """Gauss-Legendre rule on [0, 1] under ``1 - (1 - x)^grading``: minus half of the nodes, and weights; (2, n, 1)."""
     x, weights = np.polynomial.legendre.leggauss(points)
     to_end = (1 - x) / 2
-    arrays = ((to_end**grading - 1)[:, None] / 2, weights / 2 * grading * to_end ** (grading - 1))
-    return tuple(torch.tensor(a, dtype=dtype, device=device) for a in arrays)  # type: ignore[return-value]
+    return np.stack([(to_end**grading - 1) / 2, weights / 2 * grading * to_end ** (grading - 1)])[..., None]

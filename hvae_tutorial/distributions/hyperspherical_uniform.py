@@ -45,7 +45,8 @@ class HypersphericalUniform(Distribution):
     ) -> None:
         self.m = check_ambient_dimension(m)
         self.dtype = torch.get_default_dtype() if dtype is None else dtype
-        self.device = torch.get_default_device() if device is None else torch.device(device)
+        # torch.get_default_device() cannot be compiled.
+        self.device = torch.empty(0).device if device is None else torch.device(device)
         if not self.dtype.is_floating_point:
             raise TypeError(f"dtype must be a floating-point type, got {dtype}")
         if isinstance(batch_shape, int):

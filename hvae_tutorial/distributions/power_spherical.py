@@ -97,14 +97,13 @@ class PowerSpherical(RotationallySymmetric):
         return (kappa * mean_log - self._log_partition(kappa)).clamp(min=0)  # rounding, where it is zero
 
     @staticmethod
-    def _sample_complement(concentration: Tensor, m: int, repeats: int) -> Tensor:
-        concentration = repeat(concentration, repeats)
+    def _sample_complement(kappa: Tensor, m: int, repeats: int) -> Tensor:
+        concentration = repeat(kappa, repeats)
         # torch's Gamma sampler does not return for a NaN parameter.
-        valid = torch.isfinite(concentration)
+        valid = (concentration >= 0) & (concentration < math.inf)
         half = torch.full_like(concentration, (m - 1) / 2)
         small = torch._standard_gamma(half)
         large = torch._standard_gamma(torch.where(valid, concentration, 1.0) + half)
         return torch.where(valid, into_open_interval(2 * small / (small + large)), math.nan)
 
-    def _rate(self, y: Tensor, concentration: Tensor) -> Tensor:
-        return power_spherical_rate(y, concentration, self.m)
+    _rate = staticmethod(power_spherical_rate)

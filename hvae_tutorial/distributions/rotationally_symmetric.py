@@ -1,5 +1,6 @@
 """What laws that are symmetric about a mean direction have in common."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
@@ -9,10 +10,13 @@ from torch import Size, Tensor
 from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
+from hvae_tutorial._autograd import differentiable
 from hvae_tutorial.distributions._sampling import displacement
 from hvae_tutorial.distributions.constraints import finite_nonnegative, unit_vector
 
 __all__ = ["RotationallySymmetric"]
+
+_Rate = Callable[[Tensor, Tensor, int, Tensor | None], Tensor]
 
 
 def broadcast_shapes(a: Size, b: Size) -> Size:
@@ -115,12 +119,16 @@ class RotationallySymmetric(Distribution):
 
     @staticmethod
     @abstractmethod
-    def _sample_complement(concentration: Tensor, m: int, repeats: int) -> Tensor:
+    def _sample_complement(kappa: Tensor, m: int, repeats: int) -> Tensor:
         """Samples (repeats * n,) of ``y = 1 - mu . z`` for concentrations (n,) in float32 or float64."""
 
+    @staticmethod
     @abstractmethod
-    def _rate(self, y: Tensor, concentration: Tensor) -> Tensor:
-        """``-d theta / d kappa`` at fixed quantile, see `hvae_tutorial.distributions._implicit`."""
+    def _rate(y: Tensor, concentration: Tensor, m: int, mean_complement: Tensor | None) -> Tensor:
+        """``-d theta / d kappa`` at fixed quantile, see `hvae_tutorial.distributions._implicit`.
+
+        Where ``1 - A`` is known, for the same concentrations, it need not be computed anew.
+        """
 
     # --- moments ---
 
@@ -172,40 +180,54 @@ class RotationallySymmetric(Distribution):
           \nabla_\mu = (\mu \cdot z)\, g - (\mu \cdot g)\, z$$
 
         for an incoming gradient g. Gradients are exact in expectation: nothing is lost at the rejection step. The
-        result can be differentiated once; a second differentiation raises a RuntimeError.
+        result can be differentiated once, in either direction; a second differentiation raises a RuntimeError.
         """
+        return self._rsample(sample_shape, mean_complement=None)
+
+    def _rsample(self, sample_shape: Any, mean_complement: Tensor | None) -> Tensor:
         with torch.no_grad():
             difference, y = self._draw(sample_shape)
         loc = expand_to(self.loc.to(y.dtype), difference.shape)
         concentration = expand_to(self.concentration.to(y.dtype), y.shape)
-        return _ImplicitGradient.apply(loc, concentration, difference, y, self._rate).to(self.loc.dtype)
+        if mean_complement is not None:
+            mean_complement = expand_to(mean_complement.detach().to(y.dtype), y.shape)
+        return _implicit_gradient(loc, concentration, difference, y, mean_complement, self._rate).to(self.loc.dtype)
 
     def _draw(self, sample_shape: Any) -> tuple[Tensor, Tensor]:
         """Differences ``z - mu`` of samples z, and their complements ``y = 1 - mu . z``, in float32 or float64."""
         dtype = torch.promote_types(self.loc.dtype, torch.float32)
-        shape = self._extended_shape(sample_shape)[:-1]
-        concentration = self.concentration.to(dtype).reshape(-1)
-        y = self._sample_complement(concentration, self.m, Size(sample_shape).numel()).reshape(shape)
-        # One direction for all samples is by far the most frequent large case, and needs no batched product.
-        loc = self.loc.reshape(-1) if self.batch_shape.numel() == 1 else self.loc
-        return displacement(loc.to(dtype), y), y
+        # Not the `numel()` of a Size, which takes a symbolic size for a number.
+        repeats = math.prod(sample_shape)
+        # Detached also from forward mode, which torch's Gamma sampler refuses.
+        concentration = self.concentration.detach().to(dtype).reshape(-1)
+        y = self._sample_complement(concentration, self.m, repeats).reshape((*sample_shape, *self.batch_shape))
+        return displacement(self.loc.detach().to(dtype), y), y
 
 
 class _ImplicitGradient(torch.autograd.Function):
     """Samples from their differences to the mean direction, with gradients although these were drawn without."""
 
     @staticmethod
-    def forward(  # type: ignore[no-untyped-def]
-        ctx, loc: Tensor, concentration: Tensor, difference: Tensor, y: Tensor, rate: Callable[[Tensor, Tensor], Tensor]
+    def forward(
+        loc: Tensor,
+        concentration: Tensor,
+        difference: Tensor,
+        y: Tensor,
+        mean_complement: Tensor | None,
+        rate: _Rate,
     ) -> Tensor:
-        ctx.rate = rate
-        # Not the sample itself: the caller may change it in place, and for large kappa the difference has more digits.
-        ctx.save_for_backward(loc, concentration, difference, y)
         return loc + difference
 
     @staticmethod
-    def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
-        loc, concentration, difference, y = ctx.saved_tensors
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        *tensors, ctx.rate = inputs
+        # Not the sample itself: the caller may change it in place, and for large kappa the difference has more digits.
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        loc, concentration, difference, y, mean_complement = ctx.saved_tensors
         grad_loc = grad_concentration = None
         with torch.no_grad():
             w = 1 - y
@@ -217,23 +239,57 @@ class _ImplicitGradient(torch.autograd.Function):
                 # mu - w z = y mu - w (z - mu)
                 toward_mu = torch.addcmul(y * mu_grad, w, (difference * grad).sum(-1), value=-1)
                 sine2 = torch.addcmul(y, y, w)  # y (2 - y)
-                grad_concentration = toward_mu.mul_(ctx.rate(y, concentration)).mul_(sine2.rsqrt_())
-        if torch.is_grad_enabled():  # create_graph: let a second differentiation fail loudly, and only that
-            grad_loc, grad_concentration = (
-                None if g is None else _DifferentiableOnce.apply(g, loc, concentration, grad)
-                for g in (grad_loc, grad_concentration)
-            )
-        return grad_loc, grad_concentration, None, None, None
+                rate = ctx.rate(y, concentration, loc.shape[-1], mean_complement)
+                grad_concentration = toward_mu * rate * sine2.rsqrt()
+        if torch.is_grad_enabled():  # else nothing can differentiate the gradients
+            grad_loc = _once(grad_loc, loc, concentration, grad)
+            grad_concentration = _once(grad_concentration, loc, concentration, grad)
+        return grad_loc, grad_concentration, None, None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, loc_tangent: Tensor | None, concentration_tangent: Tensor | None, *_: None) -> Tensor:
+        loc, concentration, difference, y, mean_complement = ctx.saved_tensors
+        tangent = torch.zeros_like(difference)
+        if loc_tangent is not None:
+            z = loc + difference
+            tangent = (1 - y).unsqueeze(-1) * loc_tangent - (z * loc_tangent).sum(-1, keepdim=True) * loc
+        if concentration_tangent is not None:
+            toward_mu = y.unsqueeze(-1) * loc - (1 - y).unsqueeze(-1) * difference
+            speed = ctx.rate(y, concentration, loc.shape[-1], mean_complement) * torch.addcmul(y, y, 1 - y).rsqrt()
+            tangent = tangent + (speed * concentration_tangent).unsqueeze(-1) * toward_mu
+        return _once(tangent, loc, concentration, loc_tangent, concentration_tangent)
+
+
+_implicit_gradient = differentiable(_ImplicitGradient)
+
+
+def _once(gradient: Tensor | None, *inputs: Tensor | None) -> Any:
+    """A gradient that depends on the inputs, in a way that is not implemented: let its differentiation fail loudly."""
+    if gradient is None or torch.compiler.is_dynamo_compiling():  # compiled functions are differentiated once anyway
+        return gradient
+    return _differentiable_once(gradient, *(tensor for tensor in inputs if tensor is not None))
 
 
 class _DifferentiableOnce(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, gradient: Tensor, *inputs: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
-        return gradient.view_as(gradient)
+    def forward(gradient: Tensor, *inputs: Tensor) -> Tensor:
+        return gradient.clone()
 
     @staticmethod
-    def backward(ctx, grad):  # type: ignore[no-untyped-def]
-        raise RuntimeError(
-            "samples drawn by rsample can be differentiated once only: second derivatives of the implicit "
-            "reparameterisation are not implemented"
-        )
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.number = len(inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, ...]:
+        raise RuntimeError(_ONCE)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        raise RuntimeError(_ONCE)
+
+
+_differentiable_once = differentiable(_DifferentiableOnce)
+_ONCE = (
+    "samples drawn by rsample can be differentiated once only: second derivatives of the implicit "
+    "reparameterisation are not implemented"
+)

@@ -8,7 +8,7 @@ from torch import Tensor
 from hvae_tutorial import special
 from hvae_tutorial.distributions._implicit import von_mises_fisher_rate
 from hvae_tutorial.distributions._sampling import sample_complement
-from hvae_tutorial.distributions.rotationally_symmetric import RotationallySymmetric, expand_to
+from hvae_tutorial.distributions.rotationally_symmetric import RotationallySymmetric
 from hvae_tutorial.sphere import log_surface_area
 
 __all__ = ["VonMisesFisher"]
@@ -33,10 +33,6 @@ class VonMisesFisher(RotationallySymmetric):
         ValueError: the shapes do not fit, or (validated) loc is not of unit norm or concentration is negative,
             infinite or NaN.
     """
-
-    # 1 - A without its graph, and the version of the concentration it belongs to, if the divergence has been evaluated:
-    # it spares the gradient of samples an evaluation.
-    _mean_complement: tuple[int, Tensor] | None = None
 
     @property
     def mean_resultant_length(self) -> Tensor:
@@ -121,18 +117,17 @@ class VonMisesFisher(RotationallySymmetric):
         loc = mean / length if length > 0 else torch.eye(data.shape[1], dtype=mean.dtype, device=mean.device)[0]
         return cls(loc.to(data.dtype), concentration.to(data.dtype))
 
-    @staticmethod
-    def _sample_complement(concentration: Tensor, m: int, repeats: int) -> Tensor:
-        return sample_complement(concentration, m, repeats)[0]
-
     def kl_to_uniform(self) -> Tensor:
         """``KL(vMF || uniform)`` in nats, shape (...): what `torch.distributions.kl_divergence` returns."""
-        divergence, complement = special.kl_to_uniform_and_mean_complement(self.concentration, self.m)
-        self._mean_complement = self.concentration._version, complement.detach()
-        return divergence
+        return special.kl_to_uniform(self.concentration, self.m)
 
-    def _rate(self, y: Tensor, concentration: Tensor) -> Tensor:
-        version, complement = self._mean_complement or (None, y)
-        if version != self.concentration._version or self.concentration.dtype != y.dtype:
-            complement = special.mean_resultant_length_complement(self.concentration.detach().to(y.dtype), self.m)
-        return von_mises_fisher_rate(y, concentration, expand_to(complement, y.shape), self.m)
+    def rsample_and_kl_to_uniform(self) -> tuple[Tensor, Tensor]:
+        """One sample with gradients, shape (..., m), and `kl_to_uniform`, shape (...): what an ELBO asks for.
+
+        Both come from one evaluation of the special functions: the gradient of a sample needs ``1 - A``.
+        """
+        divergence, mean_complement = special.kl_to_uniform_and_mean_complement(self.concentration, self.m)
+        return self._rsample((), mean_complement), divergence
+
+    _sample_complement = staticmethod(sample_complement)
+    _rate = staticmethod(von_mises_fisher_rate)

@@ -78,8 +78,12 @@ def test_log_partition_is_the_log_acceptance_plus_laplace(m):
 # --- rounds -----------------------------------------------------------------------------------------------------------
 
 
+def in_rounds(kappa: torch.Tensor, m: int) -> tuple[torch.Tensor, int]:
+    return _sampling._in_rounds(*_sampling._envelope(kappa, m), m)
+
+
 def most_rounds(n: int, kappa: float, m: int, repetitions: int) -> int:
-    return max(_sampling.sample_complement(torch.full((n,), kappa), m)[1] for _ in range(repetitions))
+    return max(in_rounds(torch.full((n,), kappa), m)[1] for _ in range(repetitions))
 
 
 @pytest.mark.parametrize(("m", "kappa"), [(2, 1e3), (5, 10.0), (10, 50.0), (41, 100.0)])
@@ -91,17 +95,53 @@ def test_number_of_rounds(m, kappa):
     assert 6 <= most_rounds(200_000, kappa, m, 1) <= 16
 
 
-def test_no_rejection_on_the_ordinary_sphere():
-    y, rounds = _sampling.sample_complement(torch.full((100,), 10.0), 3)
-    assert y.shape == (100,)
-    assert rounds == 0
+def test_no_rejection_on_the_ordinary_sphere(monkeypatch):
+    monkeypatch.setattr(_sampling, "_propose", None)
+    assert _sampling.sample_complement(torch.full((100,), 10.0), 3).shape == (100,)
 
 
 @pytest.mark.parametrize("m", [2, 3, 10])
-def test_no_round_for_an_empty_batch(m):
-    y, rounds = _sampling.sample_complement(torch.zeros(0), m)
-    assert y.shape == (0,)
-    assert rounds == 0
+def test_empty_batch(m):
+    assert _sampling.sample_complement(torch.zeros(0), m).shape == (0,)
+    if m != 3:
+        assert in_rounds(torch.zeros(0), m)[1] == 0
+
+
+# --- a fixed number of proposals --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "float64"])
+def test_few_values_get_so_many_proposals_that_a_miss_is_below_the_resolution(dtype, monkeypatch):
+    counts = []
+
+    def recording(x0, mode, m, count):
+        counts.append(count)
+        return propose(x0, mode, m, count)
+
+    propose = _sampling._propose
+    monkeypatch.setattr(_sampling, "_propose", recording)
+    _sampling.sample_complement(torch.full((64,), 10.0, dtype=dtype), 6)
+    (count,) = counts
+    assert 0.35**count < torch.finfo(dtype).eps / 2
+    assert 0.35 ** (count - 1) > torch.finfo(dtype).eps / 2  # and not one more than that
+
+
+@pytest.mark.parametrize("m", [2, 4, 6, 41])
+def test_first_accepted_proposal_has_the_law(m):
+    # 8 comparisons in all; check_p_values divides the level.
+    for kappa in (1.0, 100.0):
+        values = torch.full((20_000,), kappa, dtype=torch.float64)
+        y = _sampling._first_accepted(*_sampling._envelope(values, m), m, 35)
+        p_value = stats.kstest(y.numpy(), von_mises_fisher(kappa, m).cdf, method="asymp").pvalue
+        check_p_values(y=p_value)
+
+
+def test_the_first_of_the_accepted_is_taken(monkeypatch):
+    y = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]])
+    accepted = torch.tensor([[True, False, False], [True, True, False], [False, True, False]])
+    monkeypatch.setattr(_sampling, "_propose", lambda x0, mode, m, count: (y, accepted))
+    found = _sampling._first_accepted(torch.zeros(3), torch.zeros(3), 6, 3)
+    assert found.tolist() == [1.0, 5.0, 3.0]  # the last, for which none is accepted, is the first proposal
 
 
 class HostWaits(TorchDispatchMode):
@@ -125,25 +165,25 @@ class HostWaits(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("n", [64, 20_000])
-@pytest.mark.parametrize("m", [2, 3, 10])
-def test_host_waits_once_a_round(m, n):
-    kappa = torch.full((n,), 10.0)
+@pytest.mark.parametrize("m", [2, 10])
+def test_host_waits_once_a_round_for_many_values(m):
+    kappa = torch.full((20_000,), 10.0)
     with HostWaits() as waits:
-        _, rounds = _sampling.sample_complement(kappa, m)
-    assert waits.stop_tests == rounds
+        _, rounds = in_rounds(kappa, m)
+    assert waits.stop_tests == rounds > 0
     assert waits.others == []
 
 
-@pytest.mark.parametrize("m", [3, 10])
-def test_host_waits_for_nothing_else_in_a_whole_step(m):
+@pytest.mark.parametrize("m", [2, 3, 10])
+@pytest.mark.parametrize("family", [VonMisesFisher, PowerSpherical])
+def test_host_waits_for_nothing_in_a_whole_step(m, family):
     loc = torch.nn.functional.normalize(torch.randn(64, m), dim=-1).requires_grad_()
     kappa = torch.full((64,), 10.0, requires_grad=True)
     with HostWaits() as waits:
-        law = VonMisesFisher(loc, kappa, validate_args=False)
+        law = family(loc, kappa, validate_args=False)
         z = law.rsample()
         (law.log_prob(z) + law.entropy() + z.sum(-1)).sum().backward()
-    assert waits.stop_tests <= 6
+    assert waits.stop_tests == 0
     assert waits.others == []
 
 
@@ -159,11 +199,23 @@ def test_host_waits_are_seen():
 # --- NaN --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("m", [2, 3, 10])
+@pytest.mark.parametrize("m", [2, 10])
 def test_nan_concentration_ends_after_bounded_rounds(m):
-    y, rounds = _sampling.sample_complement(torch.tensor([math.nan, 1.0]), m)
+    y, rounds = in_rounds(torch.tensor([math.nan, 1.0]), m)
     assert rounds <= MOST_ROUNDS
     assert y.isnan().tolist() == [True, False]
+
+
+@pytest.mark.parametrize("n", [1, 1000])
+@pytest.mark.parametrize("m", [2, 3, 10])
+@pytest.mark.parametrize("family", [VonMisesFisher, PowerSpherical])
+def test_what_is_no_concentration_gives_nan_samples(family, m, n):
+    """Unvalidated: negative, infinite and NaN alike, by a fixed number of proposals and in rounds."""
+    kappa = torch.tensor([-1.0, 1.0, math.nan, math.inf, 0.0])
+    law = family(torch.eye(m)[0].expand(5, m), kappa, validate_args=False)
+    nan = law.sample((n,)).isnan()
+    assert nan[:, [0, 2, 3]].all()
+    assert not nan[:, [1, 4]].any()
 
 
 @pytest.mark.parametrize("family", [VonMisesFisher, PowerSpherical])
@@ -185,7 +237,7 @@ def test_unvalidated_nan_concentration_gives_nan_samples_in_its_rows_alone(m, fa
 def test_a_nan_in_the_batch_leaves_the_law_of_the_others_alone(m):
     kappa = torch.full((20_000,), 10.0, dtype=torch.float64)
     kappa[::2] = math.nan
-    y, _ = _sampling.sample_complement(kappa, m)
+    y = _sampling.sample_complement(kappa, m)
     p_value = stats.kstest(y[1::2].numpy(), von_mises_fisher(10.0, m).cdf, method="asymp").pvalue
     check_p_values(y=p_value)
 

@@ -78,6 +78,7 @@ def test_html_escapes_and_sets_others_figures_in_italics() -> None:
     ]
     assert cells.tags.count("em") == 3  # the filled cells of the paper's row
     assert "<em>N-VAE, paper</em>" in page
+    assert "&lt; 0.0001" in page  # a browser would forgive it, other readers of HTML do not
 
 
 def test_csv_has_means_and_deviations_that_are_not_rounded() -> None:

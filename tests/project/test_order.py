@@ -12,10 +12,12 @@ import hvae_tutorial
 
 PACKAGE = Path(hvae_tutorial.__file__).parent
 CONTRIBUTING = PACKAGE.parent / "CONTRIBUTING.md"
-# From the ground up. A new module has to be given a place here, and in CONTRIBUTING.
+# From the ground up. A new module has to be given a place here, and one that is not private in CONTRIBUTING.
 FLOORS = [
     "files",
     "sources",
+    "_autograd",
+    "_tables",
     "special",
     "sphere",
     "distributions",
@@ -101,7 +103,7 @@ def test_the_order_is_the_stated_one() -> None:
     text = " ".join(CONTRIBUTING.read_text(encoding="utf-8").split())
     sentence = re.search(r"Imports go downwards only, from the ground up: (.+?)\. ", text)
     assert sentence is not None
-    assert re.findall(r"`(\w+)`", sentence[1]) == FLOORS
+    assert re.findall(r"`(\w+)`", sentence[1]) == [name for name in FLOORS if not name.startswith("_")]
 
 
 def test_only_plotting_imports_matplotlib() -> None:
