@@ -156,9 +156,14 @@ def _attempt(run: Run, execute: Execute, folder: Path, alone: bool, parent: Path
 def _held(path: Path) -> Iterator[None]:
     """Hold a lock, which the system takes away from a process that ends, however it ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path):
-        yield
-    path.unlink(missing_ok=True)
+    for left in path.parent.glob(".sweep.*.lock"):  # by commands that were killed
+        with contextlib.suppress(Timeout), FileLock(left, blocking=False):
+            left.unlink()
+    try:
+        with FileLock(path):
+            yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -172,6 +177,7 @@ def _ending_with(parent: Path) -> Iterator[None]:
     def watch() -> None:
         while not done.wait(timeout=1):
             with contextlib.suppress(Timeout), FileLock(parent, blocking=False):
+                parent.unlink(missing_ok=True)
                 os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -112,6 +112,7 @@ def test_a_record_whose_numbers_were_edited_does_not_count(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_runs_are_spread_over_processes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / ".sweep.1.lock").touch()  # of a command that was killed
     records = sweep(tiny_runs(4), stand_in, tmp_path, jobs=2)
     assert [record.settings["seed"] for record in records] == [0, 1, 2, 3]
     assert os.getpid() not in {record.results["process"] for record in records}
@@ -206,6 +207,7 @@ def test_a_killed_command_leaves_no_worker_behind(tmp_path: Path) -> None:
         wait_for("*/*.log", tmp_path, 2, process)
         process.kill()
         process.communicate(timeout=60)  # ends when no process, workers included, holds the pipes any more
+    assert not list(tmp_path.glob("*/.sweep.*"))
     assert not list(tmp_path.glob("*/*.json"))
 
 
