@@ -69,9 +69,11 @@ def test_every_snippet_of_ten_lines_is_one() -> None:
     assert len(statements) <= 10
 
 
-def test_a_trailing_axis_broadcasts_as_the_migration_table_warns(namespace: dict[str, Any]) -> None:
-    law = namespace["VonMisesFisher"](namespace["loc"], namespace["concentration"].unsqueeze(-1))
-    assert law.batch_shape == (64, 64)
+def test_a_trailing_axis_is_refused_as_the_migration_table_says(namespace: dict[str, Any]) -> None:
+    family, loc, column = namespace["VonMisesFisher"], namespace["loc"], namespace["concentration"].unsqueeze(-1)
+    with pytest.raises(ValueError, match=r"write concentration\.squeeze\(-1\)"):
+        family(loc, column)
+    assert family(loc.unsqueeze(0), column).batch_shape == (64, 64)
 
 
 def test_the_migration_table_states_our_shapes(namespace: dict[str, Any]) -> None:

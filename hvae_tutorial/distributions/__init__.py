@@ -1,6 +1,6 @@
 """Distributions on the unit sphere and on products, with the interface of `torch.distributions`."""
 
-from hvae_tutorial.distributions import divergences  # noqa: F401  (its import registers them)
+from hvae_tutorial.distributions import divergences, transforms  # noqa: F401  (importing them registers what they hold)
 from hvae_tutorial.distributions.hyperspherical_uniform import HypersphericalUniform
 from hvae_tutorial.distributions.power_spherical import PowerSpherical
 from hvae_tutorial.distributions.product import Product

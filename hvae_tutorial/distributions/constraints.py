@@ -24,9 +24,13 @@ class _UnitVector(Constraint):
     def check(self, value: Tensor) -> Tensor:
         if not value.is_floating_point():
             raise TypeError(f"unit vectors must be a floating-point tensor, got a tensor of dtype {value.dtype}")
-        tolerance = max(1e-5, 8 * torch.finfo(value.dtype).eps)
         norm = torch.linalg.vector_norm(value, dim=-1, dtype=torch.promote_types(value.dtype, torch.float32))
-        return (norm - 1).abs() <= tolerance
+        return (norm - 1).abs() <= norm_tolerance(value.dtype)
+
+
+def norm_tolerance(dtype: torch.dtype) -> float:
+    """How far from one the norm of a unit vector may be that was rounded to ``dtype``."""
+    return max(1e-5, 8 * torch.finfo(dtype).eps)
 
 
 class _Concatenated(Constraint):

@@ -5,6 +5,8 @@ from torch import Tensor
 from torch.distributions import kl_divergence, register_kl
 
 from hvae_tutorial import special
+from hvae_tutorial.distributions._gamma import digamma_difference
+from hvae_tutorial.distributions._logarithm import power_spherical_excess, von_mises_fisher_mean
 from hvae_tutorial.distributions.hyperspherical_uniform import HypersphericalUniform
 from hvae_tutorial.distributions.power_spherical import PowerSpherical
 from hvae_tutorial.distributions.product import Product, total
@@ -27,6 +29,17 @@ def _joint_batch_shape(p: _Law, q: _Law) -> torch.Size:
 def _kl_to_uniform(p: VonMisesFisher | PowerSpherical, q: HypersphericalUniform) -> Tensor:
     """Davidson et al. 2018, equation 8; De Cao and Aziz 2020, section 3.3."""
     return expand_to(p.kl_to_uniform(), _joint_batch_shape(p, q))
+
+
+def _joint_dtype(p: RotationallySymmetric, q: RotationallySymmetric) -> torch.dtype:
+    return torch.promote_types(p.concentration.dtype, q.concentration.dtype)
+
+
+def _half_angle(p: RotationallySymmetric, q: RotationallySymmetric) -> Tensor:
+    """Squared sine of half the angle between the mean directions, in float64: exact where it is near zero."""
+    mu1, mu2 = special.widen(p.loc), special.widen(q.loc)
+    difference2, sum2 = (mu1 - mu2).square().sum(-1), (mu1 + mu2).square().sum(-1)
+    return difference2 / (difference2 + sum2)  # the sum is 4, up to the rounding of the norms
 
 
 @register_kl(HypersphericalUniform, HypersphericalUniform)
@@ -56,8 +69,61 @@ def _kl_von_mises_fisher(p: VonMisesFisher, q: VonMisesFisher) -> Tensor:
     )
     distance2 = (special.widen(p.loc) - special.widen(q.loc)).square().sum(-1)
     angular = special.mean_resultant_length(k1, m) * k2 * distance2 / 2
-    dtype = torch.promote_types(p.concentration.dtype, q.concentration.dtype)
-    return (radial.clamp(min=0) + angular).to(dtype).expand(shape)
+    return expand_to((radial.clamp(min=0) + angular).to(_joint_dtype(p, q)), shape)
+
+
+@register_kl(HypersphericalUniform, PowerSpherical)
+def _kl_uniform_power_spherical(p: HypersphericalUniform, q: PowerSpherical) -> Tensor:
+    """``b(kappa) - kappa b'(0)`` with ``b`` the log normaliser of q relative to the uniform law; always finite."""
+    half = (q.m - 1) / 2
+    kappa = q._kappa
+    mean_log = digamma_difference(torch.full_like(kappa, half), half)  # -b'(0)
+    divergence = (q._log_partition() + kappa * mean_log).clamp(min=0)
+    return expand_to(divergence.to(q.concentration.dtype), _joint_batch_shape(p, q))
+
+
+@register_kl(PowerSpherical, PowerSpherical)
+def _kl_power_spherical(p: PowerSpherical, q: PowerSpherical) -> Tensor:
+    r"""``[b(k2) - b(k1) - b'(k1) (k2 - k1)] + k2 E_p[log(1 + mu1.z) - log(1 + mu2.z)]``.
+
+    Both terms are non-negative and vanish for equal laws. The first is the Bregman divergence of the log normaliser b
+    (a ratio of Gamma functions), the second one integral, see `hvae_tutorial.distributions._logarithm`. The divergence
+    is finite for any two directions: the density of q is zero at one point, to a power whose logarithm has a mean.
+    """
+    shape, sine2 = _joint_batch_shape(p, q), _half_angle(p, q)
+    k1, k2 = p._kappa, q._kappa
+    radial = q._log_partition() - p._log_partition() - p._mean_log() * (k2 - k1)
+    angular = k2 * power_spherical_excess(k1, sine2, p.m)
+    return expand_to((radial.clamp(min=0) + angular).to(_joint_dtype(p, q)), shape)
+
+
+@register_kl(VonMisesFisher, PowerSpherical)
+def _kl_von_mises_fisher_power_spherical(p: VonMisesFisher, q: PowerSpherical) -> Tensor:
+    r"""``KL(p || uniform) + b(k2) - k2 E_p[log((1 + mu2.z) / 2)]``.
+
+    The mean is one integral, see `hvae_tutorial.distributions._logarithm`; always finite, as for two Power Spherical
+    laws.
+    """
+    shape, sine2 = _joint_batch_shape(p, q), _half_angle(p, q)
+    k1, k2 = special.widen(p.concentration), q._kappa
+    mean_log = von_mises_fisher_mean(k1, sine2, p.m)
+    divergence = (special.kl_to_uniform(k1, p.m) + q._log_partition() + k2 * mean_log).clamp(min=0)
+    return expand_to(divergence.to(_joint_dtype(p, q)), shape)
+
+
+@register_kl(PowerSpherical, VonMisesFisher)
+def _kl_power_spherical_von_mises_fisher(p: PowerSpherical, q: VonMisesFisher) -> Tensor:
+    r"""``KL(p || uniform) + phi(k2) - k2 A1 mu1.mu2`` with A1 the mean resultant length of p.
+
+    Written as ``KL(p || uniform) - (k2 - phi(k2)) + k2 [(1 - A1) + A1 |mu1 - mu2|^2 / 2]``, without large numbers that
+    cancel.
+    """
+    shape, sine2 = _joint_batch_shape(p, q), _half_angle(p, q)
+    k1, k2 = p._kappa, special.widen(q.concentration)
+    # 1 - A1 mu1.mu2 in one fraction: A1 = k1 / (k1 + m - 1)
+    distance = (p.m - 1 + 2 * k1 * sine2) / (k1 + p.m - 1)
+    divergence = p._wide_kl_to_uniform() - special.log_partition_complement(k2, p.m) + k2 * distance
+    return expand_to(divergence.clamp(min=0).to(_joint_dtype(p, q)), shape)
 
 
 @register_kl(Product, Product)

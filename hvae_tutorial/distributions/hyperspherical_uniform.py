@@ -70,6 +70,13 @@ class HypersphericalUniform(Distribution):
         return torch.zeros(self.batch_shape + self.event_shape, dtype=self.dtype, device=self.device)
 
     @property
+    def mode(self) -> Tensor:
+        """The first axis, shape (..., m): the density is the same everywhere, so that any point is a mode."""
+        first = torch.zeros(self.m, dtype=self.dtype, device=self.device)
+        first[0] = 1
+        return first.expand(self.batch_shape + self.event_shape)
+
+    @property
     def covariance_matrix(self) -> Tensor:
         """The identity divided by m, shape (..., m, m)."""
         eye = torch.eye(self.m, dtype=self.dtype, device=self.device) / self.m

@@ -1,12 +1,20 @@
 """The Power Spherical law."""
 
 import math
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from hvae_tutorial import special
+from hvae_tutorial.distributions._gamma import digamma_difference, log_gamma_difference
 from hvae_tutorial.distributions._implicit import power_spherical_rate
+from hvae_tutorial.distributions._maximum_likelihood import (
+    concentration_limit,
+    power_spherical_concentration,
+    power_spherical_direction,
+    weighted_points,
+)
 from hvae_tutorial.distributions._sampling import into_open_interval, repeat
 from hvae_tutorial.distributions.rotationally_symmetric import RotationallySymmetric
 from hvae_tutorial.sphere import log_surface_area
@@ -23,15 +31,17 @@ class PowerSpherical(RotationallySymmetric):
     (their equations 6 to 9). It is drawn without rejection.
 
     Args:
-        loc: Mean direction ``mu``, unit vectors of shape (..., m), m at least 2.
+        loc: Mean direction ``mu``, unit vectors of shape (..., m), m at least 2. Where it and concentration differ in
+            dtype, the parameters have the wider type, and loc, rounded to either, is normalised in it.
         concentration: ``kappa``, finite and at least 0, shape (...) without a trailing axis, broadcast against the
             batch of loc; or a number.
-        validate_args: As in `torch.distributions.Distribution`. Unvalidated NaN concentrations give NaN samples.
+        validate_args: As in `torch.distributions.Distribution`. Unvalidated, a concentration that is negative or NaN
+            gives NaN everywhere.
 
     Raises:
-        TypeError: loc is not a floating-point tensor.
-        ValueError: the shapes do not fit, or (validated) loc is not of unit norm or concentration is negative,
-            infinite or NaN.
+        TypeError: loc is not a floating-point tensor, or concentration is neither a real tensor nor a number.
+        ValueError: the shapes do not fit; concentration has the shape of loc's batch and an axis of size one more; or
+            (validated) loc is not of unit norm or concentration is negative, infinite or NaN.
     """
 
     @property
@@ -39,26 +49,38 @@ class PowerSpherical(RotationallySymmetric):
         return (self.m - 1) / 2
 
     @property
+    def _kappa(self) -> Tensor:
+        """The concentration in float64, NaN where it is negative, infinite or NaN: unvalidated, these are no law."""
+        kappa = special.widen(self.concentration)
+        return torch.where((kappa >= 0) & (kappa < torch.inf), kappa, torch.nan)
+
+    @property
     def mean_resultant_length(self) -> Tensor:
         """``kappa / (kappa + m - 1)`` in [0, 1), shape (...)."""
-        return self.concentration / (self.concentration + 2 * self._half)
+        kappa = self._kappa
+        return (kappa / (kappa + 2 * self._half)).to(self.concentration.dtype)
 
     @property
     def mean_resultant_length_complement(self) -> Tensor:
         """``(m - 1) / (kappa + m - 1)``, shape (...)."""
-        return 2 * self._half / (self.concentration + 2 * self._half)
+        return (2 * self._half / (self._kappa + 2 * self._half)).to(self.concentration.dtype)
 
     @property
     def projection_variance(self) -> Tensor:
         """Variance of ``mu . z``, four times that of the Beta variable, shape (...)."""
-        alpha, beta = special.widen(self.concentration) + self._half, self._half
+        alpha, beta = self._kappa + self._half, self._half
         variance = 4 * alpha * beta / ((alpha + beta) ** 2 * (alpha + beta + 1))
         return variance.to(self.concentration.dtype)
 
-    def _log_partition(self, kappa: Tensor) -> Tensor:
-        """``log E_U[((1 + mu.z) / 2)^kappa]``: a ratio of Beta functions, zero at kappa = 0."""
-        half = self._half
-        return torch.lgamma(kappa + half) - torch.lgamma(kappa + 2 * half) + (math.lgamma(2 * half) - math.lgamma(half))
+    def _log_partition(self) -> Tensor:
+        """``b = log E_U[((1 + mu.z) / 2)^kappa]`` in float64: a ratio of Beta functions, zero at kappa = 0."""
+        kappa, half = self._kappa, self._half
+        at_zero = log_gamma_difference(kappa.new_full((), half), half)
+        return at_zero - log_gamma_difference(kappa + half, half)
+
+    def _mean_log(self) -> Tensor:
+        """``b' = E[log((1 + mu.z) / 2)]`` in float64, negative."""
+        return -digamma_difference(self._kappa + self._half, self._half)
 
     def log_prob(self, value: Tensor) -> Tensor:
         r"""Log density with respect to surface area, in nats.
@@ -66,21 +88,22 @@ class PowerSpherical(RotationallySymmetric):
         ``(1 + mu.z) / 2`` is evaluated as ``1 - |z - mu|^2 / 4``, which keeps its accuracy for large kappa.
 
         Args:
-            value: Unit vectors, shape (..., m), broadcast against the batch.
+            value: Unit vectors, shape (..., m), broadcast against the batch; rounded to a narrower dtype than that of
+                the law, they are normalised in the law's.
 
         Returns:
             Log densities of the broadcast shape.
         """
         if self._validate_args:
             self._validate_sample(value)
-        dtype = self.concentration.dtype
-        wide = torch.promote_types(dtype, torch.float32)  # towards the antipode the logarithm magnifies rounding
-        distance2 = (value.to(wide) - self.loc.to(wide)).square().sum(-1)
-        normaliser = -self._log_partition(special.widen(self.concentration)) - log_surface_area(self.m)
+        distance2 = self._squared_distance(value)
+        kappa = self.concentration.to(distance2.dtype)
+        normaliser = -self._log_partition() - log_surface_area(self.m)
         # At the antipode the density is zero for kappa > 0; xlogy keeps kappa = 0 uniform there.
-        power = torch.xlogy(self.concentration, (1 - distance2 / 4).clamp(min=0))
-        near = self.concentration * torch.log1p(-distance2.clamp(max=1) / 4)
-        return (normaliser.to(wide) + torch.where(distance2 < 1, near, power)).to(dtype)
+        power = torch.xlogy(kappa, (1 - distance2 / 4).clamp(min=0))
+        near = kappa * torch.log1p(-distance2.clamp(max=1) / 4)
+        log_density = normaliser.to(distance2.dtype) + torch.where(distance2 < 1, near, power)
+        return log_density.to(torch.promote_types(value.dtype, self.loc.dtype))
 
     def entropy(self) -> Tensor:
         """Differential entropy ``log S_m - KL(PowerSpherical || uniform)`` in nats, shape (...)."""
@@ -91,10 +114,45 @@ class PowerSpherical(RotationallySymmetric):
         return self._wide_kl_to_uniform().to(self.concentration.dtype)
 
     def _wide_kl_to_uniform(self) -> Tensor:
-        """``kappa E[log((1 + mu.z) / 2)] - log E_U[((1 + mu.z) / 2)^kappa]`` in float64."""
-        kappa = special.widen(self.concentration)
-        mean_log = torch.digamma(kappa + self._half) - torch.digamma(kappa + 2 * self._half)
-        return (kappa * mean_log - self._log_partition(kappa)).clamp(min=0)  # rounding, where it is zero
+        """``kappa b' - b`` in float64."""
+        return (self._kappa * self._mean_log() - self._log_partition()).clamp(min=0)  # rounding, where it is zero
+
+    @classmethod
+    def fit(cls, data: Tensor, weights: Tensor | None = None, *, max_concentration: float | None = None) -> Self:
+        r"""Maximum likelihood: ``mu`` maximises the mean of ``log(1 + mu.z)``, and ``kappa`` solves
+
+        $$\psi(\kappa + m - 1) - \psi\bigl(\kappa + \tfrac{m-1}{2}\bigr) = -\overline{\log((1 + \mu \cdot z) / 2)} .$$
+
+        The concentration multiplies the mean of the logarithm in the likelihood, so that the direction is found first,
+        by Newton's method on the sphere from the mean direction. For data all around the sphere this mean has several
+        maxima, for it is minus infinity opposite each point; then the one found need not be the highest.
+
+        Args:
+            data: Unit vectors, shape (..., n, m): n points for each law of a batch (...).
+            weights: Non-negative weights, shape (..., n), whose batch broadcasts with data's; all equal if None. With
+                responsibilities of shape (n, K), ``fit(data, responsibilities.mT)`` is the M-step of a mixture of K.
+            max_concentration: Largest estimate, a positive number. By default ``2 (m - 1) / eps^2`` with eps the
+                resolution of data's dtype, at which the root mean square distance to ``mu`` is eps: what is more
+                concentrated cannot be told from rounding (and at most the largest number of the dtype). Points that
+                are all equal, or a single one, get it.
+
+        Returns:
+            The fitted law, batch shape (...), with data's dtype; computed in float64 (memory: a few times that of
+            data, for each law of the batch). It is differentiable in data and weights, but where the concentration is
+            at its maximum its gradient is zero. A law of a batch without any weight, such as a component of a mixture
+            that has lost all points, is uniform.
+
+        Raises:
+            TypeError: data is not a floating-point tensor, weights no real tensor, or max_concentration no number.
+            ValueError: a wrong shape, data off the sphere, weights that are negative, infinite or zero everywhere, or
+                a max_concentration that is not positive and finite.
+        """
+        points = weighted_points(data, weights)
+        limit = concentration_limit(max_concentration, data.shape[-1] - 1, data.dtype)
+        loc = power_spherical_direction(points)
+        concentration = power_spherical_concentration(points, loc, limit)
+        concentration = torch.where(points.weighted, concentration, 0.0)
+        return cls(loc.to(data.dtype), concentration.to(data.dtype))
 
     @staticmethod
     def _sample_complement(kappa: Tensor, m: int, repeats: int) -> Tensor:

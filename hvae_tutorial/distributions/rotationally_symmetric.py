@@ -12,7 +12,7 @@ from torch.distributions.constraints import Constraint
 
 from hvae_tutorial._autograd import differentiable
 from hvae_tutorial.distributions._sampling import displacement
-from hvae_tutorial.distributions.constraints import finite_nonnegative, unit_vector
+from hvae_tutorial.distributions.constraints import finite_nonnegative, norm_tolerance, unit_vector
 
 __all__ = ["RotationallySymmetric"]
 
@@ -31,6 +31,17 @@ def expand_to(values: Tensor, shape: Size) -> Tensor:
     return values if values.shape == shape else values.expand(shape)
 
 
+def _renormalised(vectors: Tensor, other: torch.dtype) -> Tensor:
+    """Unit vectors, up to the rounding of the coarser of two dtypes, made so in the finer one.
+
+    Those further off stay as they are, for the validation to see.
+    """
+    coarser = max(vectors.dtype, other, key=lambda dtype: torch.finfo(dtype).eps)
+    wide = vectors.to(torch.promote_types(vectors.dtype, other))
+    norm = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+    return torch.where((norm - 1).abs() <= norm_tolerance(coarser), wide / norm, wide)
+
+
 class RotationallySymmetric(Distribution):
     r"""Law on the unit sphere of R^m whose density depends on ``w = mu . z`` and a concentration alone.
 
@@ -42,15 +53,16 @@ class RotationallySymmetric(Distribution):
     (Mardia and Jupp 2000, section 9.3). Subclasses give the law of ``w``.
 
     Args:
-        loc: Mean direction ``mu``, unit vectors of shape (..., m), m at least 2.
+        loc: Mean direction ``mu``, unit vectors of shape (..., m), m at least 2. Where it and concentration differ in
+            dtype, the parameters have the wider type, and loc, rounded to either, is normalised in it.
         concentration: ``kappa``, finite and at least 0, shape (...) without a trailing axis, broadcast against the
             batch of loc; or a number.
         validate_args: As in `torch.distributions.Distribution`.
 
     Raises:
-        TypeError: loc is not a floating-point tensor, or concentration is neither a tensor nor a number.
-        ValueError: the shapes do not fit, or (validated) loc is not of unit norm or concentration is negative,
-            infinite or NaN.
+        TypeError: loc is not a floating-point tensor, or concentration is neither a real tensor nor a number.
+        ValueError: the shapes do not fit; concentration has the shape of loc's batch and an axis of size one more; or
+            (validated) loc is not of unit norm or concentration is negative, infinite or NaN.
     """
 
     arg_constraints: ClassVar[dict[str, Constraint]] = {"loc": unit_vector, "concentration": finite_nonnegative}
@@ -73,6 +85,16 @@ class RotationallySymmetric(Distribution):
                 raise TypeError(
                     f"concentration must be a tensor of shape (...) or a number, got {concentration!r}"
                 ) from error
+        if not concentration.is_floating_point():
+            if concentration.is_complex():
+                raise TypeError(f"concentration must be real, got a tensor of dtype {concentration.dtype}")
+            concentration = concentration.to(loc.dtype)
+        if concentration.shape == (*loc.shape[:-1], 1) and loc.shape[:-1].numel() > 1:
+            raise ValueError(
+                f"concentration must have the shape of loc's batch, {tuple(loc.shape[:-1])}, got "
+                f"{tuple(concentration.shape)}: write concentration.squeeze(-1) (or, for all pairs of directions and "
+                "concentrations, loc.unsqueeze)"
+            )
         try:
             batch_shape = broadcast_shapes(loc.shape[:-1], concentration.shape)
         except RuntimeError as error:
@@ -81,6 +103,8 @@ class RotationallySymmetric(Distribution):
                 f"(no trailing axis), got {tuple(concentration.shape)}"
             ) from error
         dtype = torch.promote_types(loc.dtype, concentration.dtype)
+        if loc.dtype != concentration.dtype:
+            loc = _renormalised(loc, concentration.dtype)
         self.loc = expand_to(loc.to(dtype), batch_shape + loc.shape[-1:])
         self.concentration = expand_to(concentration.to(dtype), batch_shape)
         super().__init__(batch_shape, loc.shape[-1:], validate_args=validate_args)
@@ -160,6 +184,13 @@ class RotationallySymmetric(Distribution):
         """Diagonal of the covariance matrix, shape (..., m)."""
         along = self.loc**2
         return self._tangent_variance.unsqueeze(-1) * (1 - along) + self.projection_variance.unsqueeze(-1) * along
+
+    def _squared_distance(self, value: Tensor) -> Tensor:
+        """``|value - mu|^2`` in float32 or wider: narrower types would round off what a logarithm magnifies."""
+        if torch.finfo(value.dtype).eps > torch.finfo(self.loc.dtype).eps:
+            value = _renormalised(value, self.loc.dtype)
+        wide = torch.promote_types(torch.promote_types(value.dtype, self.loc.dtype), torch.float32)
+        return (value.to(wide) - self.loc.to(wide)).square().sum(-1)
 
     # --- sampling ---
 

@@ -7,6 +7,12 @@ from torch import Tensor
 
 from hvae_tutorial import special
 from hvae_tutorial.distributions._implicit import von_mises_fisher_rate
+from hvae_tutorial.distributions._maximum_likelihood import (
+    concentration_limit,
+    mean_direction,
+    von_mises_fisher_concentration,
+    weighted_points,
+)
 from hvae_tutorial.distributions._sampling import sample_complement
 from hvae_tutorial.distributions.rotationally_symmetric import RotationallySymmetric
 from hvae_tutorial.sphere import log_surface_area
@@ -23,15 +29,17 @@ class VonMisesFisher(RotationallySymmetric):
     uniform law. The first gradients are exact: in the density, in the divergences, and through samples.
 
     Args:
-        loc: Mean direction ``mu``, unit vectors of shape (..., m), m at least 2.
+        loc: Mean direction ``mu``, unit vectors of shape (..., m), m at least 2. Where it and concentration differ in
+            dtype, the parameters have the wider type, and loc, rounded to either, is normalised in it.
         concentration: ``kappa``, finite and at least 0, shape (...) without a trailing axis, broadcast against the
             batch of loc; or a number.
-        validate_args: As in `torch.distributions.Distribution`. Unvalidated NaN concentrations give NaN samples.
+        validate_args: As in `torch.distributions.Distribution`. Unvalidated, a concentration that is negative or NaN
+            gives NaN everywhere.
 
     Raises:
-        TypeError: loc is not a floating-point tensor.
-        ValueError: the shapes do not fit, or (validated) loc is not of unit norm or concentration is negative,
-            infinite or NaN.
+        TypeError: loc is not a floating-point tensor, or concentration is neither a real tensor nor a number.
+        ValueError: the shapes do not fit; concentration has the shape of loc's batch and an axis of size one more; or
+            (validated) loc is not of unit norm or concentration is negative, infinite or NaN.
     """
 
     @property
@@ -56,17 +64,19 @@ class VonMisesFisher(RotationallySymmetric):
         off the sphere this differs from ``kappa mu.z - phi - log S_m``.
 
         Args:
-            value: Unit vectors, shape (..., m), broadcast against the batch.
+            value: Unit vectors, shape (..., m), broadcast against the batch; rounded to a narrower dtype than that of
+                the law, they are normalised in the law's.
 
         Returns:
             Log densities of the broadcast shape.
         """
         if self._validate_args:
             self._validate_sample(value)
-        distance2 = (value - self.loc).square().sum(-1)
+        distance2 = self._squared_distance(value)
         kappa = special.widen(self.concentration)
         normaliser = special.log_partition_complement(kappa, self.m) - log_surface_area(self.m)
-        return normaliser.to(self.concentration.dtype) - self.concentration * distance2 / 2
+        log_density = normaliser.to(distance2.dtype) - self.concentration.to(distance2.dtype) * distance2 / 2
+        return log_density.to(torch.promote_types(value.dtype, self.loc.dtype))
 
     def entropy(self) -> Tensor:
         """Differential entropy ``log S_m - KL(vMF || uniform)`` in nats, shape (...)."""
@@ -74,47 +84,39 @@ class VonMisesFisher(RotationallySymmetric):
         return (log_surface_area(self.m) - divergence).to(self.concentration.dtype)
 
     @classmethod
-    def fit(cls, data: Tensor, weights: Tensor | None = None) -> Self:
+    def fit(cls, data: Tensor, weights: Tensor | None = None, *, max_concentration: float | None = None) -> Self:
         r"""Maximum likelihood: the direction of the mean, and ``kappa`` with ``A_m(kappa) = |mean|``.
 
-        (Mardia and Jupp 2000, section 10.3.1.) Weights make it the M-step of a mixture.
+        (Mardia and Jupp 2000, section 10.3.1.) ``1 - |mean|`` is computed as half the mean squared distance to ``mu``,
+        so that the estimate keeps its accuracy for concentrated data, where it tends to
+        ``(m - 1) / (2 mean(1 - mu.z))``.
 
         Args:
-            data: Unit vectors, shape (n, m).
-            weights: Non-negative weights, shape (n,); all equal if None.
+            data: Unit vectors, shape (..., n, m): n points for each law of a batch (...).
+            weights: Non-negative weights, shape (..., n), whose batch broadcasts with data's; all equal if None. With
+                responsibilities of shape (n, K), ``fit(data, responsibilities.mT)`` is the M-step of a mixture of K.
+            max_concentration: Largest estimate, a positive number. By default ``(m - 1) / eps^2`` with eps the
+                resolution of data's dtype, at which the root mean square distance to ``mu`` is eps: what is more
+                concentrated cannot be told from rounding (and at most the largest number of the dtype). Points that
+                are all equal, or a single one, get it.
 
         Returns:
-            The fitted law, batch shape (), with data's dtype.
+            The fitted law, batch shape (...), with data's dtype; computed in float64 (memory: a few times that of
+            data, for each law of the batch). It is differentiable in data and weights, but where the concentration is
+            at its maximum its gradient is zero. A law of a batch without any weight, such as a component of a mixture
+            that has lost all points, is uniform.
 
         Raises:
-            ValueError: a wrong shape, data off the sphere, weights that are negative or sum to zero, or data without a
-                finite estimate: all points equal.
+            TypeError: data is not a floating-point tensor, weights no real tensor, or max_concentration no number.
+            ValueError: a wrong shape, data off the sphere, weights that are negative, infinite or zero everywhere, or
+                a max_concentration that is not positive and finite.
         """
-        if data.ndim != 2 or data.shape[0] < 1 or data.shape[1] < 2:
-            raise ValueError(f"data must have shape (n, m) with n >= 1 and m >= 2, got {tuple(data.shape)}")
-        if not bool(cls.support.check(data).all()):
-            norms = torch.linalg.vector_norm(data, dim=-1)
-            worst = norms[(norms - 1).abs().nan_to_num(torch.inf).argmax()].item()
-            raise ValueError(f"data must be unit vectors, got a row of norm {worst:.6g}")
-        if weights is None:
-            weights = torch.ones_like(data[:, 0])
-        if weights.shape != data.shape[:1]:
-            raise ValueError(
-                f"weights must have shape ({data.shape[0]},), one per row of data, got {tuple(weights.shape)}"
-            )
-        if not bool((weights >= 0).all()) or not 0 < (total := weights.sum().item()) < float("inf"):
-            raise ValueError(
-                f"weights must be non-negative, finite and not all zero, got sum {weights.sum().item():.6g}"
-            )
-        # Norms off by float32's rounding would be taken for spread where the data are concentrated.
-        wide = torch.nn.functional.normalize(special.widen(data), dim=-1)
-        mean = special.widen(weights) @ wide / total
-        length = torch.linalg.vector_norm(mean)
-        if not length < 1 - 100 * torch.finfo(length.dtype).eps:
-            raise ValueError("data must not all be equal: the mean resultant length is 1 and no finite estimate exists")
-        concentration = special.concentration_from_mean_resultant_length(length, data.shape[1])
-        # A mean of zero has no direction: the estimate is uniform, and any will do.
-        loc = mean / length if length > 0 else torch.eye(data.shape[1], dtype=mean.dtype, device=mean.device)[0]
+        points = weighted_points(data, weights)
+        m = data.shape[-1]
+        limit = concentration_limit(max_concentration, (m - 1) / 2, data.dtype)
+        loc, length, complement = mean_direction(points)
+        concentration = von_mises_fisher_concentration(length, complement, m, limit)
+        concentration = torch.where(points.weighted, concentration, 0.0)
         return cls(loc.to(data.dtype), concentration.to(data.dtype))
 
     def kl_to_uniform(self) -> Tensor:

@@ -81,6 +81,44 @@ def test_shapes_that_do_not_fit(loc, concentration, message, family):
 
 
 @every_family
+@pytest.mark.parametrize("batch", [(64,), (2, 3), (3, 3), (1, 5), (5, 1)])
+def test_concentration_with_a_trailing_axis(batch, family):
+    """Shape (..., B, 1) for B directions: it would broadcast to a batch of all pairs."""
+    loc, column = torch.eye(3)[0].expand(*batch, 3), torch.ones(*batch, 1)
+    message = (
+        rf"concentration must have the shape of loc's batch, {re.escape(str(batch))}, got .* concentration\.squeeze"
+    )
+    for concentration in (column, column.numpy(), column.tolist()):
+        with pytest.raises(ValueError, match=message):
+            family(loc, concentration)
+    assert family(loc, column.squeeze(-1)).batch_shape == batch
+    # all pairs, where they are wanted
+    assert family(loc.unsqueeze(-3), column).batch_shape == (*batch[:-1], batch[-1], batch[-1])
+
+
+@every_family
+def test_concentration_with_one_axis_more_where_nothing_is_ambiguous(family):
+    assert family(E1, torch.ones(1)).batch_shape == (1,)
+    assert family(E1.expand(1, 3), torch.ones(1, 1)).batch_shape == (1, 1)
+    assert family(E1.expand(3, 3), torch.ones(2, 1)).batch_shape == (2, 3)
+
+
+@every_family
+def test_complex_concentration(family):
+    with pytest.raises(TypeError, match=r"concentration must be real, got a tensor of dtype torch\.complex64"):
+        family(E1, torch.tensor(1j))
+
+
+@every_family
+@pytest.mark.parametrize("concentration", [[1.0, 2.0], np.array([1.0, 2.0]), np.array([1, 2]), (1, 2)], ids=repr)
+def test_numbers_in_a_sequence_or_an_array_are_concentrations(concentration, family):
+    law = family(torch.eye(3)[:2], concentration)
+    assert law.concentration.tolist() == [1, 2]
+    assert law.concentration.dtype == torch.float32
+    assert family(E1, np.float64(2.0)).concentration.dtype == torch.float32
+
+
+@every_family
 @pytest.mark.parametrize("concentration", [None, "three", object()], ids=["None", "text", "object"])
 def test_concentration_of_a_bad_type(concentration, family):
     message = f"concentration must be a tensor of shape (...) or a number, got {concentration!r}"

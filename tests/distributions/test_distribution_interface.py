@@ -281,6 +281,99 @@ def test_types_are_promoted(loc, concentration, joint, family):
     assert law.sample().dtype == law.entropy().dtype == joint
 
 
+# --- two precisions ---------------------------------------------------------------------------------------------------
+
+
+@every_symmetric_law
+@pytest.mark.parametrize("narrow", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("wide", [torch.float32, torch.float64])
+def test_a_direction_normalised_in_half_precision(wide, narrow, family):
+    """It is as far off the sphere as its dtype rounds, and is brought onto it in the dtype of the concentration."""
+    loc = torch.nn.functional.normalize(torch.randn(64, 41).to(narrow), dim=-1)
+    exact = torch.nn.functional.normalize(loc.to(wide), dim=-1)
+    assert (loc.to(wide).norm(dim=-1) - 1).abs().max() > 1e-4  # what the tolerance of the wide type would refuse
+    law = family(loc, torch.full((64,), 1000.0, dtype=wide))
+    torch.testing.assert_close(law.loc, exact)
+    assert (law.sample().norm(dim=-1) - 1).abs().max() < 1e-6
+    value = family(exact, torch.full((64,), 1000.0, dtype=wide)).sample()
+    expected = family(exact, torch.full((64,), 1000.0, dtype=wide)).log_prob(value)
+    torch.testing.assert_close(law.log_prob(value), expected)
+    # a value that has been rounded stands for the point of the sphere next to it
+    rounded = value.to(narrow)
+    next_to_it = torch.nn.functional.normalize(rounded.to(wide), dim=-1)
+    found = law.log_prob(rounded)
+    assert found.dtype == wide
+    torch.testing.assert_close(found, law.log_prob(next_to_it))
+
+
+@every_symmetric_law
+def test_the_coarser_precision_sets_the_tolerance(family):
+    loc = torch.nn.functional.normalize(torch.randn(20, 41).bfloat16(), dim=-1)
+    family(loc.float(), torch.ones(20, dtype=torch.bfloat16))
+    for bad in (
+        (loc.float(), torch.ones(20)),
+        (1.2 * loc, torch.ones(20)),
+        (loc.float() * 1.2, torch.ones(20).bfloat16()),
+    ):
+        with pytest.raises(ValueError, match="Expected parameter loc"):
+            family(*bad)
+    assert torch.equal(family(1.2 * loc, torch.ones(20), validate_args=False).loc, (1.2 * loc).float())
+
+
+@every_symmetric_law
+def test_gradient_of_a_direction_in_another_precision(family):
+    """That of normalising: what it has along the direction is taken off."""
+    loc, value = directions(4, M).requires_grad_(), directions(M, dtype=torch.float64)
+    kappa = torch.full((4,), 5.0, dtype=torch.float64)
+    (found,) = torch.autograd.grad(family(loc, kappa).log_prob(value).sum(), loc)
+    wide = loc.detach().double().requires_grad_()
+    law = family(torch.nn.functional.normalize(wide, dim=-1), kappa)
+    (expected,) = torch.autograd.grad(law.log_prob(value).sum(), wide)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+@every_symmetric_law
+def test_a_head_under_autocast(family):
+    direction, spread = torch.nn.Linear(5, M), torch.nn.Linear(5, 1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        features = torch.randn(64, 5)
+        loc = torch.nn.functional.normalize(direction(features), dim=-1)
+        concentration = torch.nn.functional.softplus(spread(features)).squeeze(-1).float() + 1
+        assert loc.dtype == torch.bfloat16
+        law = family(loc, concentration)
+        divergence = kl_divergence(law, HypersphericalUniform(M))
+        assert law.loc.dtype == divergence.dtype == torch.float32
+        (law.rsample().square()[..., 0].sum() + divergence.sum()).backward()
+    assert direction.weight.grad.isfinite().all()
+    assert spread.weight.grad.abs().sum() > 0
+
+
+# --- no law -----------------------------------------------------------------------------------------------------------
+
+
+@every_symmetric_law
+def test_an_unvalidated_concentration_that_is_none_gives_nan(family):
+    """Negative, NaN or infinite: NaN in its row, the others unharmed, and their gradients."""
+    good = [0, 2, 5]
+    concentration = torch.tensor([1.0, -1e-3, 3.0, torch.nan, -50.0, 0.0, torch.inf], requires_grad=True)
+    loc = directions(7, M)
+    law = family(loc, concentration, validate_args=False)
+    valid = family(loc[good], concentration.detach()[good])
+    value = directions(7, M)
+
+    def functions(law, value: Tensor) -> list[Tensor]:
+        found = [law.log_prob(value), law.entropy(), law.mean, law.variance, law.covariance_matrix]
+        found += [law.mean_resultant_length, law.mean_resultant_length_complement, law.projection_variance]
+        uniform = HypersphericalUniform(M)
+        return [*found, kl_divergence(law, uniform), kl_divergence(uniform, law), law.kl_to_uniform()]
+
+    for found, expected in zip(functions(law, value), functions(valid, value[good]), strict=True):
+        assert found[[1, 3, 4, 6]].isnan().all()
+        torch.testing.assert_close(found[good], expected)
+        (gradient,) = torch.autograd.grad(found[good].sum(), concentration, retain_graph=True)
+        assert gradient[good].isfinite().all()
+
+
 # --- in other distributions -------------------------------------------------------------------------------------------
 
 
@@ -331,10 +424,7 @@ def test_mixture_is_recovered_by_expectation_maximisation():
         likelihoods.append(mixture.log_prob(data).mean())
         joint = components.log_prob(data.unsqueeze(1)) + weights.log()
         responsibility = joint.softmax(-1)
-        fitted = [VonMisesFisher.fit(data, column) for column in responsibility.T]
-        components = VonMisesFisher(
-            torch.stack([law.loc for law in fitted]), torch.stack([law.concentration for law in fitted])
-        )
+        components = VonMisesFisher.fit(data, responsibility.mT)
         weights = responsibility.mean(0)
     assert (torch.stack(likelihoods).diff() > -1e-10).all()  # EM climbs
     # Standard errors: share 0.007, direction 1 / sqrt(n kappa A) = 0.0065 and 0.0024, log kappa 1 / sqrt(n) = 0.029 and

@@ -69,10 +69,15 @@ def test_device_is_kept():
     assert HypersphericalUniform(3).sample().device == torch.get_default_device()
 
 
-def test_mode_is_not_defined():
-    with pytest.raises(NotImplementedError):
-        _ = HypersphericalUniform(3).mode
-
-
 def test_repr_names_the_dimension():
     assert repr(HypersphericalUniform(4, (2,))) == "HypersphericalUniform(m: 4, batch_shape: (2,))"
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (2, 0)])
+def test_mode_is_a_point_of_the_sphere(batch):
+    law = HypersphericalUniform(4, batch, dtype=torch.float64)
+    assert law.mode.shape == (*batch, 4)
+    assert law.mode.dtype == torch.float64
+    assert law.support.check(law.mode).all()
+    assert torch.equal(law.mode, torch.eye(4, dtype=torch.float64)[0].expand(*batch, 4))
+    assert torch.equal(law.log_prob(law.mode), law.log_prob(-law.mode))

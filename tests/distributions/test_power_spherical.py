@@ -1,5 +1,6 @@
 """Density, entropy and moments of the Power Spherical law."""
 
+import itertools
 import math
 
 import mpmath
@@ -12,8 +13,10 @@ from projection_law import power_spherical, von_mises_fisher
 from torch import Tensor
 
 from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical
+from hvae_tutorial.distributions._gamma import digamma_difference, log_gamma_difference, trigamma_difference
 from hvae_tutorial.sphere import log_surface_area, project_to_tangent
 
+DIFFERENCES = (log_gamma_difference, digamma_difference, trigamma_difference)
 CONCENTRATIONS = [0.0, 0.1, 1.0, 30.0, 1e3, 1e6]
 
 
@@ -91,6 +94,31 @@ def test_density_is_equivariant_under_rotations(kappa, m, seed):
     # relative: at m = 2 a point may lie next to the antipode, where the logarithm magnifies rounding
     turned = PowerSpherical(rotation @ mu, kappa).log_prob(rotation @ z)
     torch.testing.assert_close(turned, direct, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("a", [0.5, 3.0, 100.0, 999.0, 1001.0, 1e4, 1e8, 1e20])
+@pytest.mark.parametrize("h", [0.5, 1.0, 2.5, 63.5, 511.5])
+def test_differences_of_log_gamma_and_its_derivatives(a, h):
+    with mpmath.workdps(60):
+        x, y = mpmath.mpf(a), mpmath.mpf(a) + mpmath.mpf(h)
+        expected = [
+            float(mpmath.loggamma(y) - mpmath.loggamma(x)),
+            *(float(mpmath.psi(i, y) - mpmath.psi(i, x)) for i in (0, 1)),
+        ]
+    found = [f(torch.tensor(a, dtype=torch.float64), h).item() for f in DIFFERENCES]
+    if a > 1000:
+        assert found == pytest.approx(expected, rel=1e-14)
+    else:
+        assert found[0] == pytest.approx(expected[0], rel=1e-12, abs=1e-12)
+        assert found[1] == pytest.approx(expected[1], rel=1e-11)
+        assert found[2] == pytest.approx(expected[2], rel=2e-9)  # torch's own trigamma
+
+
+def test_derivatives_of_the_differences():
+    a = torch.tensor([0.7, 5.0, 999.999, 1000.001, 3e3, 1e6], dtype=torch.float64, requires_grad=True)
+    for difference, derivative in itertools.pairwise(DIFFERENCES):
+        (slope,) = torch.autograd.grad(difference(a, 1.5).sum(), a)
+        torch.testing.assert_close(slope, derivative(a, 1.5), rtol=1e-8, atol=0)
 
 
 @pytest.mark.parametrize("kappa", CONCENTRATIONS)
