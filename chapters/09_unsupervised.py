@@ -28,7 +28,6 @@
 # **Time**: 40 minutes.
 
 # %%
-import dataclasses
 import math
 import tempfile
 from pathlib import Path
@@ -42,10 +41,10 @@ from scipy.stats import t as student
 
 from hvae_tutorial import plotting, records
 from hvae_tutorial.data import load
-from hvae_tutorial.experiments import paper, presets, results
+from hvae_tutorial.experiments import paper, results, table1, table2
+from hvae_tutorial.experiments.execute import execute, trained_model
 from hvae_tutorial.experiments.protocol import binarized, latent_means
-from hvae_tutorial.experiments.run import Run, execute, trained_model, training_settings
-from hvae_tutorial.experiments.table1 import evaluate
+from hvae_tutorial.experiments.registry import EXPERIMENTS
 from hvae_tutorial.special import kl_to_uniform
 from hvae_tutorial.sphere import log_surface_area
 
@@ -79,12 +78,11 @@ for cell in paper.TABLE1.values():
 # model, $d$, training, seed. `execute` trains, measures, and writes a *record*.
 
 # %%
-effort = dataclasses.replace(presets.TABLE1["quick"], epochs=30, warmup_epochs=8, batch_size=128, learning_rate=2e-3)
+effort = {"epochs": 30, "warmup_epochs": 8, "patience": 15, "batch_size": 128, "learning_rate": 2e-3}
 
 
 def a_run(model, d, seed):
-    training = training_settings(effort, seed=seed, device="auto")
-    return Run("table1", "digits", model, d, training, importance_samples=effort.importance_samples)
+    return EXPERIMENTS["table1"].run(data="digits", model=model, d=d, seed=seed, importance_samples=100, **effort)
 
 
 runs = [a_run(model, d, seed) for d in (2, 5) for model in ("n", "s") for seed in range(3)]
@@ -92,12 +90,12 @@ runs.append(a_run("n", 20, 0))  # for later
 ours, models = [], {}
 with tempfile.TemporaryDirectory() as folder:
     for run in runs:
-        ours.append(execute(run, evaluate, Path(folder), progress=False))
-        if run.training.seed == 0:
-            models[run.model, run.d] = trained_model(run, Path(folder))
+        ours.append(execute(run, folder=Path(folder), progress=False))
+        if run.seed == 0:
+            models[run.settings["model"], run.settings["d"]] = trained_model(run, Path(folder), x_dim=64)
 
 # %% tags=["nbval-ignore-output"]
-display(Markdown(results.table1(ours).markdown()))
+display(Markdown(table1.table(ours).markdown()))
 
 
 # %%
@@ -219,7 +217,7 @@ plotting.show(
 
 # %% tags=["nbval-ignore-output"]
 mnist = records.load(experiment="table1", data="mnist")
-display(Markdown(results.table1(mnist).markdown()))
+display(Markdown(table1.table(mnist).markdown()))
 for d in (2, 5, 10, 20, 40):
     runs_of = {m: [r for r in mnist if r.settings["model"] == m and r.settings["d"] == d] for m in NAME}
     print(f"d = {d}:", ", ".join(f"{NAME[m]} {len(found) or 'no'} run(s)" for m, found in runs_of.items()))
@@ -303,7 +301,7 @@ plotting.show(
 # so cosine, angle and straight line rank neighbours alike.
 
 # %% tags=["nbval-ignore-output"]
-display(Markdown(results.table2(ours).markdown()))
+display(Markdown(table2.table(ours).markdown()))
 
 # %%
 assert (codes["n"].norm(dim=1) < 2.5).float().mean() > 0.8
@@ -594,8 +592,8 @@ for d in (2, 5):
         a, b = column(name, "s", d), column(name, "n", d)
         mine = welch(*((x.mean(), x.std(ddof=1), len(x)) for x in (a, b)))[2]
         assert math.isclose(mine, results.welch_p_value(list(a), list(b)), rel_tol=1e-9)
-rows = {(row[0], row[1]): row for row in results.table1(ours).rows}
-assert rows["2", "S-VAE"][5].startswith(f"{column('elbo', 's', 2).mean():.2f} ± ")
+rows = {(row.label, row.name): row for row in table1.table(ours).rows}
+assert math.isclose(rows["2", "S-VAE"].cells[2].mean, column("elbo", "s", 2).mean())
 assert results.welch_p_value([1.0], [2.0, 3.0]) is None  # n/a
 
 # %% [markdown]

@@ -39,7 +39,7 @@ from torch.distributions import Independent, Normal, kl_divergence
 from hvae_tutorial import plotting, records
 from hvae_tutorial.data import balanced_indices, load
 from hvae_tutorial.distributions import VonMisesFisher
-from hvae_tutorial.experiments import paper, results
+from hvae_tutorial.experiments import paper, results, table2
 from hvae_tutorial.experiments.knn import DRAWS, NEIGHBOURS, knn_accuracies
 from hvae_tutorial.experiments.protocol import binarized, latent_means
 from hvae_tutorial.models import mlp_vae
@@ -559,7 +559,7 @@ for name in SPACES:
 # %% tags=["nbval-ignore-output"]
 found = records.load(experiment="table1")
 by_data = {data: [r for r in found if r.settings["data"] == data] for data in ("mnist", "mnist-5k")}
-display(Markdown(results.table2(by_data["mnist"]).markdown()))
+display(Markdown(table2.table(by_data["mnist"]).markdown()))
 
 
 # %%
@@ -595,7 +595,7 @@ assert all(lead[2][n] < ahead[n][0] - 2 for n in lead[2])
 # ```
 
 # %% tags=["nbval-ignore-output"]
-display(Markdown(results.table2_coordinates(by_data["mnist-5k"]).markdown()))
+display(Markdown(table2.by_coordinates(by_data["mnist-5k"]).markdown()))
 
 # %%
 N, S, S_less = (cell("mnist-5k", model, d) for model, d in (("n", 2), ("s", 2), ("s", 1)))

@@ -41,7 +41,7 @@ from torch.nn import functional as F
 from hvae_tutorial import plotting, records
 from hvae_tutorial.data import load, split_edges
 from hvae_tutorial.distributions import HypersphericalUniform
-from hvae_tutorial.experiments import paper, results
+from hvae_tutorial.experiments import paper, results, table4
 from hvae_tutorial.models import GaussianPosterior, VonMisesFisherPosterior
 
 BLUE, ORANGE, GREEN, PINK = plotting.CURVE_COLOURS[:4]
@@ -472,7 +472,7 @@ assert hits >= 3  # by chance one of 30: 37 of 2,709 pairs without a training li
 
 # %% tags=["nbval-ignore-output"]
 ours = records.load(experiment="table4", dropout=0.0)
-display(Markdown(results.table4(ours).markdown()))
+display(Markdown(table4.table(ours).markdown()))
 
 # %%
 cell = {}
@@ -542,7 +542,7 @@ assert all(fallen[data, "n", "-"] > 0.4 for data in ("cora", "citeseer"))  # the
 assert all(fallen[data, "s", "--"] < 0.2 for data in ("cora", "citeseer"))  # the sphere with dropout still rises
 
 # %% tags=["nbval-ignore-output"]
-display(Markdown(results.table4(dropped).markdown()))
+display(Markdown(table4.table(dropped).markdown()))
 
 # %%
 with_dropout, on_validation = {}, {}

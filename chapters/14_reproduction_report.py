@@ -37,7 +37,7 @@ from scipy.special import ive
 from scipy.stats import t as student
 
 from hvae_tutorial import plotting, records
-from hvae_tutorial.experiments import paper, results
+from hvae_tutorial.experiments import names, paper, results, table1, table2, table3, table4
 from hvae_tutorial.special import kl_to_uniform
 from hvae_tutorial.sphere import log_surface_area
 
@@ -83,7 +83,7 @@ print(f"|t| > 2 by chance: {100 * beyond_two:.1f}% of cells; of 40 cells, {40 * 
 
 # %% tags=["nbval-ignore-output"]
 mnist = records.load(experiment="table1", data="mnist")
-display(Markdown(results.table1(mnist).markdown()))
+display(Markdown(table1.table(mnist).markdown()))
 
 # %%
 cells = defaultdict(list)
@@ -96,9 +96,9 @@ measures = {
     "LL, K = 10": lambda r: r["log_likelihood_10"]["mean"],
     "LL, K = 500": lambda r: r["log_likelihood"]["mean"],
 }
-names = {"ELBO": "elbo", "RE": "reconstruction", "KL": "kl"}
+terms = {"ELBO": "elbo", "RE": "reconstruction", "KL": "kl"}
 t = {
-    (d, model, name): t_value([get(r) for r in runs], *paper.TABLE1[d, model][names.get(name, "log_likelihood")], 10)
+    (d, model, name): t_value([get(r) for r in runs], *paper.TABLE1[d, model][terms.get(name, "log_likelihood")], 10)
     for (d, model), runs in sorted(cells.items())
     for name, get in measures.items()
 }
@@ -141,12 +141,12 @@ for d, model in rows:
     run = cells[d, model][0]
     gaps = [run[name]["mean"] - run["elbo"] for name in ("log_likelihood_10", "log_likelihood")]
     theirs = paper.TABLE1[d, model]["log_likelihood"][0] - paper.TABLE1[d, model]["elbo"][0]
-    print(f"d = {d} {results.MODELS[model]}: K = 10 {gaps[0]:.2f}, K = 500 {gaps[1]:.2f}, the paper {theirs:.2f}")
+    print(f"d = {d} {names.vae(model)}: K = 10 {gaps[0]:.2f}, K = 500 {gaps[1]:.2f}, the paper {theirs:.2f}")
     assert t[d, model, "LL, K = 500"] > 2
     assert gaps[1] - theirs > 1
     assert (abs(gaps[0] - theirs) < 0.25) == (d == 5)
     assert abs(run["elbo"] - paper.TABLE1[d, model]["elbo"][0]) < 1.3
-for name in names:
+for name in terms:
     assert all(abs(t[d, model, name]) < 2 for d, model in rows if (d, model) != (5, "s"))
 assert t[5, "s", "ELBO"] < -5
 
@@ -163,7 +163,7 @@ assert t[5, "s", "ELBO"] < -5
 # **What we have.** The same runs as for Table 1:
 
 # %% tags=["nbval-ignore-output"]
-display(Markdown(results.table2(mnist).markdown()))
+display(Markdown(table2.table(mnist).markdown()))
 
 # %%
 figure, axes = plotting.subplots(1, 2, size=(7, 3.2), sharey=True)
@@ -199,7 +199,7 @@ plotting.show(
 
 # %% tags=["nbval-ignore-output"]
 tenth = records.load(experiment="table1", data="mnist-5k")
-display(Markdown(results.table2_coordinates(tenth).markdown()))
+display(Markdown(table2.by_coordinates(tenth).markdown()))
 
 # %%
 by_space = defaultdict(list)
@@ -232,7 +232,7 @@ assert 0 < n["mean"] - s["mean"] < max(n["standard_deviation"], s["standard_devi
 
 # %% tags=["nbval-ignore-output"]
 m1m2 = records.load(experiment="table3")
-display(Markdown(results.table3(m1m2).markdown()))
+display(Markdown(table3.table(m1m2).markdown()))
 
 # %%
 pairs = defaultdict(list)
@@ -240,8 +240,7 @@ for record in m1m2:
     pairs[tuple(record.settings["d"]), record.settings["model"]].append(100 * record.results["accuracy"])
 for (d, pair), values in sorted(pairs.items()):
     print(
-        f"{d} {results.MODELS[pair]}: {np.mean(values):.1f} in {len(values)} run(s), "
-        f"{paper.TABLE3[d, pair]} in the paper"
+        f"{d} {names.pair(pair)}: {np.mean(values):.1f} in {len(values)} run(s), {paper.TABLE3[d, pair]} in the paper"
     )
 
 # %% [markdown]
@@ -272,7 +271,7 @@ assert np.allclose(ours, [[84.8, 78.4, 87.0], [90.6, 85.4, 91.3]], atol=0.06)
 
 # %% tags=["nbval-ignore-output"]
 links = records.load(experiment="table4", dropout=0.0)
-display(Markdown(results.table4(links).markdown()))
+display(Markdown(table4.table(links).markdown()))
 
 # %%
 auc = defaultdict(list)

@@ -1,318 +1,102 @@
-"""The command line: `hvae reproduce | records | data`.
+"""The command line: `hvae reproduce | evaluate | sample | records | data`.
 
 Nothing heavy is imported before a command needs it, so that `--help` and typing errors answer at once.
 """
 
+import contextlib
+import dataclasses
+import json
+import shutil
+import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 from hvae_tutorial import __version__
-from hvae_tutorial.experiments import presets
-from hvae_tutorial.experiments.presets import GraphPreset, Preset
+from hvae_tutorial.experiments.experiment import Experiment, groups
+from hvae_tutorial.experiments.options import Options, whole
+from hvae_tutorial.experiments.progress import PlainLines
+from hvae_tutorial.experiments.registry import EXPERIMENTS, check
 
 if TYPE_CHECKING:
-    from hvae_tutorial.experiments.report import Report
+    from hvae_tutorial.experiments.run import Run
+    from hvae_tutorial.records import Record
 
-app = App(name="hvae", help="Hyperspherical Variational Auto-Encoders: the paper's experiments.", version=__version__)
-reproduce = App(name="reproduce", help="Run an experiment of the paper, or go on with it; print tables, draw pictures.")
-records = App(name="records", help="The records of real runs that come with the package.")
-data = App(name="data", help="The data sets.")
+
+def _version() -> str:
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no CUDA device"
+    return f"hvae-tutorial {__version__}, PyTorch {torch.__version__}, {device}"
+
+
+app = App(name="hvae", help="Hyperspherical Variational Auto-Encoders: the paper's experiments.", version=_version)
+reproduce = App(
+    name="reproduce",
+    help="Run an experiment of the paper, or go on with it; print tables, draw pictures.\n\n"
+    "Example: `hvae reproduce table1 --preset quick --dims 2 5`",
+)
+records = App(
+    name="records",
+    help="The records of real runs that come with the library.\n\nExample: `hvae records table 1 --data mnist`",
+)
+data = App(name="data", help="The data sets.\n\nExample: `hvae data list`")
 for group in (reproduce, records, data):
     app.command(group)
+app.register_install_completion_command()
 
-Images = Literal["digits", "mnist", "mnist-5k", "fashion-mnist"]
-Several = Parameter(consume_multiple=True, negative="")
-Models = Annotated[tuple[Literal["n", "s", "ps"], ...], Several]
-Dims = Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative="", validator=Number(gte=1))]
-AtLeast0 = Annotated[int | None, Parameter(validator=Number(gte=0))]
-AtLeast1 = Annotated[int | None, Parameter(validator=Number(gte=1))]
-AnyPreset = TypeVar("AnyPreset", Preset, GraphPreset)
+Flag = Parameter(negative="")
+Format = Literal["text", "markdown", "html", "csv", "latex", "json"]
 
 
-@Parameter(name="*")
-@dataclass(frozen=True)
-class CommonOptions:
-    """Options that all experiments share; those without a default come from the preset."""
+def add_experiment(to: App, experiment: Experiment) -> None:
+    """Give an experiment its command, whose options are the experiment's."""
 
-    preset: Literal["smoke", "quick", "paper"] = "quick"
-    """How much effort: smoke (seconds), quick (minutes), paper (the paper's protocol)."""
+    def command(*, options: Options, dry_run: Annotated[bool, Flag] = False) -> None:
+        with _user_errors():
+            _reproduce(experiment, options, dry_run)
 
-    seeds: AtLeast1 = None
-    """Number of runs of each cell: with 3, the seeds are 0, 1 and 2."""
-
-    epochs: AtLeast1 = None
-    """At most this many epochs."""
-
-    learning_rate: Annotated[float | None, Parameter(validator=Number(gt=0))] = None
-    """Adam's step size."""
-
-    device: str = "auto"
-    """cpu, cuda, cuda:1, ...; auto takes CUDA where there is one."""
-
-    jobs: AtLeast1 = None
-    """Processes; one a core by default, one in all on a GPU."""
-
-    dask: str | None = None
-    """Address of a Dask scheduler (tcp://host:8786) whose workers do the runs; they must share the folder --out."""
-
-    out: Path = Path("runs")
-    """Where results go. Runs recorded there are not done again."""
-
-    def chosen(self, choices: dict[str, AnyPreset]) -> AnyPreset:
-        """Return the preset with what the command line overrides."""
-        preset = choices[self.preset]
-        overrides = {field.name: getattr(self, field.name) for field in fields(preset)}
-        return replace(preset, **{k: v for k, v in overrides.items() if v is not None})
-
-    def where(self) -> dict[str, Any]:
-        """Return where to compute and where to write, as every experiment's `reproduce` takes it."""
-        return {"device": self.device, "out": self.out, "jobs": self.jobs, "dask": self.dask}
+    command.__doc__ = (
+        f"{experiment.summary}\n\nExample: `hvae reproduce {experiment.example}`\n\n"
+        "Args:\n    dry_run: Only say which runs would be done, and how long they may take."
+    )
+    command.__annotations__["options"] = experiment.options
+    command.__kwdefaults__ = {"options": experiment.options(), "dry_run": False}
+    to.command(command, name=experiment.name)
 
 
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Options(CommonOptions):
-    """Options of the experiments on points."""
-
-    warmup_epochs: AtLeast0 = None
-    """Epochs over which the weight of the KL term rises."""
-
-    patience: AtLeast1 = None
-    """Stop after this many epochs, counted after warm-up, without a better validation ELBO."""
-
-    batch_size: AtLeast1 = None
-    """Images in a batch."""
-
-    importance_samples: AtLeast1 = None
-    """Samples for the log-likelihood."""
+for _experiment in EXPERIMENTS.values():
+    add_experiment(reproduce, _experiment)
 
 
-@Parameter(name="*")
-@dataclass(frozen=True)
-class GraphOptions(CommonOptions):
-    """Options of link prediction on graphs, where every step takes the whole graph and the last epoch is kept."""
+@reproduce.command(name="all")
+def reproduce_all(*, options: Options = Options(), dry_run: Annotated[bool, Flag] = False) -> None:  # noqa: B008
+    """Run all experiments, each with its own defaults but for what is given here.
 
-    dropout: Annotated[float | None, Parameter(validator=Number(gte=0, lt=1))] = None
-    """Probability with which training zeroes each input of a graph convolution."""
-
-
-_DEFAULTS = Options()
-_GRAPH_DEFAULTS = GraphOptions()
-
-
-@reproduce.command
-def figure1(*, options: Options = _DEFAULTS) -> None:
-    """A circle bent into R^100, seen by an autoencoder, two N-VAEs and an S-VAE."""
-    with _user_errors():
-        from hvae_tutorial.experiments import figure1
-
-        report = figure1.reproduce(
-            preset=options.chosen(presets.FIGURE1),
-            **options.where(),
-        )
-        _show(report)
-
-
-@reproduce.command
-def table1(
-    *,
-    data: Images = "digits",
-    dims: Dims = (2, 5, 10, 20, 40),
-    models: Models = ("n", "s"),
-    options: Options = _DEFAULTS,
-) -> None:
-    """Unsupervised learning on images (Table 1), and k-NN on the latent means of the same models (Table 2).
+    Example: `hvae reproduce all --preset smoke`
 
     Args:
-        data: Images to learn; digits come with scikit-learn, the others are downloaded or found in $HVAE_DATA.
-        dims: Latent dimensions d: of the plane R^d for N-VAE, of the sphere S^d for S-VAE.
-        models: n (Gaussian), s (von Mises-Fisher), ps (Power Spherical).
         options: Options that all experiments share.
+        dry_run: Only say which runs would be done, and how long they may take.
     """
+    shared = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     with _user_errors():
-        from hvae_tutorial.experiments import table1
-
-        report = table1.reproduce(
-            data=data,
-            preset=options.chosen(presets.TABLE1),
-            dims=tuple(dict.fromkeys(dims)),
-            models=tuple(dict.fromkeys(models)),
-            **options.where(),
-        )
-        _show(report)
+        for experiment in EXPERIMENTS.values():
+            _reproduce(experiment, experiment.options(**shared), dry_run)
 
 
-@reproduce.command
-def table2(
-    *,
-    data: Images = "digits",
-    dims: Dims = (2, 5, 10, 20, 40),
-    models: Models = ("n", "s"),
-    equal_coordinates: Annotated[bool, Parameter(negative="")] = False,
-    options: Options = _DEFAULTS,
-) -> None:
-    """Semi-supervised M1 (Table 2): k-NN on the latent means of Table 1's models, whose runs are done if missing.
+def _reproduce(experiment: Experiment, options: Options, dry_run: bool) -> None:
+    runs = experiment.runs(options)  # before anything heavy: a mistake is answered at once
+    if dry_run:
+        _plan(experiment, runs, options)
+        return
+    from hvae_tutorial.experiments.reproduce import reproduce
 
-    Args:
-        data: Images to learn; digits come with scikit-learn, the others are downloaded or found in $HVAE_DATA.
-        dims: Latent dimensions d: of the plane R^d for N-VAE, of the sphere S^d for S-VAE.
-        models: n (Gaussian), s (von Mises-Fisher), ps (Power Spherical).
-        equal_coordinates: Also compare N-VAE on R^d with S-VAE on S^(d-1), which has as many coordinates.
-        options: Options that all experiments share.
-    """
-    with _user_errors():
-        from hvae_tutorial.experiments import table2
-
-        report = table2.reproduce(
-            data=data,
-            preset=options.chosen(presets.TABLE1),
-            dims=tuple(dict.fromkeys(dims)),
-            models=tuple(dict.fromkeys(models)),
-            equal_coordinates=equal_coordinates,
-            **options.where(),
-        )
-        _show(report)
-
-
-@reproduce.command
-def table3(
-    *,
-    data: Images = "digits",
-    configs: Annotated[tuple[str, ...], Several] = ("5,5", "10,10", "50,50"),
-    pairs: Annotated[tuple[Literal["nn", "ss", "sn", "ns"], ...], Several] = ("nn", "ss", "sn"),
-    scheme: Literal["end-to-end", "stacked"] = "end-to-end",
-    options: Options = _DEFAULTS,
-) -> None:
-    """Semi-supervised M1+M2 with 100 labels (Table 3).
-
-    Args:
-        data: Images to learn; digits come with scikit-learn, the others are downloaded or found in $HVAE_DATA.
-        configs: Dimensions of the spaces of z1 and z2, as 5,10.
-        pairs: Posteriors of z1 and z2: n (Gaussian), s (von Mises-Fisher).
-        scheme: end-to-end, one bound for both models as in the paper; or stacked, M2 on a trained M1.
-        options: Options that all experiments share.
-    """
-    with _user_errors():
-        from hvae_tutorial.experiments import table3
-
-        report = table3.reproduce(
-            data=data,
-            preset=options.chosen(presets.TABLE3),
-            configs=tuple(dict.fromkeys(_pair_of_sizes(config) for config in configs)),
-            pairs=tuple(dict.fromkeys(pairs)),
-            scheme=scheme,
-            **options.where(),
-        )
-        _show(report)
-
-
-@reproduce.command
-def table4(
-    *,
-    data: Annotated[
-        tuple[Literal["karate", "les-miserables", "cora", "citeseer", "pubmed"], ...],
-        Parameter(consume_multiple=True, negative=""),
-    ] = ("karate", "les-miserables"),
-    models: Models = ("n", "s"),
-    options: GraphOptions = _GRAPH_DEFAULTS,
-) -> None:
-    """Link prediction on graphs (Table 4): N-VGAE and S-VGAE.
-
-    Args:
-        data: Graphs; the first two come with NetworkX, the others are downloaded or found in $HVAE_DATA.
-        models: n (Gaussian), s (von Mises-Fisher), ps (Power Spherical).
-        options: Options of link prediction.
-    """
-    with _user_errors():
-        from hvae_tutorial.experiments import table4
-
-        report = table4.reproduce(
-            data=tuple(dict.fromkeys(data)),
-            preset=options.chosen(presets.TABLE4),
-            models=tuple(dict.fromkeys(models)),
-            **options.where(),
-        )
-        _show(report)
-
-
-@records.command(name="add")
-def add_records(*runs: Path, to: Path | None = None) -> None:
-    """Check records of runs and copy them to where the tables of paper, site and chapters find them.
-
-    Args:
-        runs: JSON files that `hvae reproduce` wrote.
-        to: Folder to copy to; the package's own by default.
-    """
-    from hvae_tutorial.records import add
-
-    with _user_errors():
-        if not runs:
-            raise ValueError("name at least one record to add, for example runs/table1-mnist/*.json")
-        for path in add(runs, to=to):
-            print(path)
-
-
-@records.command(name="list")
-def list_records(*, folder: Path | None = None) -> None:
-    """List records with their main results.
-
-    Args:
-        folder: Where to look; the package's own records by default.
-    """
-    from tabulate import tabulate
-
-    from hvae_tutorial.records import load
-
-    with _user_errors():
-        rows = []
-        for record in load(folder=folder):
-            log_likelihood = record.results.get("log_likelihood", {}).get("mean")
-            terms = [record.results.get(name) for name in ("elbo", "reconstruction", "kl", "accuracy", "auc", "ap")]
-            rows.append([record.name, log_likelihood, *terms, record.training["epochs"], record.provenance["device"]])
-        headers = ["record", "LL", "ELBO", "RE", "KL", "accuracy", "AUC", "AP", "epochs", "device"]
-        print(tabulate(rows, headers, floatfmt=".2f", missingval="") if rows else "no records")
-
-
-@data.command(name="list")
-def list_data() -> None:
-    """List the data sets with their licences."""
-    from tabulate import tabulate
-
-    from hvae_tutorial.data import REGISTRY
-
-    rows = [[source.name, source.description, source.licence] for source in REGISTRY.values()]
-    print(tabulate(rows, ["name", "data", "licence"], tablefmt="plain", maxcolwidths=[None, 50, 50]))
-
-
-@data.command(name="fetch")
-def fetch_data(name: str) -> None:
-    """Download a data set into the cache, where it is not there yet, and check it.
-
-    Args:
-        name: One of those that `hvae data list` shows.
-    """
-    with _user_errors():
-        from hvae_tutorial.data import load
-
-        dataset = load(name)
-        print(f"{name}: {dataset.sizes}, sha256 {dataset.sha256}")
-
-
-def _pair_of_sizes(text: str) -> tuple[int, int]:
-    first, _, second = text.partition(",")
-    if not (first.isdecimal() and second.isdecimal() and int(first) and int(second)):
-        raise ValueError(f"--configs takes pairs of dimensions >= 1 as 5,10, got {text!r}")
-    return int(first), int(second)
-
-
-def _show(report: "Report") -> None:
+    report = reproduce(experiment, options)
     for table in report.tables:
         print(f"\n{table.text()}")
     print("\nWritten, beside the record and the model of each run:")
@@ -320,12 +104,310 @@ def _show(report: "Report") -> None:
         print(f"  {path}")
 
 
-@contextmanager
+def _plan(experiment: Experiment, runs: Sequence["Run"], options: Options) -> None:
+    from hvae_tutorial import records
+    from hvae_tutorial.experiments.estimate import in_words, seconds, total
+    from hvae_tutorial.experiments.experiment import folder_of
+
+    folder = folder_of(experiment, runs, options.out)
+    known = records.load() + (records.scan(folder)[0] if folder.is_dir() else [])
+    pending = [run for run in runs if not (folder / f"{run.name}.json").exists()]
+    for run in pending:
+        estimate = seconds(run, known)
+        print(f"{run.title}: {'no estimate' if estimate is None else 'at most ' + in_words(estimate)}")
+    time, unknown = total(pending, known)
+    print(
+        f"{experiment.name}: {len(pending)} of {len(runs)} runs to do in {folder}; training takes at most "
+        f"{in_words(time)} on one core, by the records of runs like these"
+        + (f", and {unknown} runs like which there is no record" if unknown else "")
+    )
+
+
+@app.command
+def evaluate(model: Path, /, *, device: str = "auto") -> None:
+    """Measure a saved model anew, as its record was made, and print the numbers.
+
+    Example: `hvae evaluate runs/table1-digits/RUN.safetensors`
+
+    Args:
+        model: A model that `hvae reproduce` saved.
+        device: cpu, cuda, cuda:1, ...; auto takes CUDA where there is one.
+    """
+    with _user_errors():
+        from hvae_tutorial.experiments.execute import evaluate_model
+
+        print(json.dumps(evaluate_model(model, device=device), indent=1))
+
+
+@app.command
+def sample(
+    model: Path,
+    /,
+    *,
+    out: Path = Path("samples.png"),
+    count: Annotated[int, Parameter(converter=whole, validator=Number(gte=1, lte=10_000))] = 50,
+    seed: Annotated[int, Parameter(converter=whole, validator=Number(gte=0, lte=2**32 - 1))] = 0,
+) -> None:
+    """Draw images from a saved model's prior.
+
+    Example: `hvae sample runs/table1-digits/RUN.safetensors --count 100 --out samples.png`
+
+    Args:
+        model: A model of images that `hvae reproduce` saved.
+        out: The picture to write.
+        count: How many images.
+        seed: Of the draws.
+    """
+    with _user_errors():
+        from hvae_tutorial.experiments.execute import draw_samples
+
+        draw_samples(model, count, seed=seed).savefig(out)
+        print(out)
+
+
+@records.command(name="list")
+def list_records(*, folder: Path | None = None) -> None:
+    """List records with their main results; damaged ones are named.
+
+    Example: `hvae records list --folder runs/table1-digits`
+
+    Args:
+        folder: Where to look; the library's own records by default.
+    """
+    from hvae_tutorial.records import scan
+
+    with _user_errors():
+        found, problems = scan(folder)
+        rows = []
+        for record in found:
+            log_likelihood = record.results.get("log_likelihood", {}).get("mean")
+            terms = [record.results.get(name) for name in ("elbo", "reconstruction", "kl", "accuracy", "auc", "ap")]
+            rows.append([record.name, log_likelihood, *terms, record.training["epochs"], record.provenance["device"]])
+        headers = ["record", "LL", "ELBO", "RE", "KL", "accuracy", "AUC", "AP", "epochs", "device"]
+        print(_listing(headers, rows) if rows else "no records")
+        if problems:
+            raise ValueError("\n".join(problems))
+
+
+@records.command(name="show")
+def show_record(record: str, /, *, folder: Path | None = None) -> None:
+    """Show all that a record holds but its learning curve.
+
+    Example: `hvae records show table1-mnist-s-d5-seed0-7ef9f3b6409c`
+
+    Args:
+        record: Its name, a part of it that no other record has, or the path of a file.
+        folder: Where to look; the library's own records by default.
+    """
+    from tabulate import tabulate
+
+    with _user_errors():
+        found = _find(record, folder)
+        print(found.name)
+        print(tabulate(list(_flat(found).items()), tablefmt="plain", disable_numparse=True))
+
+
+@records.command(name="diff")
+def diff_records(first: str, second: str, /, *, folder: Path | None = None) -> None:
+    """Show where two records differ.
+
+    Example: `hvae records diff table1-mnist-n-d5-seed0 table1-mnist-s-d5-seed0`
+
+    Args:
+        first: A record, as `hvae records show` takes it.
+        second: Another.
+        folder: Where to look; the library's own records by default.
+    """
+    from tabulate import tabulate
+
+    with _user_errors():
+        a, b = (_flat(_find(name, folder)) for name in (first, second))
+        rows = [[name, a.get(name, ""), b.get(name, "")] for name in {**a, **b} if a.get(name) != b.get(name)]
+        print(tabulate(rows, ["", "first", "second"], tablefmt="plain", disable_numparse=True) if rows else "equal")
+
+
+@records.command(name="verify")
+def verify_records(*paths: Path) -> None:
+    """Check records: their form, their keys, and the laws that their numbers obey, as ELBO = RE - KL.
+
+    Example: `hvae records verify runs/table1-digits`
+
+    Args:
+        paths: Files, or folders of them; the library's own records by default.
+    """
+    from hvae_tutorial.records import read, scan
+    from hvae_tutorial.records.checks import check_numbers
+
+    with _user_errors():
+        found: list[Record] = []
+        problems: list[str] = []
+        for path in paths or (None,):
+            if path is None or path.is_dir():
+                good, bad = scan(path)
+                found, problems = found + good, problems + bad
+            else:
+                try:
+                    found.append(read(path))
+                except ValueError as error:
+                    problems.append(str(error))
+        for record in found:
+            try:
+                check_numbers(record, record.name)
+                check(record)
+            except ValueError as error:
+                problems.append(str(error))
+        if problems:
+            raise ValueError("\n".join(problems))
+        print(f"{len(found)} records are in order")
+
+
+@records.command(name="table")
+def table_of_records(
+    table: str,
+    /,
+    *,
+    format: Annotated[Format, Parameter(name=["--format", "-f"])] = "text",
+    data: str | None = None,
+    folder: Path | None = None,
+) -> None:
+    """Print a table of the paper from records: one for each group of records that may be compared.
+
+    Example: `hvae records table 1 --data mnist --format csv`
+
+    Args:
+        table: 1, 2, 3, 4, or a name as figure1.
+        format: How to print it.
+        data: Only of this data set.
+        folder: Where to look; the library's own records by default.
+    """
+    from hvae_tutorial.records import load
+
+    with _user_errors():
+        name = f"table{table}" if table.isdecimal() else table
+        if name not in EXPERIMENTS:
+            raise ValueError(f"there is no table {table!r}; choose one of {', '.join(EXPERIMENTS)}")
+        experiment = EXPERIMENTS[name]
+        chosen = load(experiment=experiment.records, folder=folder, **({"data": data} if data else {}))
+        if not chosen:
+            raise ValueError(f"there are no records of {experiment.records}" + (f" on {data}" if data else ""))
+        for group in groups(chosen, experiment.by):
+            for made in experiment.tables(group).values():
+                print(made.render(format))
+
+
+@records.command(name="add")
+def add_records(*runs: Path, to: Path | None = None, force: Annotated[bool, Flag] = False) -> None:
+    """Check records of runs and copy them to where the tables of paper, site and chapters find them.
+
+    Example: `hvae records add runs/table1-mnist/RUN.json --to chosen`
+
+    Args:
+        runs: JSON files that `hvae reproduce` wrote.
+        to: Folder to copy to; by default that of the library's source tree. Needed where the library is installed.
+        force: Replace records of the same runs with other contents.
+    """
+    from hvae_tutorial.records import add, read
+
+    with _user_errors():
+        if not runs:
+            raise ValueError("name at least one record to add, for example runs/table1-mnist/*.json")
+        for run in runs:
+            check(read(run))
+        for path in add(runs, to=to, force=force):
+            print(path)
+
+
+@data.command(name="list")
+def list_data() -> None:
+    """List the data sets, whether they are on this machine, and their licences.
+
+    Example: `hvae data list`
+    """
+    from hvae_tutorial.data.cache import whereabouts
+    from hvae_tutorial.sources import REGISTRY
+
+    with _user_errors():
+        rows = [[source.name, whereabouts(source), source.description, source.licence] for source in REGISTRY.values()]
+        print(_listing(["name", "here", "data", "licence"], rows))
+
+
+@data.command(name="fetch")
+def fetch_data(*names: str, all: Annotated[bool, Flag] = False) -> None:  # the option's name
+    """Download data sets into the cache, where they are not there yet, and check them.
+
+    Example: `hvae data fetch mnist cora`
+
+    Args:
+        names: Of those that `hvae data list` shows.
+        all: All of them.
+    """
+    with _user_errors():
+        from hvae_tutorial.data import DataError, load
+        from hvae_tutorial.sources import REGISTRY
+
+        if bool(names) == all:
+            raise ValueError("name data sets to fetch, or say --all; hvae data list shows them")
+        failures = []
+        for name in names or REGISTRY:
+            try:
+                dataset = load(name)
+                print(f"{name}: {dataset.sizes}, sha256 {dataset.sha256}")
+            except DataError as error:
+                failures.append(str(error))
+        if failures:
+            raise DataError("\n".join(failures))
+
+
+def _find(name: str, folder: Path | None) -> "Record":
+    """Return a record by its path, its name or a part of it."""
+    from hvae_tutorial.records import read, scan
+
+    if Path(name).is_file():
+        return read(Path(name))
+    found = [record for record in scan(folder)[0] if name in record.name]
+    exact = [record for record in found if record.name == name] or found
+    if len(exact) != 1:
+        names = "".join(f"\n  {record.name}" for record in exact)
+        raise ValueError(f"there must be one record whose name contains {name!r}, got {len(exact)}{names}")
+    return exact[0]
+
+
+def _flat(record: "Record") -> dict[str, str]:
+    """Return a record's leaves with dotted names, but for the learning curve."""
+    from hvae_tutorial.records.checks import leaves
+
+    parts = ("experiment", "key", "settings", "results", "training", "provenance")
+    return {name: str(value) for name, value in leaves("", {part: getattr(record, part) for part in parts})}
+
+
+def _listing(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return a table, or on a terminal that is too narrow for it a paragraph for each row."""
+    from tabulate import tabulate
+
+    text = tabulate(rows, headers, floatfmt=".2f", missingval="", tablefmt="simple")
+    if not sys.stdout.isatty() or len(text.partition("\n")[0]) <= shutil.get_terminal_size().columns:
+        return text
+    paragraphs = []
+    for first, *others in rows:
+        named = [(header, value) for header, value in zip(headers[1:], others, strict=True) if value not in (None, "")]
+        shown = [
+            f"  {header}: {value:.2f}" if isinstance(value, float) else f"  {header}: {value}"
+            for header, value in named
+        ]
+        paragraphs.append("\n".join([str(first), *shown]))
+    return "\n".join(paragraphs)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does."""
+
+
+@contextlib.contextmanager
 def _user_errors() -> Iterator[None]:
     """Turn what the user can mend into one message and an exit code, without a traceback."""
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         _exit(error, code=2)
     except RuntimeError as error:
         from hvae_tutorial.data import DataError
@@ -334,6 +416,8 @@ def _user_errors() -> Iterator[None]:
         if not isinstance(error, DataError | SweepError):
             raise
         _exit(error, code=2 if isinstance(error, DataError) else 1)
+    except _Terminated:
+        _exit("terminated; the same command goes on from here", code=143)
     except KeyboardInterrupt:
         _exit("interrupted; the same command goes on from here", code=130)
 
@@ -343,9 +427,19 @@ def _exit(message: object, *, code: int) -> None:
     sys.exit(code)
 
 
+def _terminate(*_: object) -> None:
+    raise _Terminated
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; `arguments` are the process's own by default."""
+    plain = contextlib.nullcontext() if sys.stderr.isatty() else contextlib.redirect_stderr(PlainLines(sys.stderr))
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        app(arguments, exit_on_error=False, print_error=False)
-    except CycloptsError as error:
-        _exit(f"{error} See --help.", code=2)
+        with plain:
+            try:
+                app(arguments, exit_on_error=False, print_error=False)
+            except CycloptsError as error:
+                _exit(f"{error} See --help.", code=2)
+    finally:
+        signal.signal(signal.SIGTERM, before)

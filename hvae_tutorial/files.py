@@ -1,6 +1,7 @@
 """Writing files so that a reader never meets a half-written one."""
 
 import os
+import uuid
 from pathlib import Path
 
 
@@ -15,8 +16,9 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The process number keeps two writers of one path apart: the last one wins, with a whole file.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Two writers of one path, on one machine or on two that share the folder, do not meet: the last wins, with a whole
+    # file. What a killed writer leaves is known by the name that it begins with.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(content)

@@ -203,7 +203,7 @@ def fit(
 
             seen = _train_epoch(model, train, objective, beta, optimizer, settings)
             unseen = _terms_in_batches(model.eval(), validation, objective)
-            _check_finite(model, epoch, train=seen, validation=unseen)
+            check_finite(model, epoch, train=seen, validation=unseen)
             measured = {
                 "beta": beta,
                 **_means("train", seen, settings.beta),
@@ -322,7 +322,7 @@ def _advance(bar: tqdm, measured: dict[str, float]) -> None:
     bar.update()
 
 
-def _check_finite(model: nn.Module, epoch: int, **terms: list[Tensor]) -> None:
+def check_finite(model: nn.Module, epoch: int, **terms: list[Tensor]) -> None:
     """Raise a FloatingPointError that names the first term, else the first parameter, that is not finite."""
     for split, batches in terms.items():
         finite = torch.stack([batch.isfinite().all(dim=1) for batch in batches])  # (batches, 2)

@@ -12,7 +12,7 @@ import torch
 from hvae_tutorial import records
 from hvae_tutorial.cli import app
 from hvae_tutorial.experiments import paper
-from hvae_tutorial.experiments.results import mean_and_deviation
+from hvae_tutorial.experiments.results import Cell
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -150,7 +150,7 @@ def test_the_table_of_link_prediction_is_that_of_the_records() -> None:
     assert len(cells) == 6
     for data, model in cells:
         runs = [r.results for r in found if (r.settings["data"], r.settings["model"]) == (data, model)]
-        numbers = [mean_and_deviation([100 * results[name] for results in runs], digits=1) for name in ("auc", "ap")]
+        numbers = [str(Cell.of([100 * results[name] for results in runs], digits=1)) for name in ("auc", "ap")]
         published = [f"{paper.TABLE4[data, model][name]:.1f}" for name in ("auc", "ap")]
         row = " | ".join([data, {"n": "N-VGAE", "s": "S-VGAE"}[model], str(len(runs)), *numbers, *published])
         assert f"\n| {row} |" in README, row

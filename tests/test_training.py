@@ -478,7 +478,7 @@ class Killed(Exception):
 
 def interrupted(epoch: int, kind: str, settings: TrainingSettings, checkpoint: Path) -> None:
     """Train until the end of this epoch's steps, and break off before it is recorded."""
-    original, count = training._check_finite, 0
+    original, count = training.check_finite, 0
 
     def killer(*arguments, **terms):
         nonlocal count
@@ -488,7 +488,7 @@ def interrupted(epoch: int, kind: str, settings: TrainingSettings, checkpoint: P
         original(*arguments, **terms)
 
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(training, "_check_finite", killer)
+        monkeypatch.setattr(training, "check_finite", killer)
         with pytest.raises(Killed):
             train(new_model(kind), settings, checkpoint=checkpoint)
 

@@ -21,7 +21,8 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from hvae_tutorial import records
-from hvae_tutorial.experiments import paper, results
+from hvae_tutorial.experiments.experiment import groups
+from hvae_tutorial.experiments.registry import EXPERIMENTS
 from hvae_tutorial.records import Record
 
 # Scripts and styles that only some pages need, and the marks of such a page in its HTML: formulas, in the text or in
@@ -135,26 +136,15 @@ def wheel() -> tuple[str, bytes]:
 
 
 def results_page() -> str:
-    """The results in Markdown, from the records that come with the package."""
+    """The results, from the records that come with the package: every table that they give."""
     parts = [RESULTS]
-    tables = records.load(experiment="table1")
-    for title, make, published in (
-        ("Likelihood", results.table1, paper.TABLE1),
-        ("Nearest neighbours on the latent means", results.table2, paper.TABLE2),
-    ):
-        parts.append(f"## {title}")
-        for group in comparable(tables):
-            table = make(group)
-            parts.append(shown(with_empty_cells(table, group, published)))
-    by_coordinates = [group for group in comparable(tables) if has_equal_coordinates(group)]
-    for title, groups, make in (
-        ("Nearest neighbours, by number of coordinates", by_coordinates, results.table2_coordinates),
-        ("M1+M2 with 100 labels", comparable(records.load(experiment="table3")), results.table3),
-        ("Link prediction", comparable(records.load(experiment="table4"), but="data"), results.table4),
-        ("A circle bent into a hundred dimensions", comparable(records.load(experiment="figure1")), results.figure1),
-    ):
-        if groups:
-            parts += [f"## {title}", *(shown(make(group)) for group in groups)]
+    for experiment in EXPERIMENTS.values():
+        found = records.load(experiment=experiment.records)
+        grouped = [experiment.tables(group, complete=True) for group in groups(found, experiment.by)]
+        grouped.sort(key=lambda tables: not any(row.source == "paper" for t in tables.values() for row in t.rows))
+        if grouped:
+            parts.append(f"## {experiment.heading}")
+        parts += [f'<div class="results">\n{table.html()}</div>' for tables in grouped for table in tables.values()]
     parts += ["## Provenance", provenance(records.load())]
     return "\n\n".join(parts)
 
@@ -170,87 +160,23 @@ How to repeat them is on [its own page](reproduce.md); what they mean is the sub
 [report](chapters/14_reproduction_report.md)."""
 
 
-def has_equal_coordinates(group: list[Record]) -> bool:
-    """Whether there is a d with runs of N-VAE on R^d and of S-VAE on S^d and on S^(d-1)."""
-    cells = {(record.settings["model"], record.settings["d"]) for record in group}
-    return any(model == "n" and {("s", d), ("s", d - 1)} <= cells for model, d in cells)
-
-
-def comparable(group: list[Record], *, but: str = "beta") -> list[list[Record]]:
-    """Records in groups that may share a table: those that agree in all but model, d, seed and one more setting."""
-    groups: dict[str, list[Record]] = defaultdict(list)
-    for record in group:
-        shared = {k: v for k, v in record.settings.items() if k not in {"model", "d", "seed", but}}
-        groups[repr(sorted(shared.items()))].append(record)
-    # The paper's data first, then the group with most runs.
-    return sorted(groups.values(), key=lambda group: (group[0].settings["data"] != paper.DATA, -len(group)))
-
-
-def with_empty_cells(table: results.Table, group: list[Record], published: dict) -> results.Table:
-    """Add the paper's cells in which there is no run, on the paper's data."""
-    if group[0].settings["data"] != paper.DATA:
-        return table
-    ours = {(record.settings["d"], record.settings["model"]) for record in group}
-    empty = len(table.headers) - 4
-    rows = list(table.rows)
-    for d, model in published.keys() - ours:
-        name = results.MODELS[model]
-        rows.append([str(d), name, "0", "no run yet", *[""] * empty])
-        rows.append([str(d), f"{name}, paper", "", *paper_row(published[d, model], table.headers[3:])])
-    names = list(results.MODELS.values())
-
-    def order(row: list[str]) -> tuple[int, bool, int, bool]:
-        test, name = row[1].startswith("p, "), row[1].removeprefix("p, ").removesuffix(", paper")
-        return int(row[0]), test, names.index(name), row[1].endswith(", paper")
-
-    return results.Table(table.title, table.headers, sorted(rows, key=order), table.notes)
-
-
-def shown(table: results.Table) -> str:
-    """A table in Markdown, the paper's rows in italics, with minus signs."""
-    rows = []
-    for row in table.rows:
-        published = len(row) > 1 and row[1].endswith((", paper", ", Kipf and Welling"))
-        cells = [re.sub(r"(?<!\w)-(?=\d)", "\N{MINUS SIGN}", cell) for cell in row]
-        rows.append([f"*{cell}*" if published and cell else cell for cell in cells])
-    body = results.Table(table.title, table.headers, rows, table.notes).markdown()
-    return f'<div class="results" markdown="1">\n\n{body}\n</div>'
-
-
-def paper_row(cell: dict, headers: list[str]) -> list[str]:
-    """The paper's figures of a cell, below the headers of Table 1 or Table 2."""
-    names = {"LL (10)": None, "ELBO": "elbo", "RE": "reconstruction", "KL": "kl"}
-    row = []
-    for header in headers:
-        key = int(header.split()[0]) if header.endswith(" labels") else names.get(header, "log_likelihood")
-        value = cell.get(key, "")
-        row.append("{:.2f} ± {:.2f}".format(*value) if isinstance(value, tuple) else f"{value}")
-    return row
-
-
 def provenance(all_records: list[Record]) -> str:
     """A table of the runs: where and with what they were made."""
     rows = ["| run | runs | commit | PyTorch | device | hours |", "|---|---|---|---|---|---|"]
-    groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
+    alike: dict[tuple[str, ...], list[Record]] = defaultdict(list)
     for record in all_records:
-        made = record.provenance
-        groups[
-            f"{record.experiment}, {record.settings['data']}, {model_name(record)}, "
-            f"d = {str(record.settings['d']).strip('[]')}",
+        made, settings = record.provenance, record.settings
+        model = EXPERIMENTS[record.experiment].model(settings["model"])
+        alike[
+            f"{record.experiment}, {settings['data']}, {model}, d = {str(settings['d']).strip('[]')}",
             f"`{str(made.get('commit'))[:10]}`",
             made["versions"]["torch"],
             f"{made['device']}, {made['machine']['processor']}",
         ].append(record)
-    for (name, commit, torch, device), runs in groups.items():
+    for (name, commit, torch, device), runs in alike.items():
         hours = sum(record.training["seconds"] for record in runs) / 3600
         rows.append(f"| {name} | {len(runs)} | {commit} | {torch} | {device} | {hours:.1f} |")
     return "\n".join(rows)
-
-
-def model_name(record: Record) -> str:
-    """What the tables call the model of a record."""
-    names = results.GRAPH_MODELS if record.experiment == "table4" else results.MODELS
-    return names[record.settings["model"]]
 
 
 def _loads(line: str) -> bool:

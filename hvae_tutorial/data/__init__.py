@@ -12,8 +12,8 @@ from hvae_tutorial.data.edges import EdgeSplit, split_edges
 from hvae_tutorial.data.errors import DataError
 from hvae_tutorial.data.graph import GraphDataset, undirected_edges
 from hvae_tutorial.data.labels import balanced_indices
-from hvae_tutorial.data.loading import GraphName, load, names
-from hvae_tutorial.data.registry import REGISTRY, RemoteFile, Source
+from hvae_tutorial.data.loading import load, names
+from hvae_tutorial.sources import REGISTRY, RemoteFile, Source
 
 __all__ = [
     "REGISTRY",
@@ -22,7 +22,6 @@ __all__ = [
     "Dataset",
     "EdgeSplit",
     "GraphDataset",
-    "GraphName",
     "RemoteFile",
     "Source",
     "balanced_indices",

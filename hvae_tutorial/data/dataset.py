@@ -33,6 +33,11 @@ class Dataset:
     image_shape: tuple[int, int] | None
 
     @property
+    def x_dim(self) -> int:
+        """The number of coordinates of a point."""
+        return self.train.shape[1]
+
+    @property
     def sizes(self) -> str:
         """The sizes of the parts, for people."""
         sizes = "/".join(str(len(part)) for part in (self.train, self.validation, self.test))

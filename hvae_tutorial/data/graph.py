@@ -55,6 +55,11 @@ class GraphDataset:
         return self.edges.shape[1]
 
     @property
+    def x_dim(self) -> int:
+        """The number of coordinates of the features of a node."""
+        return self.features.shape[1]
+
+    @property
     def sizes(self) -> str:
         """The numbers of nodes, edges and features, for people."""
         return f"{self.num_nodes} nodes, {self.num_edges} edges, {self.features.shape[1]} features"

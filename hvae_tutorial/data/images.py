@@ -12,7 +12,7 @@ from hvae_tutorial.data.cache import fetch
 from hvae_tutorial.data.dataset import Dataset
 from hvae_tutorial.data.errors import DataError
 from hvae_tutorial.data.idx import parse_idx
-from hvae_tutorial.data.registry import Source
+from hvae_tutorial.sources import Source
 
 DIGITS_SPLIT = (1097, 200, 500)  # train, validation, test
 
@@ -84,6 +84,11 @@ def load_idx_images(source: Source, *, cache: Path | str | None = None) -> Datas
         test_labels=_classes(test_labels),
         image_shape=(height, width),
     )
+
+
+def load_tenth(source: Source, *, cache: Path | str | None = None) -> Dataset:
+    """Load a tenth of a set in MNIST's format, as `load_idx_images` and `tenth` have it."""
+    return tenth(load_idx_images(source, cache=cache))
 
 
 def tenth(dataset: Dataset) -> Dataset:

@@ -18,7 +18,7 @@ import torch
 from hvae_tutorial.data.cache import fetch
 from hvae_tutorial.data.errors import DataError
 from hvae_tutorial.data.graph import UNKNOWN, GraphDataset, undirected_edges
-from hvae_tutorial.data.registry import Source
+from hvae_tutorial.sources import Source
 
 # All that these files ask for, under the names that it had when they were written, in Python 2. A pickle can name any
 # function and have it called: everything else is refused.

@@ -4,10 +4,7 @@ import numpy as np
 from sklearn.neighbors import KNeighborsClassifier
 
 from hvae_tutorial.data import balanced_indices
-
-NEIGHBOURS = 5
-DRAWS = 20
-LABELS = (100, 600, 1000)
+from hvae_tutorial.experiments.choices import DRAWS, LABELS, NEIGHBOURS
 
 
 def knn_accuracies(

@@ -1,7 +1,7 @@
 """How a trained model is measured: the choices on which the paper is silent, made once for all experiments."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from hvae_tutorial.data import Dataset, binarize
+from hvae_tutorial.experiments import names
+from hvae_tutorial.experiments.choices import FEW_SAMPLES, PASSES
+from hvae_tutorial.experiments.run import Run
 from hvae_tutorial.models.vae import VAE
 from hvae_tutorial.objectives import ElboTerms, elbo, iwae_bound
-
-# ELBO, RE and KL are means over this many passes, each with one latent sample a point.
-PASSES = 10
-
-# The authors' public example estimates the log-likelihood with 10 samples: kept beside the experiment's own number.
-FEW_SAMPLES = 10
+from hvae_tutorial.records import Record
+from hvae_tutorial.training import TrainingSettings
 
 
 def binarized(dataset: Dataset) -> Dataset:
@@ -36,6 +35,24 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
+def training_settings(run: Run) -> TrainingSettings:
+    """Return the settings of `training.fit` among those of a run.
+
+    Raises:
+        ValueError: one of them is out of range.
+    """
+    names = [field.name for field in dataclasses.fields(TrainingSettings) if field.name != "device"]
+    return TrainingSettings(**{name: run.settings[name] for name in names}, device=run.device)
+
+
+def curves(records: Iterable[Record], name: Callable[[str], str]) -> dict[str, list[Mapping[str, Sequence[float]]]]:
+    """Return the learning curves of each model by its name, in the order of the tables."""
+    found: dict[str, list[Mapping[str, Sequence[float]]]] = {}
+    for record in sorted(records, key=lambda record: names.rank(record.settings["model"])):
+        found.setdefault(name(record.settings["model"]), []).append(record.history)
+    return found
+
+
 @torch.no_grad()
 def latent_means(model: VAE, x: Tensor) -> Tensor:
     """Return the posterior means of data, `(n, ambient_dim)`; on a sphere the mean directions, of length 1.
@@ -46,7 +63,7 @@ def latent_means(model: VAE, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def measure(model: VAE, x: Tensor, *, importance_samples: int) -> dict[str, Any]:
+def measure_vae(model: VAE, x: Tensor, *, importance_samples: int) -> dict[str, Any]:
     """Measure a model on data: log-likelihood, ELBO and its parts, and how concentrated the posteriors are.
 
     Args:

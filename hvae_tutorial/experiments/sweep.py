@@ -2,66 +2,55 @@
 
 import contextlib
 import os
+import re
 import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
 import joblib
-import torch
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from hvae_tutorial.experiments.progress import PlainLines, last_line
+from hvae_tutorial.experiments.run import Run
 from hvae_tutorial.records import Record, read
+from hvae_tutorial.records.checks import check_numbers
 from hvae_tutorial.training import resolve_device
 
-# Seconds to wait for a Dask scheduler to answer.
+# Seconds to wait for a Dask scheduler to answer, and between two lines on the state of all runs.
 DASK_TIMEOUT = 10
+REPORT_EVERY = 60.0
 
 
 class SweepError(RuntimeError):
     """Some runs of a sweep failed. The others are recorded; the same command tries the failed ones again."""
 
 
-class Task(Protocol):
-    """What a sweep must know of a run."""
-
-    @property
-    def name(self) -> str:
-        """Name of the run's files, without extension: unique among all runs."""
-
-    @property
-    def title(self) -> str:
-        """What messages and progress bars call the run."""
-
-    @property
-    def device(self) -> str:
-        """Where it trains, as `training.resolve_device` takes it."""
-
-
 class Execute(Protocol):
-    """Doing a run: a function at the top level of a module, or a `functools.partial` of one."""
+    """Doing a run: a function at the top level of a module."""
 
-    def __call__(self, task: Any, /, *, folder: Path, progress: bool) -> Record:
-        """Do the run and leave its record in `folder`, as `<task.name>.json`."""
+    def __call__(self, run: Run, /, *, folder: Path, progress: bool) -> Record:
+        """Do the run and leave its record in `folder`, as `<run.name>.json`."""
 
 
 def sweep(
-    runs: Sequence[Task], execute: Execute, folder: Path, *, jobs: int | None = None, dask: str | None = None
+    runs: Sequence[Run], execute: Execute, folder: Path, *, jobs: int | None = None, dask: str | None = None
 ) -> list[Record]:
     """Do all runs that have no record in `folder` yet, and return the records of all.
 
-    With one process the epochs of each run are shown as they pass. With several, one bar counts the finished runs, and
-    each run writes its own bar to a `.log` file beside its record. A run that fails leaves its traceback there.
+    With one process the epochs of each run are shown as they pass. With several, one bar counts the finished runs, each
+    run writes its own progress to a `.log` file beside its record, and every minute a line says where each run is. A
+    run that fails leaves its traceback in its log. Two commands may share a folder: a run is done by one of them.
 
     Args:
         runs: what to do.
         execute: does one of them.
         folder: where records, models, checkpoints and logs go. With Dask: a folder that all workers share.
-        jobs: number of processes; by default one a core, or one in all on a GPU. Each process uses its share of the
-            cores: networks this small gain less from a second thread than from a second run.
+        jobs: number of processes; by default one a core, or one in all on a GPU.
         dask: address of a Dask scheduler (`tcp://host:8786`), whose workers then take the place of local processes.
             They must run one thread each (`dask worker --nthreads 1`): PyTorch's generator belongs to the process.
 
@@ -71,87 +60,127 @@ def sweep(
     Raises:
         SweepError: some runs failed, after all the others have ended; or a worker process was killed.
         ValueError: `jobs` is not positive; a record in the folder is damaged; with Dask, `distributed` is not
-            installed, there is but one worker, or one has several threads.
+            installed, the address is none, there is but one worker, or one has several threads.
         OSError: the Dask scheduler does not answer.
     """
     if jobs is not None and jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
     paths = [folder / f"{run.name}.json" for run in runs]
-    recorded = {path: _read(path) for path in paths if path.exists()}
+    recorded = {path: _read(path, run) for path, run in zip(paths, runs, strict=True) if path.exists()}
     pending = [run for run, path in zip(runs, paths, strict=True) if path not in recorded]
     if recorded:
         print(f"{len(recorded)} of {len(runs)} runs are already recorded in {folder}", file=sys.stderr)
     if pending:
         _run_all(pending, execute, folder, jobs or _default_jobs(pending[0]), dask)
-    return [recorded.get(path) or _read(path) for path in paths]
+    return [recorded.get(path) or _read(path, run) for path, run in zip(paths, runs, strict=True)]
 
 
-def _read(path: Path) -> Record:
+def _read(path: Path, run: Run) -> Record:
     try:
-        return read(path)
+        record = read(path)
+        if record.settings != run.settings:
+            raise ValueError(f"{path} is the record of another run")
+        check_numbers(record, str(path))
+        return record
     except ValueError as error:
         raise ValueError(f"{error}; delete it to do this run again") from error
 
 
-def _run_all(pending: Sequence[Task], execute: Execute, folder: Path, jobs: int, dask: str | None) -> None:
-    jobs = min(jobs, len(pending))
+class _Outcome(NamedTuple):
+    run: Run
+    failed: bool
+    line: str | None  # how it went; None where another command is at it
+
+
+def _run_all(pending: Sequence[Run], execute: Execute, folder: Path, jobs: int, dask: str | None) -> None:
+    jobs, total = min(jobs, len(pending)), len(pending)
     alone = jobs == 1 and dask is None
-    threads = None if alone or dask else max(1, joblib.cpu_count() // jobs)  # None: as torch or the worker has it
-    parent = None if alone or dask else os.getpid()
-    tasks = [joblib.delayed(_attempt)(run, execute, folder, threads, alone, parent) for run in pending]
-    failures = []
+    parent = None if alone or dask is not None else folder / f".sweep.{os.getpid()}.lock"
+    lines: list[str] = []
+    failures: list[str] = []
     if not alone:
-        print(f"{len(pending)} runs to do; each writes its progress to a .log file in {folder}", file=sys.stderr)
-    with _dask_backend(dask) if dask else contextlib.nullcontext():
-        finished = joblib.Parallel(jobs, batch_size=1, return_as="generator_unordered")(tasks)
-        with tqdm(total=len(pending), desc=folder.name, unit="run", disable=alone) as bar:
+        print(f"{total} runs to do; each writes its progress to a .log file in {folder}", file=sys.stderr)
+    with (
+        _dask_backend(dask) if dask is not None else contextlib.nullcontext(),
+        tqdm(total=total, desc=folder.name, unit="run", disable=alone or not sys.stderr.isatty()) as bar,
+        contextlib.nullcontext() if alone else _reporting(pending, folder, bar),
+        _held(parent) if parent else contextlib.nullcontext(),
+    ):
+        for wait in (False, True):  # first what is free; then what another command had in hand, if it left it
+            tasks = [joblib.delayed(_attempt)(run, execute, folder, alone, parent, wait) for run in pending]
+            pending = []
             try:
-                for count, (failed, line) in enumerate(finished, start=1):
-                    bar.write(f"[{count}/{len(pending)}] {line}", file=sys.stderr)
+                for outcome in joblib.Parallel(jobs, batch_size=1, return_as="generator_unordered")(tasks):
+                    if outcome.line is None:
+                        pending.append(outcome.run)
+                        continue
+                    lines.append(outcome.line)
+                    failures += [outcome.line] if outcome.failed else []
+                    bar.write(f"[{len(lines)}/{total}] {outcome.line}", file=sys.stderr)
                     bar.update()
-                    failures += [line] if failed else []
             except BrokenExecutor as error:
                 raise SweepError(
                     f"a worker process was killed, perhaps for want of memory: try again with fewer than {jobs} jobs"
                 ) from error
     if failures:
-        raise SweepError(f"{len(failures)} of {len(pending)} runs failed:\n" + "\n".join(failures))
+        raise SweepError(f"{len(failures)} of {total} runs failed:\n" + "\n".join(failures))
 
 
-def _attempt(
-    run: Task, execute: Execute, folder: Path, threads: int | None, alone: bool, parent: int | None
-) -> tuple[bool, str]:
-    """Execute a run in a worker and say in a line how it went: (whether it failed, the line)."""
-    if threads is not None:
-        torch.set_num_threads(threads)
+def _attempt(run: Run, execute: Execute, folder: Path, alone: bool, parent: Path | None, wait: bool) -> _Outcome:
+    """Do a run in a worker, unless another command has done it or is doing it, and say in a line how it went."""
     folder.mkdir(parents=True, exist_ok=True)
-    log = folder / f"{run.name}.log"
+    log, record = folder / f"{run.name}.log", folder / f"{run.name}.json"
+    lock = FileLock(folder / f".{run.name}.lock")  # the system's own: it falls with the process that holds it
     try:
-        with contextlib.nullcontext() if alone else _stderr_to(log), _ending_with(parent):
-            record = execute(run, folder=folder, progress=True)
+        lock.acquire(blocking=wait)
+    except Timeout:
+        return _Outcome(run, False, None)
+    try:
+        with (
+            contextlib.nullcontext() if alone else _stderr_to(log),
+            _ending_with(parent) if parent else contextlib.nullcontext(),
+        ):
+            done = _read(record, run) if record.exists() else execute(run, folder=folder, progress=True)
     except Exception as error:  # one run's failure must not end the others
         with log.open("a", encoding="utf-8") as file:
             traceback.print_exc(file=file)
-        return True, f"{run.title}: failed, {type(error).__name__}: {error} (see {log})"
+        return _Outcome(run, True, f"{run.title}: failed, {type(error).__name__}: {error} (see {log})")
+    finally:
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
     log.unlink(missing_ok=True)
-    return False, f"{run.title}: {_summary(record)}"
+    return _Outcome(run, False, f"{run.title}: {_summary(done)}")
 
 
 @contextlib.contextmanager
-def _ending_with(parent: int | None) -> Iterator[None]:
-    """End this process when the one that gave it work is gone: else, when that is killed, a worker goes on by itself.
+def _held(path: Path) -> Iterator[None]:
+    """Hold a lock, which the system takes away from a process that ends, however it ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(".sweep.*.lock"):  # by commands that were killed
+        with contextlib.suppress(Timeout), FileLock(left, blocking=False):
+            left.unlink()
+    try:
+        with FileLock(path):
+            yield
+    finally:
+        path.unlink(missing_ok=True)
 
-    The same command, called again, would then do the same run at the same time.
+
+@contextlib.contextmanager
+def _ending_with(parent: Path) -> Iterator[None]:
+    """End this process when nobody holds the lock `parent`, that of the process that gave it work.
+
+    When that is killed, a worker would go on by itself, and the same command, called again, would wait for it.
     """
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(timeout=1):
-            if os.getppid() != parent:
+            with contextlib.suppress(Timeout), FileLock(parent, blocking=False):
+                parent.unlink(missing_ok=True)
                 os._exit(1)
 
-    if parent is not None:
-        threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()
     try:
         yield
     finally:
@@ -160,8 +189,28 @@ def _ending_with(parent: int | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stderr_to(path: Path) -> Iterator[None]:
-    with path.open("a", encoding="utf-8") as file, contextlib.redirect_stderr(file):
+    with path.open("a", encoding="utf-8") as file, contextlib.redirect_stderr(PlainLines(file)):
         yield
+
+
+@contextlib.contextmanager
+def _reporting(runs: Sequence[Run], folder: Path, bar: tqdm) -> Iterator[None]:
+    """Say every now and then in a line for each run that is being done how far it is, from its log."""
+    done = threading.Event()
+
+    def report() -> None:
+        while not done.wait(timeout=REPORT_EVERY):
+            for run in runs:
+                if line := last_line(folder / f"{run.name}.log"):
+                    bar.write(line, file=sys.stderr)
+
+    thread = threading.Thread(target=report, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def _summary(record: Record) -> str:
@@ -170,7 +219,7 @@ def _summary(record: Record) -> str:
     return f"{', '.join(numbers)}, {record.training['epochs']} epochs, {record.training['seconds']:.0f} s"
 
 
-def _default_jobs(run: Task) -> int:
+def _default_jobs(run: Run) -> int:
     return 1 if resolve_device(run.device).type == "cuda" else joblib.cpu_count()
 
 
@@ -180,8 +229,10 @@ def _dask_backend(address: str) -> Iterator[None]:
     try:
         from distributed import Client
     except ImportError as error:  # an optional dependency
-        raise ValueError("--dask needs Dask's distributed package: python -m pip install distributed") from error
+        raise ValueError("--dask needs the extra dask: python -m pip install 'hvae-tutorial[dask]'") from error
 
+    if not re.fullmatch(r"\w+://.+", address):  # Dask's own complaint is followed by a traceback of its Client
+        raise ValueError(f"--dask takes the address of a scheduler as tcp://host:8786, got {address!r}")
     with Client(address, timeout=DASK_TIMEOUT, set_as_default=False) as client:
         threads = client.nthreads()
         if any(count > 1 for count in threads.values()):

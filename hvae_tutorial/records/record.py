@@ -16,30 +16,16 @@ The file holds no more than JSON's own types, so that a record can be read witho
 
 import hashlib
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 from hvae_tutorial.files import write_atomically
+from hvae_tutorial.records.checks import check_parts
 
 SCHEMA = 1
-
-# What a record of each experiment must have measured; more is welcome.
-REQUIRED_RESULTS = {
-    "figure1": ("reconstruction", "circular_correlation"),
-    "table1": ("log_likelihood", "log_likelihood_10", "elbo", "reconstruction", "kl", "knn"),
-    "table3": ("accuracy", "elbo", "reconstruction", "kl"),
-    "table4": ("auc", "ap"),
-}
-_REQUIRED = {
-    "settings": ("data", "model", "d", "seed"),
-    "training": ("epochs", "best_epoch", "seconds", "seconds_per_epoch"),
-    "provenance": ("versions", "device", "machine", "commit", "data_sha256"),
-    "history": ("epoch", "validation_elbo"),
-}
 
 
 @dataclass(frozen=True)
@@ -47,7 +33,7 @@ class Record:
     """A finished run: settings, results and provenance (the parts are described in the module's docstring).
 
     Raises:
-        ValueError: a part is missing or out of range, or the key is not the settings' own.
+        ValueError: a part is missing, is not what it should be, or the key is not the settings' own.
     """
 
     experiment: str
@@ -60,11 +46,15 @@ class Record:
 
     def __post_init__(self) -> None:
         """Refuse what is no record."""
-        _check(self)
+        check_parts(self)
+        version = self.provenance["versions"]["hvae_tutorial"]
+        expected = settings_key(self.experiment, self.settings, version)
+        if self.key != expected:
+            raise ValueError(f"key must be {expected} for these settings and this version, got {self.key!r}")
 
     @property
     def name(self) -> str:
-        """The file name of this record, without its extension."""
+        """The file name of this record, without its extension: letters, digits and . + - alone."""
         return record_name(self.experiment, self.settings, self.key)
 
 
@@ -96,8 +86,17 @@ def read(path: Path | Traversable) -> Record:
         if schema != SCHEMA:
             raise ValueError(f"schema must be {SCHEMA}, got {schema!r}")
         return Record(**content)
+    except RecursionError as error:
+        raise ValueError(f"{path} is not a valid record: it is nested too deeply") from error
     except (ValueError, TypeError) as error:  # json's own error is a ValueError, a wrong field a TypeError
         raise ValueError(f"{path} is not a valid record: {error}") from error
+
+
+def content_of(record: Record) -> bytes:
+    """Return the content of a record's file: JSON, with a line for each part."""
+    parts = {"schema": SCHEMA, **asdict(record)}
+    lines = [f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in parts.items()]
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
 
 def write(record: Record, folder: Path) -> Path:
@@ -107,46 +106,5 @@ def write(record: Record, folder: Path) -> Path:
         The path of the file.
     """
     path = folder / f"{record.name}.json"
-    parts = {"schema": SCHEMA, **asdict(record)}
-    lines = [f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in parts.items()]
-    write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+    write_atomically(path, content_of(record))
     return path
-
-
-def _check(record: Record) -> None:
-    """Raise a ValueError that names the first thing wrong with a record."""
-    if record.experiment not in REQUIRED_RESULTS:
-        raise ValueError(f"experiment must be one of {', '.join(REQUIRED_RESULTS)}, got {record.experiment!r}")
-    required = {**_REQUIRED, "results": REQUIRED_RESULTS[record.experiment]}
-    for part, names in required.items():
-        content = getattr(record, part)
-        if not isinstance(content, Mapping):
-            raise ValueError(f"{part} must be an object, got {type(content).__name__}")
-        missing = [name for name in names if name not in content]
-        if missing:
-            raise ValueError(f"{part} lacks {', '.join(missing)}")
-    for part in ("results", "training"):
-        for name, value in _leaves(part, getattr(record, part)):
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise ValueError(f"{name} must be a finite number, got {value!r}")
-    for size, accuracy in record.results.get("knn", {}).items():
-        if not 0 <= accuracy["mean"] <= 1:
-            raise ValueError(f"results.knn.{size}.mean must be in [0, 1], got {accuracy['mean']}")
-    for name in ("auc", "ap"):
-        if not 0 <= record.results.get(name, 0) <= 1:
-            raise ValueError(f"results.{name} must be in [0, 1], got {record.results[name]}")
-    lengths = {name: len(column) for name, column in record.history.items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"the columns of history must have one length, got {lengths}")
-    expected = settings_key(record.experiment, record.settings, record.provenance["versions"].get("hvae_tutorial", ""))
-    if record.key != expected:
-        raise ValueError(f"key must be {expected} for these settings and this version, got {record.key!r}")
-
-
-def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested objects with their dotted names."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _leaves(f"{name}.{key}", item)
-    else:
-        yield name, value

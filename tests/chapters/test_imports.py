@@ -43,23 +43,24 @@ BUILT: dict[int, dict[str, set[str]]] = {
         "hvae_tutorial.models": {"GaussianLikelihood", "PowerSphericalPosterior", "VonMisesFisherPosterior"},
     },
     9: {
-        "hvae_tutorial.experiments": {"figure1", "paper", "presets", "protocol", "results", "run", "sweep", "table1"},
+        "hvae_tutorial.experiments": {"figure1", "names", "paper", "protocol", "results", "sweep", "table1", "table2"},
+        "hvae_tutorial.experiments.execute": {"*"},
         "hvae_tutorial.experiments.knn": {"*"},
-        "hvae_tutorial.experiments.presets": {"*"},
         "hvae_tutorial.experiments.protocol": {"*"},
+        "hvae_tutorial.experiments.registry": {"*"},
         "hvae_tutorial.experiments.results": {"*"},
-        "hvae_tutorial.experiments.run": {"*"},
-        "hvae_tutorial.experiments.table1": {"*"},
     },
     10: {"hvae_tutorial.data": {"balanced_indices"}},
     11: {
         "hvae_tutorial.models": {"LatentLikelihood", "StackedM1M2", "mlp_m1m2", "mlp_m2"},
         "hvae_tutorial.objectives": {"labelled_bound", "unlabelled_bound"},
         "hvae_tutorial.semi_supervised": {"SemiSupervised"},
+        "hvae_tutorial.experiments": {"table3"},
     },
     12: {
         "hvae_tutorial.models": {"VGAE", "InnerProductDecoder", "gcn_vgae", "normalized_adjacency"},
         "hvae_tutorial.graph_objectives": {"all_pairs", "graph_elbo", "uniform_pairs"},
+        "hvae_tutorial.experiments": {"table4"},
     },
     13: {
         "hvae_tutorial.distributions": {"Product"},

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tiny_set import Mirrors, TinySet
 
-from hvae_tutorial.data import DataError, Source
-from hvae_tutorial.data.cache import fetch
+from hvae_tutorial.data import REGISTRY, DataError, Source
+from hvae_tutorial.data.cache import fetch, whereabouts
 
 Register = Callable[[Source], Source]
 
@@ -59,9 +59,9 @@ def test_mirror_that_decompresses_is_accepted(tiny: TinySet, mirrors: Mirrors, t
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        ("forbidden", "403 Client Error: Forbidden"),
+        ("forbidden", "the server answered 403 Forbidden"),
         ("garbage", "wrong contents, 35 uncompressed bytes with sha256 [0-9a-f]{64}, expected [0-9a-f]{64}"),
-        ("cut", "IncompleteRead"),
+        ("cut", "the connection broke off"),
         ("truncated", "truncated or damaged gzip file"),
     ],
 )
@@ -70,7 +70,7 @@ def test_half_a_download_never_counts(bad: str, reason: str, tiny: TinySet, mirr
     with pytest.raises(DataError, match=f"could not get {IMAGES}.gz of 'mnist':\n  - {url}: .*{reason}"):
         first(tiny.source(mirrors[bad]), cache=tmp_path)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-    assert list((tmp_path / "mnist").iterdir()) == [], "the temporary folder must be gone too"
+    assert list(tmp_path.iterdir()) == [], "neither the temporary folder nor an empty one of the set may stay"
 
 
 def test_every_failure_is_listed_with_what_to_do(tiny: TinySet, mirrors: Mirrors, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_no_network(tiny: TinySet, tmp_path: Path) -> None:
     with socket.socket() as unused:  # bound but not listening: connections are refused
         unused.bind(("127.0.0.1", 0))
         mirror = f"http://127.0.0.1:{unused.getsockname()[1]}/"
-        with pytest.raises(DataError, match=f"{mirror}{IMAGES}.gz: .*refused.*\nCheck the network connection"):
+        with pytest.raises(DataError, match=f"{mirror}{IMAGES}.gz: no connection to the server\nCheck the network"):
             first(tiny.source(mirror), cache=tmp_path)
 
 
@@ -258,3 +258,73 @@ def test_flat_folder_with_the_files_of_a_set_of_the_same_file_names(
     tiny.write(tmp_path / "data" / "fashion-mnist")  # but in Fashion-MNIST's own folder they are wrong
     with pytest.raises(DataError, match="wrong contents"):
         first(source, cache=tmp_path / "cache")
+
+
+def test_a_failed_download_leaves_no_empty_cache_and_removes_no_folder_of_the_users(
+    tiny: TinySet, mirrors: Mirrors, tmp_path: Path
+) -> None:
+    (tmp_path / "theirs").mkdir()
+    for cache in (tmp_path / "theirs", tmp_path / "new"):
+        with pytest.raises(DataError):
+            first(tiny.source(mirrors["forbidden"]), cache=cache)
+    assert list(tmp_path.rglob("*")) == [tmp_path / "theirs"]
+
+
+@pytest.mark.parametrize("place", ["cache", "flat", "one folder a set"])
+def test_a_folder_in_place_of_a_file_is_named_and_no_network_is_asked(
+    place: str, tiny: TinySet, mirrors: Mirrors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if place != "cache":
+        monkeypatch.setenv("HVAE_DATA", str(tmp_path))
+    path = tmp_path / f"{IMAGES}.gz" if place == "flat" else tmp_path / "mnist" / f"{IMAGES}.gz"
+    path.mkdir(parents=True)
+    with pytest.raises(DataError, match=rf"{re.escape(str(path))}.* is a folder, not a file; remove it"):
+        first(tiny.source(mirrors["good"]), cache=tmp_path)
+    assert mirrors.requests == []
+
+
+def test_what_grows_beyond_measure_is_not_unpacked(
+    tiny: TinySet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hash can be checked only when all has been unpacked: a gigabyte of zeros takes a megabyte to send."""
+    monkeypatch.setenv("HVAE_DATA", str(tmp_path))
+    monkeypatch.setattr("hvae_tutorial.data.cache.LARGEST", 1000)
+    (tmp_path / f"{IMAGES}.gz").write_bytes(gzip.compress(bytes(10**6)))
+    with pytest.raises(DataError, match="more than 1000 bytes when unpacked, which no file of ours has"):
+        first(tiny.source(), cache=tmp_path)
+
+
+def test_whereabouts(tiny: TinySet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    source = tiny.source()
+    assert whereabouts(REGISTRY["digits"]) == "embedded"
+    assert whereabouts(source) == ""
+    tiny.write(tmp_path / "hvae_tutorial" / "mnist")
+    assert whereabouts(source) == "cache"
+    tiny.write(tmp_path / "data", compress=False)
+    monkeypatch.setenv("HVAE_DATA", str(tmp_path / "data"))
+    assert whereabouts(source) == "HVAE_DATA"
+    (tmp_path / "data" / IMAGES).unlink()  # one of four is not enough
+    assert whereabouts(source) == "cache"
+
+
+def test_the_folder_of_the_set_comes_before_the_flat_one(
+    tiny: TinySet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged file beside it is never looked at."""
+    monkeypatch.setenv("HVAE_DATA", str(tmp_path))
+    tiny.write(tmp_path / "mnist")
+    (tmp_path / f"{IMAGES}.gz").write_bytes(b"another set's, or damaged")
+    assert first(tiny.source()) == tiny.contents[IMAGES]
+
+
+def test_a_download_appears_in_the_cache_by_a_rename(
+    tiny: TinySet, mirrors: Mirrors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that no other process ever sees a part of it."""
+    moved = []
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda self, target: (moved.append(target), replace(self, target))[1])
+    monkeypatch.setattr(Path, "write_bytes", lambda *_: pytest.fail("a file is written where others read it"))
+    first(tiny.source(mirrors["good"]), cache=tmp_path)
+    assert moved == [tmp_path / "mnist" / f"{IMAGES}.gz"]

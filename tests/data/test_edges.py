@@ -82,3 +82,15 @@ def test_too_few_edges() -> None:
 def test_too_few_non_edges() -> None:
     with pytest.raises(ValueError, match="the graph has 0 pairs that are no edges, but 3 are needed"):
         split_edges(graph_of(list(combinations(range(7), 2)), 7), 0)
+
+
+def test_a_graph_with_just_enough_non_edges_is_split() -> None:
+    """Eight nodes, 25 of their 28 pairs: two test edges and one for validation need the three pairs that are left."""
+    pairs = torch.combinations(torch.arange(8), 2).t()
+    graph = GraphDataset("full", pairs[:, :25], torch.eye(8), None)
+    split = split_edges(graph, 0)
+    drawn = torch.cat([split.test_non_edges, split.validation_non_edges], dim=1)
+    assert torch.equal(undirected_edges(drawn, 8), pairs[:, 25:])
+    fuller = GraphDataset("fuller", pairs[:, :26], torch.eye(8), None)
+    with pytest.raises(ValueError, match="the graph has 2 pairs that are no edges, but 3 are needed"):
+        split_edges(fuller, 0)

@@ -1,4 +1,5 @@
 import re
+from pkgutil import resolve_name
 
 import pytest
 
@@ -21,6 +22,26 @@ def test_downloads_have_hashes_and_more_than_one_mirror(source: Source) -> None:
     assert all(re.fullmatch(r"[0-9a-f]{64}", file.sha256) for file in source.files)
 
 
-def test_no_two_files_have_the_same_hash() -> None:
-    hashes = [file.sha256 for source in DOWNLOADED for file in source.files]
-    assert len(set(hashes)) == len(hashes)
+def test_no_two_files_have_the_same_hash_but_those_that_are_one_file() -> None:
+    hashes = {(source.folder, file.name): file.sha256 for source in DOWNLOADED for file in source.files}
+    assert len(set(hashes.values())) == len(hashes)
+    assert REGISTRY["mnist-5k"].files == REGISTRY["mnist"].files
+    assert REGISTRY["mnist-5k"].folder == REGISTRY["mnist"].folder
+
+
+def test_the_first_mirror_is_asked_over_tls() -> None:
+    assert all(source.mirrors[0].startswith("https://") for source in DOWNLOADED)
+
+
+@pytest.mark.parametrize("source", REGISTRY.values(), ids=REGISTRY)
+def test_the_loader_is_there(source: Source) -> None:
+    assert callable(resolve_name(source.loader))
+
+
+def test_the_publishers_mirrors_come_first() -> None:
+    """Typed a second time: another order would ask another server first, in every installation."""
+    assert {source.mirrors[0] for source in DOWNLOADED} == {
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+        "https://github.com/kimiyoung/planetoid/raw/master/data/",
+    }

@@ -5,13 +5,14 @@ import io
 import pickle
 import struct
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse
 
-from hvae_tutorial.data import RemoteFile, Source
+from hvae_tutorial.data import REGISTRY, RemoteFile, Source
 
 PARTS = ("allx", "ally", "tx", "ty", "graph", "test.index")
 
@@ -62,14 +63,8 @@ def tiny_files(**replaced: Any) -> dict[str, bytes]:
 
 def source(files: dict[str, bytes], *mirrors: str, name: str = "cora") -> Source:
     """Return a source of these files as the registry has them."""
-    return Source(
-        name=name,
-        description="a tiny graph",
-        licence="none",
-        files=tuple(RemoteFile(f"ind.{name}.{part}", hashlib.sha256(files[part]).hexdigest()) for part in PARTS),
-        mirrors=mirrors,
-        collection="planetoid",
-    )
+    tiny = tuple(RemoteFile(f"ind.{name}.{part}", hashlib.sha256(files[part]).hexdigest()) for part in PARTS)
+    return replace(REGISTRY[name], files=tiny, mirrors=mirrors)
 
 
 def write(files: dict[str, bytes], folder: Path, *, name: str = "cora") -> None:

@@ -3,12 +3,12 @@
 import gzip
 import hashlib
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from hvae_tutorial.data import RemoteFile, Source
+from hvae_tutorial.data import REGISTRY, RemoteFile, Source
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
@@ -24,7 +24,7 @@ class TinySet:
 
     def source(self, *mirrors: str, name: str = "mnist") -> Source:
         files = tuple(RemoteFile(f"{k}.gz", hashlib.sha256(v).hexdigest()) for k, v in self.contents.items())
-        return Source(name=name, description="a tiny set", licence="none", files=files, mirrors=mirrors)
+        return replace(REGISTRY[name], files=files, mirrors=mirrors)
 
     def write(self, folder: Path, *, compress: bool = True) -> None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -64,3 +64,22 @@ def test_draws_depend_on_the_seed_alone() -> None:
         knn_accuracies(*arguments, metric="euclidean", labels=(20,), seed=seed) for seed in (0, 0, 1)
     )
     assert first == again != other
+
+
+def test_mean_and_sample_standard_deviation_over_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten draws with 0.4 and ten with 0.6: the squares about 0.5 add up to 0.2, and are divided by 19."""
+    scores = iter([0.4, 0.6] * 10)
+
+    class Stub:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def fit(self, *_: object) -> "Stub":
+            return self
+
+        def score(self, *_: object) -> float:
+            return next(scores)
+
+    monkeypatch.setattr("hvae_tutorial.experiments.knn.KNeighborsClassifier", Stub)
+    train, labels = np.zeros((40, 2)), np.repeat([0, 1], 20)
+    (found,) = knn_accuracies(train, labels, train, labels, metric="euclidean", labels=(20,)).values()
+    assert found == {"mean": pytest.approx(0.5), "standard_deviation": pytest.approx((0.2 / 19) ** 0.5), "draws": 20}

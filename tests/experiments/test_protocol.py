@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from hvae_tutorial.experiments import protocol
 from hvae_tutorial.experiments.knn import knn_accuracies
-from hvae_tutorial.experiments.protocol import elbo_terms, latent_means, measure
+from hvae_tutorial.experiments.protocol import elbo_terms, latent_means, log_likelihood, measure_vae
 from hvae_tutorial.models import (
     VAE,
     BernoulliLikelihood,
@@ -13,6 +14,7 @@ from hvae_tutorial.models import (
     VonMisesFisherPosterior,
     mlp_vae,
 )
+from hvae_tutorial.objectives import ElboTerms
 
 
 def test_means_are_directions_on_a_sphere_and_means_in_the_plane():
@@ -47,10 +49,43 @@ def test_a_model_is_measured(d):
     torch.manual_seed(0)
     model = mlp_vae("s", d, x_dim=12, hidden=(8,))
     x = torch.rand(60, 12).round()
-    found = measure(model, x, importance_samples=5)
+    found = measure_vae(model, x, importance_samples=5)
     assert found["elbo"] == pytest.approx(found["reconstruction"] - found["kl"], abs=1e-4)
     assert found["elbo"] < found["log_likelihood"]["mean"] + 1
     assert set(elbo_terms(model, x)) == {"elbo", "reconstruction", "kl"}
     z, labels = latent_means(model, x).numpy(), (torch.arange(60) % 2).numpy()
     accuracies = knn_accuracies(z[:40], labels[:40], z[40:], labels[40:], metric=model.posterior.metric, labels=(20,))
     assert 0 <= accuracies["20"]["mean"] <= 1
+
+
+def test_a_log_likelihood_has_the_standard_error_of_a_mean(monkeypatch):
+    asked = []
+    bound = torch.tensor([-1.0, -2.0, -3.0, -6.0])
+    monkeypatch.setattr(protocol, "iwae_bound", lambda *arguments: (asked.append(arguments), bound)[1])
+    found = log_likelihood("a model", "data", 7)
+    assert asked == [("a model", "data", 7)]
+    deviation = ((4 + 1 + 0 + 9) / 3) ** 0.5  # about the mean, -3
+    assert found == {"mean": -3.0, "standard_error": pytest.approx(deviation / 2), "samples": 7}
+
+
+def test_the_terms_are_means_over_points_and_passes(monkeypatch):
+    passes = []
+
+    def elbo(*_):
+        passes.append(1)
+        reconstruction, kl = torch.tensor([-1.0, -3.0]) * len(passes), torch.tensor([1.0, 2.0])
+        return ElboTerms(reconstruction - kl, reconstruction, kl)
+
+    monkeypatch.setattr(protocol, "elbo", elbo)
+    found = elbo_terms("a model", "data")
+    assert len(passes) == 10
+    assert found == {"elbo": -12.5, "reconstruction": -11.0, "kl": 1.5}  # -2 times the mean of 1, ..., 10
+
+
+def test_both_log_likelihoods_have_their_own_number_of_samples(monkeypatch):
+    monkeypatch.setattr(protocol, "log_likelihood", lambda model, x, samples: {"mean": -1.0, "samples": samples})
+    torch.manual_seed(0)
+    found = measure_vae(mlp_vae("s", 2, x_dim=12, hidden=(8,)), torch.rand(5, 12).round(), importance_samples=33)
+    assert found["log_likelihood"]["samples"] == 33
+    assert found["log_likelihood_10"]["samples"] == 10
+    assert found["mean_concentration"] >= 1

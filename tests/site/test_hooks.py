@@ -11,7 +11,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 from hvae_tutorial import records
-from hvae_tutorial.experiments import paper, results
+from hvae_tutorial.experiments.experiment import groups
+from hvae_tutorial.experiments.registry import EXPERIMENTS
 
 ADDRESS = "https://github.com/someone/hvae_tutorial"
 
@@ -120,51 +121,14 @@ def test_scripts_are_loaded_where_they_are_needed() -> None:
     assert hooks.on_post_page(element + script + explorable) == element + explorable
 
 
-@pytest.fixture
-def mnist() -> list[records.Record]:
-    return records.load(experiment="table1", data="mnist", model="n", d=5)
-
-
-def test_a_cell_without_runs_says_so_and_shows_the_paper(mnist) -> None:
-    table = hooks.with_empty_cells(results.table1(mnist), mnist, paper.TABLE1)
-    names = [(row[0], row[1]) for row in table.rows]
-    expected = [
-        (str(d), name + suffix) for d in (2, 5, 10, 20, 40) for name in ("N-VAE", "S-VAE") for suffix in ("", ", paper")
-    ]
-    assert names == expected
-    rows = {(row[0], row[1]): list(row[2:]) for row in table.rows}
-    assert rows["2", "S-VAE"][:2] == ["0", "no run yet"]
-    assert rows["2", "S-VAE, paper"] == [
-        "", "-132.50 ± 0.73", "", "-133.72 ± 0.85", "-126.43 ± 0.91", "7.28 ± 0.14",
-    ]  # fmt: skip
-    assert rows["5", "N-VAE"][0] == str(len(mnist))
-
-
-def test_rows_that_are_filled_in_look_like_those_that_the_library_makes(mnist) -> None:
-    for make, published in ((results.table1, paper.TABLE1), (results.table2, paper.TABLE2)):
-        table = make(mnist)
-        (row,) = [row for row in table.rows if row[1] == "N-VAE, paper"]
-        assert hooks.paper_row(published[5, "n"], table.headers[3:]) == list(row[3:])
-
-
-def test_the_second_table_is_filled_in_the_same_way(mnist) -> None:
-    table = hooks.with_empty_cells(results.table2(mnist), mnist, paper.TABLE2)
-    assert ["40", "S-VAE, paper", "", "67.7", "87.4", "90.4"] in [list(row) for row in table.rows]
-    assert ["40", "S-VAE", "0", "no run yet", "", ""] in [list(row) for row in table.rows]
-
-
-def test_records_with_other_settings_go_into_a_table_of_their_own(mnist) -> None:
-    class Short:
-        settings = {**mnist[0].settings, "epochs": 3}  # noqa: RUF012
-
-    assert [len(group) for group in hooks.comparable([Short(), *mnist])] == [len(mnist), 1]
-
-
-def test_the_page_of_results_has_the_records_and_where_they_come_from() -> None:
+def test_the_page_of_results_has_every_table_of_the_records_and_where_they_come_from() -> None:
     text = hooks.results_page()
     for record in records.load():
         assert record.provenance["commit"][:10] in text
-    likelihood = records.load(experiment="table1", data="mnist", model="n", d=5)
-    mean = results.mean_and_deviation([r.results["log_likelihood"]["mean"] for r in likelihood], digits=2)
-    assert mean.replace("-", "\N{MINUS SIGN}") in text
-    assert "| *S-VAE, paper*" in text
+    for experiment in EXPERIMENTS.values():
+        for group in groups(records.load(experiment=experiment.records), experiment.by):
+            for table in experiment.tables(group, complete=True).values():
+                assert table.html() in text
+    assert text.index("Table 1 on mnist:") < text.index("Table 1 on mnist-5k:")
+    assert "<em>S-VAE, paper</em>" in text
+    assert "no run yet" in text

@@ -1,6 +1,10 @@
-"""The registry: where each data set comes from, what its files must contain, and on which terms it may be used."""
+"""The registry of the data sets: where each comes from, what its files must contain, who loads it, on which terms.
+
+It stands apart from `data` and imports nothing, so that a command can name the data sets without loading PyTorch.
+"""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -22,16 +26,21 @@ class Source:
 
     Attributes:
         name: The name that `load` takes.
+        kind: "images" and "points" are loaded as a `Dataset`, "graphs" as a `GraphDataset`.
         description: One line for people.
         licence: The terms of use and who set them.
+        loader: Who loads it, as "module:function": a function of this entry and of the cache folder where there are
+            files, of nothing where there are none. It is imported when the set is first asked for.
         files: The files to fetch; empty for a set that is embedded or computed.
         mirrors: Base addresses, ending in a slash, tried in this order; a file is at `mirror + file.name`.
         collection: The collection it was published in, whose sets share a folder; None for a set of its own.
     """
 
     name: str
+    kind: Literal["images", "points", "graphs"]
     description: str
     licence: str
+    loader: str
     files: tuple[RemoteFile, ...] = ()
     mirrors: tuple[str, ...] = ()
     collection: str | None = None
@@ -56,7 +65,9 @@ def _planetoid(name: str, description: str, hashes: dict[str, str]) -> Source:
     """Return a graph of Planetoid's, whose files `load_planetoid` expects in the order of the hashes."""
     return Source(
         name=name,
+        kind="graphs",
         description=description,
+        loader="hvae_tutorial.data.planetoid:load_planetoid",
         licence="MIT (the files: Z. Yang, https://github.com/kimiyoung/planetoid); the papers are their authors'",
         files=tuple(RemoteFile(f"ind.{name}.{part}", sha256) for part, sha256 in hashes.items()),
         mirrors=(
@@ -67,40 +78,57 @@ def _planetoid(name: str, description: str, hashes: dict[str, str]) -> Source:
     )
 
 
+_MNIST_LICENCE = "CC BY-SA 3.0 (Y. LeCun and C. Cortes; derived from NIST's special databases 1 and 3)"
+_MNIST_FILES = _mnist_files(
+    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+)
+_MNIST_MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+
 _SOURCES = (
     Source(
         name="circle",
-        description="1,000 points of three von Mises-Fisher clusters on a circle bent into R^100 (Figure 1); computed",
+        kind="points",
+        loader="hvae_tutorial.data.circle:load_circle",
+        description="1,000 points of three von Mises-Fisher clusters on a circle in R^100, 800/100/100; computed",
         licence="none needed: computed by this package",
     ),
     Source(
         name="digits",
-        description="1,797 handwritten digits of 8x8 pixels; comes with scikit-learn",
+        kind="images",
+        loader="hvae_tutorial.data.images:load_digits",
+        description="1,797 handwritten digits of 8x8 pixels, 1,097/200/500, stratified; comes with scikit-learn",
         licence="CC BY 4.0 (E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, doi:10.24432/C50P49)",
     ),
     Source(
         name="mnist",
-        description="70,000 handwritten digits of 28x28 pixels",
-        licence="CC BY-SA 3.0 (Y. LeCun and C. Cortes; derived from NIST's special databases 1 and 3)",
-        files=_mnist_files(
-            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-        ),
-        mirrors=(
-            "https://ossci-datasets.s3.amazonaws.com/mnist/",
-            "https://storage.googleapis.com/cvdf-datasets/mnist/",
-        ),
+        kind="images",
+        loader="hvae_tutorial.data.images:load_idx_images",
+        description="70,000 handwritten digits of 28x28 pixels, 50,000/10,000/10,000 as published",
+        licence=_MNIST_LICENCE,
+        files=_MNIST_FILES,
+        mirrors=_MNIST_MIRRORS,
     ),
     Source(
         name="mnist-5k",
+        kind="images",
+        loader="hvae_tutorial.data.images:load_tenth",
         description="the first 5,000 training and 1,000 validation images of MNIST, and all of its test images",
-        licence="as MNIST",
+        licence=_MNIST_LICENCE,
+        files=_MNIST_FILES,
+        mirrors=_MNIST_MIRRORS,
+        collection="mnist",
     ),
     Source(
         name="fashion-mnist",
-        description="70,000 pictures of clothing of 28x28 pixels, in MNIST's format",
+        kind="images",
+        loader="hvae_tutorial.data.images:load_idx_images",
+        description="70,000 pictures of clothing of 28x28 pixels, in MNIST's format and parts",
         licence="MIT (Zalando SE, https://github.com/zalandoresearch/fashion-mnist)",
         files=_mnist_files(
             "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
@@ -109,18 +137,22 @@ _SOURCES = (
             "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
         ),
         mirrors=(
-            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
             "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         ),
     ),
     Source(
         name="karate",
-        description="Zachary's Karate club: 34 members, 78 friendships, 2 sides; comes with NetworkX",
+        kind="graphs",
+        loader="hvae_tutorial.data.networks:load_karate",
+        description="Zachary's Karate club: 34 members, 78 friendships, 2 sides, no features; comes with NetworkX",
         licence="none stated (W. W. Zachary 1977, J. Anthropological Research 33, 452-473); NetworkX is BSD-3-Clause",
     ),
     Source(
         name="les-miserables",
-        description="77 characters of Les Misérables, 254 pairs who meet in a chapter; comes with NetworkX",
+        kind="graphs",
+        loader="hvae_tutorial.data.networks:load_les_miserables",
+        description="77 characters of Les Misérables, 254 pairs who meet, no features; comes with NetworkX",
         licence="free to use unchanged (D. E. Knuth, The Stanford GraphBase, 1993); NetworkX is BSD-3-Clause",
     ),
     _planetoid(

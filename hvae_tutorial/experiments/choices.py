@@ -1,0 +1,12 @@
+"""The choices on which the paper is silent, made once for all experiments and named wherever a number is shown."""
+
+# ELBO, RE and KL are means over this many passes, each with one latent sample a point.
+PASSES = 10
+
+# The authors' public example estimates the log-likelihood with 10 samples: kept beside the experiment's own number.
+FEW_SAMPLES = 10
+
+# k-nearest neighbours: how many, how many labelled sets are drawn for each model, and their sizes.
+NEIGHBOURS = 5
+DRAWS = 20
+LABELS = (100, 600, 1000)

@@ -1,0 +1,108 @@
+"""M1+M2 on images, few of them with their class, measured by its accuracy: Table 3."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hvae_tutorial import plotting
+from hvae_tutorial.data import Dataset, balanced_indices
+from hvae_tutorial.experiments import names
+from hvae_tutorial.experiments.choices import PASSES
+from hvae_tutorial.experiments.protocol import binarized, curves, training_settings
+from hvae_tutorial.experiments.run import Run
+from hvae_tutorial.models import M1M2, StackedM1M2, mlp_m1m2
+from hvae_tutorial.objectives import ElboTerms, unlabelled_bound
+from hvae_tutorial.plotting import Figure
+from hvae_tutorial.records import Record
+from hvae_tutorial.semi_supervised import SemiSupervised
+from hvae_tutorial.training import TrainingResult, fit, resolve_device
+
+SCHEMES: Mapping[str, type[M1M2]] = {"end-to-end": M1M2, "stacked": StackedM1M2}
+
+
+def build(settings: Mapping[str, Any], x_dim: int) -> M1M2:
+    """Return M1+M2, which says by its class how it is to be trained.
+
+    Raises:
+        ValueError: there is no such scheme.
+    """
+    if settings["scheme"] not in SCHEMES:
+        raise ValueError(f"scheme must be one of {', '.join(map(repr, SCHEMES))}, got {settings['scheme']!r}")
+    model = mlp_m1m2(
+        settings["model"], *settings["d"], x_dim=x_dim, hidden=settings["hidden"], m2_hidden=settings["m2_hidden"]
+    )
+    return SCHEMES[settings["scheme"]](model.m1, model.m2)
+
+
+def train(model: M1M2, data: Dataset, run: Run, *, checkpoint: Path, progress: bool) -> TrainingResult:
+    """Train with a class-balanced few labels, drawn with the run's seed; where M2 is stacked on M1, M1 first."""
+    settings = training_settings(run)
+    validation = binarized(data).validation
+    options: dict[str, Any] = {"progress": progress, "description": run.title}
+    if isinstance(model, StackedM1M2):
+        model.m1.requires_grad_(True)
+        fit(model.m1, data.train, validation, settings, checkpoint=checkpoint.with_suffix(".m1.checkpoint"), **options)
+        model.m1.requires_grad_(False)
+    index = balanced_indices(data.train_labels.numpy(), run.settings["labels"], np.random.default_rng(run.seed))
+    device = resolve_device(run.device)
+    objective = SemiSupervised(
+        data.train[index].to(device),
+        data.train_labels[index].to(device),
+        num_unlabelled=len(data.train),
+        batch_size=run.settings["labelled_batch_size"],
+        alpha=run.settings["alpha"],
+    )
+    return fit(model, data.train, validation, settings, objective=objective, checkpoint=checkpoint, **options)
+
+
+@torch.no_grad()
+def measure(model: M1M2, data: Dataset, run: Run) -> dict[str, float]:
+    """Measure a model on binarised test images, and its accuracy on the validation images.
+
+    Returns:
+        `accuracy` and `validation_accuracy`, fractions; `elbo`, `reconstruction` and `kl` of the unlabelled bound,
+        means over images and `PASSES` passes; `class_entropy`, the mean entropy of q(y|x) in nats: near log C = 2.3
+        the classifier does not commit itself.
+    """
+    images = binarized(data)
+    device = next(model.parameters()).device
+    test = images.test.to(device)
+    logits = model.class_logits(test)
+    passes = [torch.stack([term.mean() for term in unlabelled_bound(model, test)]) for _ in range(PASSES)]
+    return {
+        "accuracy": _accuracy(logits, data.test_labels),
+        "validation_accuracy": _accuracy(model.class_logits(images.validation.to(device)), data.validation_labels),
+        **dict(zip(ElboTerms._fields, torch.stack(passes).mean(0).tolist(), strict=True)),
+        "class_entropy": torch.distributions.Categorical(logits=logits).entropy().mean().item(),
+    }
+
+
+def _accuracy(logits: Tensor, labels: Tensor) -> float:
+    return (logits.argmax(-1).cpu() == labels).float().mean().item()
+
+
+def sample(model: M1M2, n: int) -> Tensor:
+    """Return E[x|z1] at `n` draws of z1, given draws of the class and of z2 from their priors, (n, x_dim)."""
+    m2 = model.m2
+    y = torch.nn.functional.one_hot(torch.randint(m2.num_classes, (n,)), m2.num_classes).float()
+    z2 = m2.posterior.prior().sample((n,))
+    z1 = m2.likelihood(m2.decoder(z2, y)).sample()
+    return model.m1.decode(z1).mean
+
+
+def draw(
+    data: Dataset, runs: Sequence[Run], records: Sequence[Record], trained: Callable[[Run], M1M2]
+) -> dict[str, Figure]:
+    """Draw the learning curves for each pair of dimensions."""
+    pictures = {}
+    for config in dict.fromkeys(tuple(run.settings["d"]) for run in runs):
+        chosen = [record for record in records if tuple(record.settings["d"]) == config]
+        title = "{}, M1+M2, d = {}, {}".format(data.name, *config)
+        pictures["learning-curves-d{}+{}".format(*config)] = plotting.learning_curves(
+            curves(chosen, names.pair), title=title
+        )
+    return pictures

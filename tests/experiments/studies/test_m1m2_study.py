@@ -1,0 +1,109 @@
+"""Table 3: how M1+M2 is trained by either scheme, with which labels, and its accuracy."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hvae_tutorial.data import Dataset, balanced_indices, load
+from hvae_tutorial.experiments.protocol import binarized
+from hvae_tutorial.experiments.registry import EXPERIMENTS
+from hvae_tutorial.experiments.run import Run
+from hvae_tutorial.experiments.studies import m1m2
+from hvae_tutorial.models import M1M2, StackedM1M2, mlp_m1m2
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    data = load("digits")
+    assert isinstance(data, Dataset)
+    return data
+
+
+def tiny(**change: Any) -> Run:
+    settings = {"data": "digits", "model": "sn", "d": [2, 3], "seed": 0, "hidden": [8], "m2_hidden": 8}
+    effort = {"epochs": 2, "warmup_epochs": 1, "patience": 2, "labelled_batch_size": 4}
+    return EXPERIMENTS["table3"].run(**settings | effort | change, device="cpu")
+
+
+@pytest.mark.parametrize(("scheme", "kind"), [("end-to-end", M1M2), ("stacked", StackedM1M2)])
+def test_the_scheme_decides_what_is_built(scheme: str, kind: type) -> None:
+    assert type(m1m2.build(tiny(scheme=scheme).settings, 64)) is kind
+    with pytest.raises(ValueError, match="scheme must be one of 'end-to-end', 'stacked', got 'joint'"):
+        m1m2.build(tiny(scheme="joint").settings, 64)
+
+
+def test_stacked_trains_m1_first_and_then_leaves_it(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits = []
+    fit = m1m2.fit
+
+    def noted(model: Any, *arguments: Any, **options: Any) -> Any:
+        before = [parameter.clone() for parameter in getattr(model, "m1", model).parameters()]
+        result = fit(model, *arguments, **options)
+        after = list(getattr(model, "m1", model).parameters())
+        fits.append((type(model).__name__, all(torch.equal(a, b) for a, b in zip(before, after, strict=True))))
+        return result
+
+    monkeypatch.setattr(m1m2, "fit", noted)
+    for scheme in ("stacked", "end-to-end"):
+        run = tiny(scheme=scheme)
+        model = m1m2.build(run.settings, 64)
+        m1m2.train(model, digits, run, checkpoint=tmp_path / f"{scheme}.checkpoint", progress=False)
+    assert fits == [("VAE", False), ("StackedM1M2", True), ("M1M2", False)]
+
+
+def test_the_objective_has_the_labels_of_the_seed_and_the_numbers_of_the_run(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objectives = []
+    monkeypatch.setattr(m1m2, "fit", lambda *_, objective, **__: objectives.append(objective))
+    for seed in (0, 1):
+        run = tiny(seed=seed, labels=50, alpha=0.3)
+        m1m2.train(m1m2.build(run.settings, 64), digits, run, checkpoint=tmp_path / "c", progress=False)
+    first, second = objectives
+    index = balanced_indices(digits.train_labels.numpy(), 50, np.random.default_rng(0))
+    assert torch.equal(first.x, digits.train[index])
+    assert torch.equal(first.y, digits.train_labels[index])
+    assert not torch.equal(first.x, second.x)
+    for objective in objectives:
+        assert torch.equal(objective.y.bincount(), torch.full((10,), 5))
+        assert objective.num_unlabelled == len(digits.train) == 1097
+        assert (objective.batch_size, objective.alpha) == (4, 0.3)
+
+
+def test_accuracy_is_that_of_the_classifier(digits: Dataset) -> None:
+    """A classifier that always says 7 is right where the label is 7, and its class entropy is 0."""
+    model = mlp_m1m2("nn", 2, 2, x_dim=64, hidden=(8,), m2_hidden=8)
+    with torch.no_grad():
+        model.m2.classifier[-1].weight.zero_()
+        model.m2.classifier[-1].bias.copy_(torch.eye(10)[7] * 1e4)
+    data = dataclasses.replace(digits, validation_labels=digits.validation_labels.clamp(min=7))
+    measured = m1m2.measure(model, data, tiny())
+    assert measured["accuracy"] == pytest.approx((data.test_labels == 7).float().mean().item())
+    assert measured["validation_accuracy"] == pytest.approx((data.validation_labels == 7).float().mean().item())
+    assert measured["validation_accuracy"] > 0.7 > measured["accuracy"]
+    assert measured["class_entropy"] == pytest.approx(0, abs=1e-6)
+
+
+def test_the_images_are_binarised_before_they_are_classified(digits: Dataset) -> None:
+    run = tiny()
+    torch.manual_seed(0)
+    model = m1m2.build(run.settings, 64)
+    with torch.no_grad():
+        logits = model.class_logits(binarized(digits).test)
+    expected = (logits.argmax(-1) == digits.test_labels).float().mean().item()
+    assert m1m2.measure(model, digits, run)["accuracy"] == pytest.approx(expected)
+
+
+def test_there_is_a_picture_for_each_pair_of_dimensions(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(m1m2.plotting, "learning_curves", lambda curves, title: title)
+    runs = [tiny(d=d, seed=seed) for seed in (0, 1) for d in ([2, 3], [3, 2])]
+    assert m1m2.draw(digits, runs, [], lambda _: None) == {
+        "learning-curves-d2+3": "digits, M1+M2, d = 2, 3",
+        "learning-curves-d3+2": "digits, M1+M2, d = 3, 2",
+    }
