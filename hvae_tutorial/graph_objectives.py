@@ -51,8 +51,7 @@ def graph_elbo(model: VGAE, x: Tensor, adjacency: Tensor, edges: Tensor, pairs: 
         bracket above, halved) and kl (the last term).
     """
     q = model.encode(x, adjacency)
-    z, kl = model.posterior.rsample_and_kl(q)
-    return terms_of_pairs(model, z, kl.sum(), edges, pairs)
+    return terms_of_pairs(model, q.rsample(), model.posterior.kl(q).sum(), edges, pairs)
 
 
 def terms_of_pairs(model: VGAE, z: Tensor, total_kl: Tensor, edges: Tensor, pairs: Tensor) -> ElboTerms:
@@ -82,10 +81,10 @@ def held_out_elbo(model: VGAE, q: Distribution, edges: Tensor, non_edges: Tensor
     Returns:
         Three tensors of shape (), from one draw of z a node.
     """
-    z, kl_of_nodes = model.posterior.rsample_and_kl(q)
+    z = q.rsample()
     ones, zeros = F.logsigmoid(model.decoder(z, edges)), F.logsigmoid(-model.decoder(z, non_edges))
     reconstruction = 0.5 * (ones.mean() + zeros.mean())
-    kl = kl_of_nodes.sum() / len(z) ** 2
+    kl = model.posterior.kl(q).sum() / len(z) ** 2
     return ElboTerms(reconstruction - kl, reconstruction, kl)
 
 

@@ -43,8 +43,9 @@ def elbo(model: VAE, x: Tensor, beta: float = 1.0) -> ElboTerms:
         ValueError: if `x` has another shape.
     """
     q = model.encode(x)
-    z, kl = model.posterior.rsample_and_kl(q)  # (batch, ambient_dim) and (batch,)
+    z = q.rsample()  # (batch, ambient_dim)
     reconstruction = model.likelihood.log_prob(x, model.decoder(z))
+    kl = model.posterior.kl(q)
     return ElboTerms(reconstruction - beta * kl, reconstruction, kl)
 
 

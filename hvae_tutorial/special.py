@@ -158,12 +158,6 @@ def log_partition_complement(kappa: Tensor, m: int) -> Tensor:
     return _named(kappa, m, "kappa - phi", "1 - mean")[0]
 
 
-def kl_to_uniform_and_mean_complement(kappa: Tensor, m: int) -> tuple[Tensor, Tensor]:
-    """`kl_to_uniform` and `mean_resultant_length_complement` from one evaluation."""
-    divergence, complement, _ = _named(kappa, m, "kl", "1 - mean", "variance")
-    return divergence, complement
-
-
 def widen(values: Tensor) -> Tensor:
     """``values`` in the dtype of internal computations: float64, or float32 on a device that has no other."""
     return values.to(_working_dtype(values))

@@ -16,7 +16,6 @@ from hvae_tutorial import _tables, special
 from hvae_tutorial.special import (
     concentration_from_mean_resultant_length,
     kl_to_uniform,
-    kl_to_uniform_and_mean_complement,
     log_partition,
     log_partition_complement,
     mean_resultant_length,
@@ -227,21 +226,6 @@ def test_derivatives_of_log_partition_are_the_functions_themselves(m):
     (second,) = torch.autograd.grad(first.sum(), kappa)
     assert torch.equal(first, mean_resultant_length(kappa, m))
     assert torch.equal(second, mean_resultant_length_derivative(kappa, m))
-
-
-@pytest.mark.parametrize("m", [2, 10, 4096])
-def test_divergence_and_mean_complement_from_one_evaluation(m):
-    kappa = log_concentrations(m).detach().exp()
-    divergence, complement = kl_to_uniform_and_mean_complement(kappa, m)
-    assert torch.equal(divergence, kl_to_uniform(kappa, m))
-    assert torch.equal(complement, mean_resultant_length_complement(kappa, m))
-
-    def both(u: Tensor) -> tuple[Tensor, Tensor]:
-        divergence, complement = kl_to_uniform_and_mean_complement(u.exp(), m)
-        return divergence.log(), complement.log()
-
-    assert torch.autograd.gradcheck(both, log_concentrations(m), atol=1e-6, rtol=1e-6)
-    assert torch.autograd.gradgradcheck(both, log_concentrations(m), atol=1e-6, rtol=1e-6)
 
 
 def test_differentiating_too_often_is_an_error():

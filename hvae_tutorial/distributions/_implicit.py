@@ -21,7 +21,7 @@ from hvae_tutorial.special import mean_resultant_length_complement, widen
 _CHUNK_ELEMENTS = 1 << 17
 
 
-def von_mises_fisher_rate(y: Tensor, concentration: Tensor, m: int, mean_complement: Tensor | None = None) -> Tensor:
+def von_mises_fisher_rate(y: Tensor, concentration: Tensor, m: int) -> Tensor:
     r"""``-d theta / d kappa`` of the von Mises-Fisher law at ``1 - cos(theta) = y``.
 
     The density is ``exp(kappa cos theta) sin(theta)^(m-2)`` and the score ``cos(theta) - A_m(kappa)``.
@@ -30,21 +30,19 @@ def von_mises_fisher_rate(y: Tensor, concentration: Tensor, m: int, mean_complem
         y: ``1 - w``, any shape, in (0, 2).
         concentration: ``kappa``, of the same shape.
         m: Dimension of the ambient space.
-        mean_complement: ``1 - A_m(kappa)``, of the same shape, if it is known.
 
     Returns:
         The rate, positive, of the same shape; ``dw / dkappa`` is ``sin(theta)`` times it.
     """
-    if mean_complement is None:
-        mean_complement = mean_resultant_length_complement(concentration, m)
+    mean_complement = mean_resultant_length_complement(concentration, m)
     return _in_slices(_von_mises_fisher_rate, y, concentration, mean_complement, m)
 
 
-def power_spherical_rate(y: Tensor, concentration: Tensor, m: int, mean_complement: Tensor | None = None) -> Tensor:
+def power_spherical_rate(y: Tensor, concentration: Tensor, m: int) -> Tensor:
     r"""``-d theta / d kappa`` of the Power Spherical law at ``1 - cos(theta) = y``.
 
-    The density is ``(1 + cos theta)^kappa sin(theta)^(m-2)`` and the score ``log(1 + cos theta)`` minus its mean, which
-    ``1 - A`` does not give. Arguments and result as in `von_mises_fisher_rate`.
+    The density is ``(1 + cos theta)^kappa sin(theta)^(m-2)`` and the score ``log(1 + cos theta)`` minus its mean.
+    Arguments and result as in `von_mises_fisher_rate`.
     """
     half = (m - 1) / 2
     alpha = widen(concentration) + half

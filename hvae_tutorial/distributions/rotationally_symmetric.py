@@ -16,7 +16,7 @@ from hvae_tutorial.distributions.constraints import finite_nonnegative, norm_tol
 
 __all__ = ["RotationallySymmetric"]
 
-_Rate = Callable[[Tensor, Tensor, int, Tensor | None], Tensor]
+_Rate = Callable[[Tensor, Tensor, int], Tensor]
 
 
 def broadcast_shapes(a: Size, b: Size) -> Size:
@@ -148,11 +148,8 @@ class RotationallySymmetric(Distribution):
 
     @staticmethod
     @abstractmethod
-    def _rate(y: Tensor, concentration: Tensor, m: int, mean_complement: Tensor | None) -> Tensor:
-        """``-d theta / d kappa`` at fixed quantile, see `hvae_tutorial.distributions._implicit`.
-
-        Where ``1 - A`` is known, for the same concentrations, it need not be computed anew.
-        """
+    def _rate(y: Tensor, concentration: Tensor, m: int) -> Tensor:
+        """``-d theta / d kappa`` at fixed quantile, see `hvae_tutorial.distributions._implicit`."""
 
     # --- moments ---
 
@@ -213,16 +210,11 @@ class RotationallySymmetric(Distribution):
         for an incoming gradient g. Gradients are exact in expectation: nothing is lost at the rejection step. The
         result can be differentiated once, in either direction; a second differentiation raises a RuntimeError.
         """
-        return self._rsample(sample_shape, mean_complement=None)
-
-    def _rsample(self, sample_shape: Any, mean_complement: Tensor | None) -> Tensor:
         with torch.no_grad():
             difference, y = self._draw(sample_shape)
         loc = expand_to(self.loc.to(y.dtype), difference.shape)
         concentration = expand_to(self.concentration.to(y.dtype), y.shape)
-        if mean_complement is not None:
-            mean_complement = expand_to(mean_complement.detach().to(y.dtype), y.shape)
-        return _implicit_gradient(loc, concentration, difference, y, mean_complement, self._rate).to(self.loc.dtype)
+        return _implicit_gradient(loc, concentration, difference, y, self._rate).to(self.loc.dtype)
 
     def _draw(self, sample_shape: Any) -> tuple[Tensor, Tensor]:
         """Differences ``z - mu`` of samples z, and their complements ``y = 1 - mu . z``, in float32 or float64."""
@@ -244,7 +236,6 @@ class _ImplicitGradient(torch.autograd.Function):
         concentration: Tensor,
         difference: Tensor,
         y: Tensor,
-        mean_complement: Tensor | None,
         rate: _Rate,
     ) -> Tensor:
         return loc + difference
@@ -258,7 +249,7 @@ class _ImplicitGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        loc, concentration, difference, y, mean_complement = ctx.saved_tensors
+        loc, concentration, difference, y = ctx.saved_tensors
         grad_loc = grad_concentration = None
         with torch.no_grad():
             w = 1 - y
@@ -270,23 +261,23 @@ class _ImplicitGradient(torch.autograd.Function):
                 # mu - w z = y mu - w (z - mu)
                 toward_mu = torch.addcmul(y * mu_grad, w, (difference * grad).sum(-1), value=-1)
                 sine2 = torch.addcmul(y, y, w)  # y (2 - y)
-                rate = ctx.rate(y, concentration, loc.shape[-1], mean_complement)
+                rate = ctx.rate(y, concentration, loc.shape[-1])
                 grad_concentration = toward_mu * rate * sine2.rsqrt()
         if torch.is_grad_enabled():  # else nothing can differentiate the gradients
             grad_loc = _once(grad_loc, loc, concentration, grad)
             grad_concentration = _once(grad_concentration, loc, concentration, grad)
-        return grad_loc, grad_concentration, None, None, None, None
+        return grad_loc, grad_concentration, None, None, None
 
     @staticmethod
     def jvp(ctx: Any, loc_tangent: Tensor | None, concentration_tangent: Tensor | None, *_: None) -> Tensor:
-        loc, concentration, difference, y, mean_complement = ctx.saved_tensors
+        loc, concentration, difference, y = ctx.saved_tensors
         tangent = torch.zeros_like(difference)
         if loc_tangent is not None:
             z = loc + difference
             tangent = (1 - y).unsqueeze(-1) * loc_tangent - (z * loc_tangent).sum(-1, keepdim=True) * loc
         if concentration_tangent is not None:
             toward_mu = y.unsqueeze(-1) * loc - (1 - y).unsqueeze(-1) * difference
-            speed = ctx.rate(y, concentration, loc.shape[-1], mean_complement) * torch.addcmul(y, y, 1 - y).rsqrt()
+            speed = ctx.rate(y, concentration, loc.shape[-1]) * torch.addcmul(y, y, 1 - y).rsqrt()
             tangent = tangent + (speed * concentration_tangent).unsqueeze(-1) * toward_mu
         return _once(tangent, loc, concentration, loc_tangent, concentration_tangent)
 

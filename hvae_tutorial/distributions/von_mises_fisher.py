@@ -123,13 +123,5 @@ class VonMisesFisher(RotationallySymmetric):
         """``KL(vMF || uniform)`` in nats, shape (...): what `torch.distributions.kl_divergence` returns."""
         return special.kl_to_uniform(self.concentration, self.m)
 
-    def rsample_and_kl_to_uniform(self) -> tuple[Tensor, Tensor]:
-        """One sample with gradients, shape (..., m), and `kl_to_uniform`, shape (...): what an ELBO asks for.
-
-        Both come from one evaluation of the special functions: the gradient of a sample needs ``1 - A``.
-        """
-        divergence, mean_complement = special.kl_to_uniform_and_mean_complement(self.concentration, self.m)
-        return self._rsample((), mean_complement), divergence
-
     _sample_complement = staticmethod(sample_complement)
     _rate = staticmethod(von_mises_fisher_rate)

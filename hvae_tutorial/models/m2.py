@@ -141,9 +141,9 @@ class M2(nn.Module):
         if x.ndim != 2 or x.shape[1] != self.likelihood.x_dim:
             raise ValueError(f"x must have shape (batch, {self.likelihood.x_dim}), got {tuple(x.shape)}")
         q = self.posterior(self.encoder(x, self.classes))  # batch shape (C, batch)
-        z, kl = self.posterior.rsample_and_kl(q)  # (C, batch, ambient_dim) and (C, batch)
+        z = q.rsample()  # (C, batch, ambient_dim)
         reconstruction = self.likelihood.log_prob(x, self.decoder(z, self.classes))
-        return ClassTerms(self.class_logits(x), reconstruction, kl)
+        return ClassTerms(self.class_logits(x), reconstruction, self.posterior.kl(q))
 
 
 class M1M2(nn.Module):

@@ -51,10 +51,6 @@ class Posterior(nn.Module, ABC):
         """Return KL(q || prior) in nats for a `q` that this head made: a tensor of q's batch shape."""
         return kl_divergence(q, self.prior())
 
-    def rsample_and_kl(self, q: Distribution) -> tuple[Tensor, Tensor]:
-        """Return one draw of z with gradients, (..., ambient_dim), and `kl(q)`, (...): what an ELBO asks for."""
-        return q.rsample(), self.kl(q)
-
     @abstractmethod
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the distances between all points of two sets: (..., n_a, n_b).
@@ -205,10 +201,6 @@ class VonMisesFisherPosterior(_SpherePosterior):
 
     family = VonMisesFisher
 
-    def rsample_and_kl(self, q: Distribution) -> tuple[Tensor, Tensor]:
-        """Return one draw of z with gradients, (..., m), and `kl(q)`, (...), from one evaluation of both."""
-        return q.rsample_and_kl_to_uniform()  # type: ignore[attr-defined]
-
 
 class PowerSphericalPosterior(_SpherePosterior):
     """A power spherical distribution on S^d (De Cao and Aziz 2020); parameters and prior as for von Mises-Fisher."""
@@ -265,12 +257,6 @@ class ProductPosterior(Posterior):
         """Return KL(q || prior) in nats for a `q` that this head made, the sum over the heads, of q's batch shape."""
         parts = q.parts  # type: ignore[attr-defined]
         return total(head.kl(part) for head, part in zip(self.heads, parts, strict=True))
-
-    def rsample_and_kl(self, q: Distribution) -> tuple[Tensor, Tensor]:
-        """Return one draw of z with gradients, (..., ambient_dim), and `kl(q)`, (...)."""
-        parts = q.parts  # type: ignore[attr-defined]
-        pairs = [head.rsample_and_kl(part) for head, part in zip(self.heads, parts, strict=True)]
-        return torch.cat([z for z, _ in pairs], dim=-1), total(kl for _, kl in pairs)
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         r"""Return the straight-line distances between all points of `a`, (..., n_a, m), and `b`, (..., n_b, m).

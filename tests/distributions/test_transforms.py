@@ -22,7 +22,7 @@ from hvae_tutorial import _tables
 from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, Product, VonMisesFisher, _sampling
 
 # torch scripts its own formulas for forward mode when it is used first, and deprecates that.
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
 
 Make = Callable[[Tensor, Tensor], Distribution]
 
