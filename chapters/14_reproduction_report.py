@@ -105,11 +105,11 @@ t = {
 
 figure, axes = plotting.subplots(size=(7, 3.4))
 places = {name: len(measures) - i for i, name in enumerate(measures)}
-rows = sorted(cells)
-for (d, model, name), value in t.items():
+rows = [cell for cell in sorted(cells) if cell[0] <= 10]  # what the text speaks of
+for (d, model, name), value in ((key, value) for key, value in t.items() if key[:2] in rows):
     shift = 0.12 * (rows.index((d, model)) - (len(rows) - 1) / 2)
     shown = max(-9.0, min(9.0, value))
-    axes.plot(shown, places[name] - shift, "o" if d == 2 else "s", color=COLOUR[model], markersize=7)
+    axes.plot(shown, places[name] - shift, {2: "o", 5: "s", 10: "^"}[d], color=COLOUR[model], markersize=7)
     if shown != value:
         axes.annotate(f"{value:+.0f}", (shown, places[name] - shift), (8 if value > 0 else -8, 0), fontsize=8,
                       textcoords="offset points", ha="left" if value > 0 else "right", va="center")  # fmt: skip
@@ -119,22 +119,22 @@ axes.set_yticks(list(places.values()), labels=list(places))
 axes.set(xlabel="t: our mean minus the paper's, in standard errors", xlim=(-10.5, 10.5), ylim=(0.4, 5.6))
 axes.text(5, 5.2, "N-VAE", color=BLUE, weight="bold")
 axes.text(5, 4.75, "S-VAE", color=ORANGE, weight="bold")
-axes.text(5, 4.3, "circle d = 2, square d = 5", fontsize=9)
+axes.text(5, 4.3, "circle d = 2, square d = 5, triangle d = 10", fontsize=9)
 plotting.show(
     figure,
     "**Figure 14.1.** Our runs of Table 1 against the paper's means. Grey: two standard errors.",
-    alt="ELBO, RE and KL of three of four models lie near the grey band; the log-likelihoods with 500 samples lie to "
-    "its right.",
+    alt="ELBO and RE of five of six models lie in the grey band; all KL and all log-likelihoods with 500 samples lie "
+    "to the right of zero.",
 )
 
 # %% [markdown]
-# **What we find.** ELBO, RE and KL of three models lie within two standard errors of the paper. The S-VAE at $d=5$ is
+# **What we find.** ELBO and RE of five models of six lie within two standard errors of the paper. The S-VAE at $d=5$ is
 # 0.6 nats worse in the ELBO, where the paper's spread is 0.08. One run cannot tell a bad seed from a difference in the
-# protocol.
+# protocol. But all six KL lean upwards, the S-VAE's at $d=10$ by half a nat.
 #
-# LL is another matter. With 500 samples every run of ours lies above the paper's. The guess of [chapter
-# 9](09_unsupervised.ipynb), ten samples, can be tried on LL − ELBO, which does not mind a model that is a little better
-# or worse:
+# LL is another matter. With 500 samples every run of ours lies above the paper's, least so the S-VAE at $d=10$. The
+# guess of [chapter 9](09_unsupervised.ipynb), ten samples, can be tried on LL − ELBO, which does not mind a model that
+# is a little better or worse:
 
 # %%
 for d, model in rows:
@@ -142,17 +142,19 @@ for d, model in rows:
     gaps = [run[name]["mean"] - run["elbo"] for name in ("log_likelihood_10", "log_likelihood")]
     theirs = paper.TABLE1[d, model]["log_likelihood"][0] - paper.TABLE1[d, model]["elbo"][0]
     print(f"d = {d} {names.vae(model)}: K = 10 {gaps[0]:.2f}, K = 500 {gaps[1]:.2f}, the paper {theirs:.2f}")
-    assert t[d, model, "LL, K = 500"] > 2
-    assert gaps[1] - theirs > 1
+    assert t[d, model, "LL, K = 500"] > (0 if (d, model) == (10, "s") else 2)
+    assert t[d, model, "KL"] > 0
     assert (abs(gaps[0] - theirs) < 0.25) == (d == 5)
+    assert (gaps[1] - theirs > 0.6) == ((d, model) != (10, "s"))
     assert abs(run["elbo"] - paper.TABLE1[d, model]["elbo"][0]) < 1.3
-for name in terms:
+for name in ("ELBO", "RE"):
     assert all(abs(t[d, model, name]) < 2 for d, model in rows if (d, model) != (5, "s"))
 assert t[5, "s", "ELBO"] < -5
+assert cells[10, "s"][0]["kl"] - paper.TABLE1[10, "s"]["kl"][0] > 0.45
 
 # %% [markdown]
-# At $d=5$ ten samples fit. At $d=2$ the paper's bound gains even less from its samples than ours from ten. We do not
-# know how that LL was estimated.
+# At $d=5$ ten samples fit. At $d=2$ the paper's bound gains even less from its samples than ours from ten. At $d=10$
+# 500 samples fit the S-VAE, and neither number the N-VAE. We do not know how that LL was estimated.
 
 # %% [markdown]
 # ## Table 2: neighbours in the latent space

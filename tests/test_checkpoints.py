@@ -117,7 +117,7 @@ def test_identity_in_words():
         Holder(nn.Parameter(torch.zeros(5000))),
         np.zeros(3),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_has_no_identity(value):
     with pytest.raises(ValueError, match="the objective must be something that the next process can tell"):
