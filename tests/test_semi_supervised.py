@@ -65,12 +65,12 @@ def test_integers_of_numpy():
 
 
 def test_fit_learns_classes_from_few_labels_and_resumes_only_its_own_run(tmp_path):
-    """Digits, 100 labels. Chance is 0.1; nine epochs give about 0.4."""
+    """Digits, 100 labels. Chance is 0.1; fifteen epochs gave 0.41 to 0.72 with four seeds, nine 0.18 to 0.56."""
     dataset = load("digits")
     index = balanced_indices(dataset.train_labels.numpy(), 100, np.random.default_rng(0))
     x, y = dataset.train[index], dataset.train_labels[index]
     objective = SemiSupervised(x, y, num_unlabelled=len(dataset.train), alpha=1.0)
-    settings = TrainingSettings(epochs=9, warmup_epochs=4, patience=9, learning_rate=3e-3)
+    settings = TrainingSettings(epochs=15, warmup_epochs=4, patience=15, learning_rate=3e-3)
     torch.manual_seed(0)
     model = mlp_m1m2("sn", 5, 5, x_dim=64)
     options = {"checkpoint": tmp_path / "checkpoint", "progress": False}
