@@ -119,7 +119,7 @@ axes.set_yticks(list(places.values()), labels=list(places))
 axes.set(xlabel="t: our mean minus the paper's, in standard errors", xlim=(-10.5, 10.5), ylim=(0.4, 5.6))
 axes.text(5, 5.2, "N-VAE", color=BLUE, weight="bold")
 axes.text(5, 4.75, "S-VAE", color=ORANGE, weight="bold")
-axes.text(5, 4.3, "circle d = 2, square d = 5, triangle d = 10", fontsize=9)
+axes.text(5, 3.95, "circle d = 2\nsquare d = 5\ntriangle d = 10", fontsize=9, va="center")
 plotting.show(
     figure,
     "**Figure 14.1.** Our runs of Table 1 against the paper's means. Grey: two standard errors.",
