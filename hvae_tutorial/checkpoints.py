@@ -144,13 +144,14 @@ def read_checkpoint(path: Path, run: Mapping[str, Any]) -> dict[str, Any]:
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
         readable = saved["format"] == FORMAT
+        if readable:
+            expected = dict(saved["run"])
+            if saved["finished"] and run[WEIGHTS] == _fingerprint_of_weights(saved["best_weights"]):
+                expected[WEIGHTS] = run[WEIGHTS]
     except Exception as error:  # torch.load has no exception of its own: zip, pickle and key errors all come through
         raise ValueError(f"{path} is not a readable checkpoint; {ADVICE}") from error
     if not readable:
         raise ValueError(f"{path} has format {saved['format']!r}, this release reads {FORMAT}; {ADVICE}")
-    expected = dict(saved["run"])
-    if saved["finished"] and run[WEIGHTS] == _fingerprint_of_weights(saved["best_weights"]):
-        expected[WEIGHTS] = run[WEIGHTS]
     for name, value in run.items():
         if expected.get(name) != value:
             raise ValueError(

@@ -644,13 +644,17 @@ def test_a_checkpoint_of_another_model_is_refused(checkpoint):
         train(new_model("ps"), checkpoint=checkpoint)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "text", "empty", "other content", "old format"])
+@pytest.mark.parametrize("damage", ["truncated", "text", "empty", "other content", "no run", "old format"])
 def test_a_damaged_checkpoint_is_refused(damage, checkpoint):
     train(new_model(), checkpoint=checkpoint)
     if damage == "truncated":
         checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
     elif damage == "other content":
         torch.save({"weights": torch.zeros(3)}, checkpoint)
+    elif damage == "no run":
+        content = torch.load(checkpoint, weights_only=True)
+        del content["run"]
+        torch.save(content, checkpoint)
     elif damage == "old format":
         torch.save(torch.load(checkpoint, weights_only=True) | {"format": 1}, checkpoint)
     else:

@@ -147,7 +147,10 @@ class VAE(nn.Module):
         if metadata.get("version") != FILE_VERSION:
             version = metadata.get("version")
             raise ValueError(f"{path} has version {version!r} of the format; this release reads {FILE_VERSION!r}")
-        model = mlp_vae(**json.loads(metadata["settings"]))
+        try:
+            model = mlp_vae(**json.loads(metadata["settings"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is damaged: its settings do not describe a model: {error}") from error
         try:
             model.load_state_dict(tensors, assign=True)  # assign keeps the saved precision
         except RuntimeError as error:

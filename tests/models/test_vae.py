@@ -248,6 +248,13 @@ def damaged(tmp_path: Path, damage: str) -> Path:
         safetensors.torch.save_file(tensors, path, metadata | {"version": "2"})
     elif damage == "other shape":
         safetensors.torch.save_file(tensors, path, metadata | {"settings": json.dumps(model.settings | {"d": 4})})
+    elif damage == "no settings":
+        del metadata["settings"]
+        safetensors.torch.save_file(tensors, path, metadata)
+    elif damage == "settings of nothing":
+        safetensors.torch.save_file(tensors, path, metadata | {"settings": '{"kind": "n", "colour": 3}'})
+    elif damage == "half of the settings":
+        safetensors.torch.save_file(tensors, path, metadata | {"settings": '{"kind": "n'})
     elif damage == "missing tensor":
         del tensors["posterior.mean.bias"]
         safetensors.torch.save_file(tensors, path, metadata)
@@ -262,6 +269,9 @@ def damaged(tmp_path: Path, damage: str) -> Path:
         ("empty", "is not a safetensors file, or is damaged"),
         ("foreign", "was not written by VAE.save"),
         ("newer", "has version '2' of the format; this release reads '1'"),
+        ("no settings", "is damaged: its settings do not describe a model"),
+        ("settings of nothing", "is damaged: its settings do not describe a model"),
+        ("half of the settings", "is damaged: its settings do not describe a model"),
         ("other shape", "(?s)do not fit its settings.*posterior.mean.weight"),
         ("missing tensor", "(?s)do not fit its settings.*posterior.mean.bias"),
     ],
