@@ -76,7 +76,7 @@ def spherical_cauchy(kappa: float, m: int) -> ProjectionLaw:
 
 
 def spherical_cauchy_cdf(y: np.ndarray, kappa: float, m: int) -> np.ndarray:
-    """Distribution function of y, for any kappa: ``y / (2 - y)`` is ``(1 - x0) / (1 + x0)`` times the odds of a Beta."""
+    """Distribution function of y, for any kappa: ``y / (2 - y)`` is ``(1 - x0) / (1 + x0)`` times odds of a Beta."""
     odds = y / (2 - y) * (1 + 2 * _odds(kappa, m))
     return betainc((m - 1) / 2, (m - 1) / 2, odds / (1 + odds))
 
