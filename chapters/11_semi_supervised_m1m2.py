@@ -43,8 +43,7 @@ from hvae_tutorial.data import balanced_indices, binarize, load
 from hvae_tutorial.distributions import VonMisesFisher
 from hvae_tutorial.experiments import paper
 from hvae_tutorial.models import BernoulliLikelihood, LatentLikelihood, mlp_m1m2, mlp_m2
-from hvae_tutorial.objectives import labelled_bound, unlabelled_bound
-from hvae_tutorial.semi_supervised import SemiSupervised
+from hvae_tutorial.objectives import SemiSupervised, labelled_bound, unlabelled_bound
 from hvae_tutorial.special import (
     kl_to_uniform,
     log_partition,

@@ -46,7 +46,7 @@ class InnerProductDecoder(nn.Module):
     or above 0.73.
 
     Measured on Cora, means over the splits 0 to 4, d = 16, 200 epochs: AUC / AP on validation edges in %, and the
-    negative reweighed ELBO in training (`graph_objectives`), in nats.
+    negative reweighed ELBO in training (`objectives.graph`), in nats.
 
     | decoder | N-VGAE | | S-VGAE | |
     |---|---|---|---|---|

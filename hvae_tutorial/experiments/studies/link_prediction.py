@@ -24,9 +24,8 @@ from hvae_tutorial.data import EdgeSplit, GraphDataset, split_edges
 from hvae_tutorial.experiments import names
 from hvae_tutorial.experiments.protocol import curves
 from hvae_tutorial.experiments.run import Run
-from hvae_tutorial.graph_objectives import graph_elbo, held_out_elbo, uniform_pairs
 from hvae_tutorial.models.vgae import VGAE, InnerProductDecoder, gcn_vgae, normalized_adjacency
-from hvae_tutorial.objectives import ElboTerms
+from hvae_tutorial.objectives import ElboTerms, graph_elbo, held_out_elbo, uniform_pairs
 from hvae_tutorial.plotting import Figure
 from hvae_tutorial.records import Record
 from hvae_tutorial.training import CHECKPOINT_SECONDS, TrainingResult, check_finite, resolve_device

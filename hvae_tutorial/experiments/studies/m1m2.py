@@ -15,10 +15,9 @@ from hvae_tutorial.experiments.choices import PASSES
 from hvae_tutorial.experiments.protocol import binarized, curves, training_settings
 from hvae_tutorial.experiments.run import Run
 from hvae_tutorial.models import M1M2, StackedM1M2, mlp_m1m2
-from hvae_tutorial.objectives import ElboTerms, unlabelled_bound
+from hvae_tutorial.objectives import ElboTerms, SemiSupervised, unlabelled_bound
 from hvae_tutorial.plotting import Figure
 from hvae_tutorial.records import Record
-from hvae_tutorial.semi_supervised import SemiSupervised
 from hvae_tutorial.training import TrainingResult, fit, resolve_device
 
 SCHEMES: Mapping[str, type[M1M2]] = {"end-to-end": M1M2, "stacked": StackedM1M2}

@@ -8,8 +8,7 @@ import torch
 
 from hvae_tutorial.data import balanced_indices, load
 from hvae_tutorial.models import StackedM1M2, mlp_m1m2, mlp_m2, mlp_vae
-from hvae_tutorial.objectives import labelled_bound, unlabelled_bound
-from hvae_tutorial.semi_supervised import SemiSupervised
+from hvae_tutorial.objectives import SemiSupervised, labelled_bound, unlabelled_bound
 from hvae_tutorial.training import TrainingSettings, fit
 
 

@@ -19,7 +19,8 @@ from hvae_tutorial.checkpoints import fingerprint
 from hvae_tutorial.data import binarize
 from hvae_tutorial.models import M1M2, M2
 from hvae_tutorial.models.layers import check_integer
-from hvae_tutorial.objectives import ElboTerms, bound_of_class, bound_over_classes, unlabelled_bound
+from hvae_tutorial.objectives.classes import bound_of_class, bound_over_classes, unlabelled_bound
+from hvae_tutorial.objectives.vae import ElboTerms
 
 
 @dataclass(frozen=True, eq=False)
