@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from hvae_tutorial.experiments import names, paper
 from hvae_tutorial.experiments.choices import PASSES
 from hvae_tutorial.experiments.experiment import TRAINING, Experiment
-from hvae_tutorial.experiments.options import LARGEST_DIMENSION, Images, PointOptions, Several
+from hvae_tutorial.experiments.options import LARGEST_DIMENSION, Images, Pairs, PointOptions, Several
 from hvae_tutorial.experiments.results import Table, binarization, cells_of, comparison, statistics, training
 from hvae_tutorial.records import Record
 
@@ -22,8 +22,7 @@ class Table3Options(PointOptions):
     configs: Annotated[tuple[str, ...], Several] = ("5,5", "10,10", "50,50")
     """Dimensions of the spaces of z1 and z2, as 5,10."""
 
-    pairs: Annotated[tuple[Literal["nn", "ss", "sn", "ns"], ...], Several] = ("nn", "ss", "sn")
-    """Posteriors of z1 and z2: n (Gaussian), s (von Mises-Fisher)."""
+    pairs: Pairs = ("nn", "ss", "sn")
 
     scheme: Literal["end-to-end", "stacked"] = "end-to-end"
     """end-to-end, one bound for both models as in the paper; or stacked, M2 on a trained M1."""
@@ -36,11 +35,8 @@ def cells(options: Table3Options) -> list[dict[str, Any]]:
             f"configs and pairs must not be empty, got configs {options.configs} and pairs {options.pairs}"
         )
     configs = dict.fromkeys(_dimensions(config) for config in options.configs)
-    return [
-        {"data": options.data, "model": pair, "d": list(config)}
-        for config in configs
-        for pair in dict.fromkeys(options.pairs)
-    ]
+    pairs = dict.fromkeys(names.pair_of(*names.heads_of(pair)) for pair in options.pairs)
+    return [{"data": options.data, "model": pair, "d": list(config)} for config in configs for pair in pairs]
 
 
 def _dimensions(text: str) -> tuple[int, int]:

@@ -63,7 +63,7 @@ BUILT: dict[int, dict[str, set[str]]] = {
     },
     13: {
         "hvae_tutorial.distributions": {"Product"},
-        "hvae_tutorial.models": {"ProductPosterior"},
+        "hvae_tutorial.models": {"ProductPosterior", "mlp_product_vae"},
     },
 }
 ALWAYS = {"hvae_tutorial.data", "hvae_tutorial.plotting", "hvae_tutorial.records"}

@@ -19,6 +19,7 @@ from hvae_tutorial.models import (
     gcn_vgae,
     mlp_m1m2,
     mlp_m2,
+    mlp_product_vae,
     mlp_vae,
     normalized_adjacency,
 )
@@ -78,7 +79,8 @@ def pixels() -> Tensor:
 
 def new_model(kind: str, d: int | tuple[int, ...], likelihood: str = "bernoulli") -> VAE:
     torch.manual_seed(0)
-    model = mlp_vae(kind, d, x_dim=X_DIM, hidden=(8,), likelihood=likelihood)
+    build = mlp_vae if isinstance(d, int) else mlp_product_vae
+    model = build(kind, d, x_dim=X_DIM, hidden=(8,), likelihood=likelihood)
     for parameter in model.parameters():
         parameter.data.mul_(3)  # concentrations and scales that differ from point to point
     return model

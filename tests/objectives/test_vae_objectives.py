@@ -22,6 +22,7 @@ from hvae_tutorial.models import (
     PowerSphericalPosterior,
     ProductPosterior,
     VonMisesFisherPosterior,
+    mlp_product_vae,
     mlp_vae,
 )
 from hvae_tutorial.objectives import elbo, iwae_bound, vae
@@ -232,7 +233,8 @@ def test_the_bound_needs_bounded_memory(points, num_samples, monkeypatch):
 @pytest.mark.parametrize(("kind", "d"), [("s", 3), ("n", 3), ("ps", 3), ("s", (1, 2)), ("n", (1, 2))])
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
 def test_shapes_and_gradients(kind, d, likelihood):
-    model = mlp_vae(kind, d, x_dim=12, hidden=(8,), likelihood=likelihood)
+    build = mlp_vae if isinstance(d, int) else mlp_product_vae
+    model = build(kind, d, x_dim=12, hidden=(8,), likelihood=likelihood)
     x = torch.rand(5, 12)
     terms = elbo(model, x, beta=0.3)
     assert all(term.shape == (5,) for term in terms)

@@ -31,9 +31,8 @@ def build(settings: Mapping[str, Any], x_dim: int) -> M1M2:
     """
     if settings["scheme"] not in SCHEMES:
         raise ValueError(f"scheme must be one of {', '.join(map(repr, SCHEMES))}, got {settings['scheme']!r}")
-    model = mlp_m1m2(
-        settings["model"], *settings["d"], x_dim=x_dim, hidden=settings["hidden"], m2_hidden=settings["m2_hidden"]
-    )
+    kinds = names.heads_of(settings["model"])
+    model = mlp_m1m2(kinds, *settings["d"], x_dim=x_dim, hidden=settings["hidden"], m2_hidden=settings["m2_hidden"])
     return SCHEMES[settings["scheme"]](model.m1, model.m2)
 
 
