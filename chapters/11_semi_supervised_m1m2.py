@@ -496,7 +496,8 @@ def train(model, epochs):
         digits.train[index], digits.train_labels[index], num_unlabelled=1097, batch_size=32, alpha=1.0
     )
     settings = TrainingSettings(epochs=epochs, warmup_epochs=15, batch_size=128, learning_rate=6e-3, device="cpu")
-    fit(model, digits.train, validation, settings, objective=objective, progress=False)
+    objectives = {"objective": objective, "validation_objective": unlabelled_bound}
+    fit(model, digits.train, validation, settings, **objectives, progress=False)
     return model
 
 

@@ -11,6 +11,9 @@ from hvae_tutorial.experiments.options import LARGEST_DIMENSION, Images, Pairs, 
 from hvae_tutorial.experiments.results import Table, binarization, cells_of, comparison, statistics, training
 from hvae_tutorial.records import Record
 
+# What the bound is on, by scheme: on the image, or, with M2 on a trained M1, on its latent variable.
+EXPLAINED = {"end-to-end": "", "stacked": " of z1, not of the image,"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Table3Options(PointOptions):
@@ -79,8 +82,8 @@ def table(records: Sequence[Record], *, complete: bool = False) -> Table:
         notes=[
             statistics("N+N") + " S+N: von Mises-Fisher z1, Gaussian z2.",
             "Accuracy of the most probable class by q(y|z1) at the mode of q(z1|x). "
-            f"ELBO, RE and KL from one latent sample an image, averaged over {PASSES} passes"
-            + (": of z1, not of the image." if settings["scheme"] == "stacked" else "."),
+            f"ELBO, RE and KL{EXPLAINED[settings['scheme']]} from one latent sample an image, averaged over {PASSES} "
+            "passes.",
             f"Training: {settings['scheme']}. Labelled images class-balanced, {settings['labelled_batch_size']} of "
             f"them in every batch beside the unlabelled ones; α = {settings['alpha']:g}; M2 with hidden layers of "
             f"{settings['m2_hidden']}.",

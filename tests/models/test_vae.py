@@ -239,7 +239,7 @@ def test_loading_keeps_the_precision(tmp_path: Path):
 
 
 def test_a_vae_made_by_hand_cannot_be_saved(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"only a VAE built by mlp_vae or mlp_product_vae can be saved.*state_dict\(\)"):
+    with pytest.raises(ValueError, match=r"only a VAE built by mlp_vae or .* can be saved.*state_dict\(\)"):
         by_hand().save(tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
 
