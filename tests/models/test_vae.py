@@ -84,8 +84,8 @@ def test_several_dimensions_make_a_product(kind, d, ambient_dim):
 
 
 def test_parts_of_a_product_start_as_different_heads():
-    first, second = mlp_product_vae("s", (2, 2), x_dim=12).posterior.heads
-    assert not torch.equal(first.direction.weight, second.direction.weight)
+    heads = mlp_product_vae("s", (2, 2), x_dim=12).posterior.heads
+    assert not torch.equal(heads[0].direction.weight, heads[1].direction.weight)
 
 
 @pytest.mark.parametrize(("kind", "d"), [("s", 3), ("n", 3), ("ps", 3), ("s", (2, 1)), ("n", (2, 1))])

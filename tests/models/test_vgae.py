@@ -197,7 +197,7 @@ def test_every_parameter_is_trained() -> None:
 )
 def test_bad_arguments(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
-        gcn_vgae(**{"kind": "n", "d": 2, "x_dim": 7, **change})  # type: ignore[arg-type]
+        gcn_vgae(**{"kind": "n", "d": 2, "x_dim": 7, **change})
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan")])
