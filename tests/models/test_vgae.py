@@ -46,7 +46,7 @@ def test_adjacency_of_a_graph_is_that_of_networkx() -> None:
     graph.add_edges_from((node, node) for node in graph.nodes)
     nodes = range(len(graph))
     adjacency = nx.to_scipy_sparse_array(graph, nodelist=nodes, weight=None, dtype=float)
-    root = sparse.diags_array(adjacency.sum(axis=1) ** -0.5)
+    root = sparse.diags(adjacency.sum(axis=1) ** -0.5)
     expected = torch.from_numpy((root @ adjacency @ root).toarray())
     ours = normalized_adjacency(load("karate").edges, 34, dtype=torch.float64)
     torch.testing.assert_close(ours.to_dense(), expected)
