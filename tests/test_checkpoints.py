@@ -108,7 +108,7 @@ def test_identity_in_words():
         partial(elbo, lambda: None),
         partial(elbo, [local_function()]),
         Silent(),
-        Silent().__init__,  # type: ignore[misc]
+        Silent().__init__,
         Holder(Silent()),
         Holder(elbo),  # its repr has an address
         Holder(torch.zeros(5000)),  # and this one's leaves out most of it

@@ -1,14 +1,13 @@
 """The spherical Cauchy law."""
 
 import math
-from typing import Self
 
 import torch
 from torch import Tensor
 
 from hvae_tutorial import special
 from hvae_tutorial.distributions import _moebius
-from hvae_tutorial.distributions._maximum_likelihood import concentration_limit, weighted_points
+from hvae_tutorial.distributions._maximum_likelihood import WeightedPoints
 from hvae_tutorial.distributions._moebius_likelihood import spherical_cauchy_estimate
 from hvae_tutorial.distributions._sampling import envelope_sample
 from hvae_tutorial.distributions.rotationally_symmetric import RotationallySymmetric
@@ -28,6 +27,10 @@ class SphericalCauchy(RotationallySymmetric):
     keeping each draw with a probability that is at least 0.65. At equal, large ``kappa`` the median of ``1 - mu.z`` is
     ``(m - 1) / (2 kappa)``, the mean of the von Mises-Fisher law's, but far from the mean direction the density
     falls off like a power of the distance. ``kappa = 0`` is the uniform law.
+
+    Its maximum likelihood (`fit`): the Moebius map to the uniform law after which the mean of the data is zero (Kato
+    and McCullagh 2020, section 4), by Newton's method in hyperbolic space, where the likelihood is concave. Data of
+    which half or more lie at one point get the largest concentration, for there the likelihood has no maximum.
 
     A Moebius map makes it of the uniform law: it is drawn without rejection, and all first gradients are exact.
 
@@ -123,39 +126,16 @@ class SphericalCauchy(RotationallySymmetric):
         odds = _moebius.odds(self._kappa, self.m)
         return (self.m - 1) * _moebius.mean_log(odds, self.m, self.concentration.dtype)
 
-    @classmethod
-    def fit(cls, data: Tensor, weights: Tensor | None = None, *, max_concentration: float | None = None) -> Self:
-        r"""Maximum likelihood: the Moebius map to the uniform law after which the mean of the data is zero.
+    @staticmethod
+    def _maximum_likelihood(points: WeightedPoints, limit: float) -> tuple[Tensor, Tensor]:
+        half = (points.points.shape[-1] - 1) / 2
+        loc, zeta = spherical_cauchy_estimate(points, math.asinh(limit / half) / 2)
+        return loc, (torch.sinh(2 * zeta) * half).clamp(max=limit)
 
-        (Kato and McCullagh 2020, section 4.) Newton's method in hyperbolic space, where the likelihood is concave.
-
-        Args:
-            data: Unit vectors, shape (..., n, m): n points for each law of a batch (...).
-            weights: Non-negative weights, shape (..., n), whose batch broadcasts with data's; all equal if None. With
-                responsibilities of shape (n, K), ``fit(data, responsibilities.mT)`` is the M-step of a mixture of K.
-            max_concentration: Largest estimate, a positive number. By default ``(m - 1) / eps^2`` with eps the
-                resolution of data's dtype, at which the median distance to ``mu`` is eps: what is more concentrated
-                cannot be told from rounding (and at most the largest number of the dtype). Data of which half or more
-                lie at one point get it, for there the likelihood has no maximum.
-
-        Returns:
-            The fitted law, batch shape (...), with data's dtype; computed in float64 (memory: a few times that of
-            data, for each law of the batch). It is differentiable in data and weights, but where the concentration is
-            at its maximum its gradient is zero. A law of a batch without any weight, such as a component of a mixture
-            that has lost all points, is uniform.
-
-        Raises:
-            TypeError: data is not a floating-point tensor, weights no real tensor, or max_concentration no number.
-            ValueError: a wrong shape, data off the sphere, weights that are negative, infinite or zero everywhere, or
-                a max_concentration that is not positive and finite.
-        """
-        points = weighted_points(data, weights)
-        m = data.shape[-1]
-        limit = concentration_limit(max_concentration, (m - 1) / 2, data.dtype)
-        loc, zeta = spherical_cauchy_estimate(points, math.asinh(2 * limit / (m - 1)) / 2)
-        concentration = (torch.sinh(2 * zeta) * ((m - 1) / 2)).clamp(max=limit)
-        concentration = torch.where(points.weighted, concentration, 0.0)
-        return cls(loc.to(data.dtype), concentration.to(data.dtype))
+    @staticmethod
+    def _spread(m: int) -> float:
+        """Of the median in place of the mean."""
+        return (m - 1) / 2
 
     _sample_complement = staticmethod(envelope_sample)
 

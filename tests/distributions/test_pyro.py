@@ -28,7 +28,7 @@ class PyroPowerSpherical(PowerSpherical, TorchDistributionMixin):
     pass
 
 
-class PyroUniform(HypersphericalUniform, TorchDistributionMixin):  # type: ignore[misc]
+class PyroUniform(HypersphericalUniform, TorchDistributionMixin):
     pass
 
 
