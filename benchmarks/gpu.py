@@ -6,7 +6,8 @@ python benchmarks/gpu.py            # or --device cpu, for a look at what it pri
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from tabulate import tabulate
@@ -23,7 +24,7 @@ BATCH, SAMPLES = 64, 200_000
 CASES = ((2, 10.0), (3, 10.0), (5, 10.0), (10, 50.0), (20, 100.0), (41, 100.0))
 
 
-def medians(functions: dict[str, Callable[[], object]], device: torch.device, repeats: int) -> dict[str, float]:
+def medians(functions: Mapping[str, Callable[[], object]], device: torch.device, repeats: int) -> dict[str, float]:
     """Median milliseconds of each function, called in turn, the device waited for before and after."""
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     times: dict[str, list[float]] = {name: [] for name in functions}
@@ -38,7 +39,9 @@ def medians(functions: dict[str, Callable[[], object]], device: torch.device, re
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def steps(kind: str, d: int, device: torch.device, objective: Callable, count: int = 20) -> Callable[[], None]:
+def steps(
+    kind: str, d: int, device: torch.device, objective: training.Objective, count: int = 20
+) -> Callable[[], None]:
     """`count` steps of `fit` on batches that lie on the device."""
     torch.manual_seed(0)
     model = mlp_vae(kind, d).to(device)
@@ -92,9 +95,9 @@ def print_steps(device: torch.device, kinds: list[str], dimensions: list[int]) -
             compiled = torch.compile(elbo, fullgraph=True)
             graphs = torch.compile(elbo, fullgraph=True, mode="reduce-overhead")
             for name, make in {
-                "inductor": lambda k=kind, d=d, f=compiled: steps(k, d, device, f),
-                "inductor, CUDA graphs": lambda k=kind, d=d, f=graphs: steps(k, d, device, f),
-                "whole step as a CUDA graph": lambda k=kind, d=d: captured(k, d, device),
+                "inductor": partial(steps, kind, d, device, compiled),
+                "inductor, CUDA graphs": partial(steps, kind, d, device, graphs),
+                "whole step as a CUDA graph": partial(captured, kind, d, device),
             }.items():
                 if device.type != "cuda" and "CUDA" in name:
                     continue
@@ -132,9 +135,9 @@ def print_samples(device: torch.device) -> None:
         laws = VonMisesFisher(loc, kappa), PowerSpherical(loc, kappa)
         ms = medians(
             {
-                "floor": lambda m=m: normalised_gaussians(m, device),
-                "vMF": lambda law=laws[0]: law.sample((SAMPLES,)),
-                "Power Spherical": lambda law=laws[1]: law.sample((SAMPLES,)),
+                "floor": partial(normalised_gaussians, m, device),
+                "vMF": partial(laws[0].sample, (SAMPLES,)),
+                "Power Spherical": partial(laws[1].sample, (SAMPLES,)),
             },
             device,
             repeats=11,
@@ -144,11 +147,11 @@ def print_samples(device: torch.device) -> None:
     rows = []
     for n in (64, 1 << 10, 1 << 14, 1 << 16, 1 << 18, 1 << 20, 1 << 22):
         envelope = _sampling._envelope(torch.full((n,), 10.0, device=device), 6)
-        functions = {
-            "fixed": lambda e=envelope: _sampling._first_accepted(*e, 6, 16),
-            "rounds": lambda e=envelope: _sampling._in_rounds(*e, 6),
+        ways: dict[str, Callable[[], object]] = {
+            "fixed": partial(_sampling._first_accepted, *envelope, 6, 16),
+            "rounds": partial(_sampling._in_rounds, *envelope, 6),
         }
-        ms = medians(functions, device, repeats=7)
+        ms = medians(ways, device, repeats=7)
         rows.append([n, ms["fixed"], ms["rounds"]])
     print(tabulate(rows, headers=["values", "16 proposals at once (ms)", "in rounds (ms)"], floatfmt=".3f"))
 

@@ -84,7 +84,8 @@ def identity(value: Any) -> str:
     if (name := _importable_name(value)) is not None:
         return name
     words = repr(value)
-    if type(value).__repr__ is object.__repr__ or _UNSTABLE.search(words):
+    bare = type(value).__repr__ is object.__repr__  # type: ignore[comparison-overlap]
+    if bare or _UNSTABLE.search(words):
         raise ValueError(
             "with a checkpoint, the objective must be something that the next process can tell from any other: a "
             "function that can be imported, a functools.partial of one, or an object with a __repr__ that says all "

@@ -5,6 +5,7 @@ Nothing heavy is imported before a command needs it, so that `--help` and typing
 
 import contextlib
 import dataclasses
+import io
 import json
 import shutil
 import signal
@@ -433,6 +434,9 @@ def _terminate(*_: object) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; `arguments` are the process's own by default."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a code page without β or ± is no reason to lose a table
     plain = contextlib.nullcontext() if sys.stderr.isatty() else contextlib.redirect_stderr(PlainLines(sys.stderr))
     before = signal.signal(signal.SIGTERM, _terminate)
     try:

@@ -1,8 +1,12 @@
 """Writing files so that a reader never meets a half-written one."""
 
 import os
+import time
 import uuid
 from pathlib import Path
+
+# Windows renames over no file that a reader or a virus scanner has open: seconds to wait before each new try.
+WAITS = (0.01, 0.03, 0.1, 0.3, 1.0)
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
@@ -24,6 +28,16 @@ def write_atomically(path: str | Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        _rename(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _rename(old: Path, new: Path) -> None:
+    for seconds in WAITS:
+        try:
+            os.replace(old, new)
+            return
+        except PermissionError:
+            time.sleep(seconds)
+    os.replace(old, new)

@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -400,7 +401,7 @@ def test_a_narrow_terminal_gets_paragraphs(monkeypatch: pytest.MonkeyPatch) -> N
     wide = cli._listing(["record", "LL", "device"], rows)
     assert len(wide.splitlines()) == 4
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: shutil.os.terminal_size((40, 20)))  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda: shutil.os.terminal_size((40, 20)))
     assert cli._listing(["record", "LL", "device"], rows).splitlines() == [
         "a" * 30,
         "  LL: -1.50",
@@ -557,6 +558,14 @@ def test_fetching_all_goes_on_after_a_failure(
     names = [line.partition(":")[0] for line in captured.out.splitlines()]
     assert names == [name for name, source in REGISTRY.items() if not source.files]
     assert captured.err.count("no network for") == sum(bool(source.files) for source in REGISTRY.values())
+
+
+def test_a_table_is_printed_where_the_terminal_lacks_its_signs() -> None:
+    """As on Windows with output to a file, whose code page has no β."""
+    command = [sys.executable, "-m", "hvae_tutorial", "records", "table", "1"]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0, done.stderr
+    assert b" ? " in done.stdout  # for ±
 
 
 def test_completion_can_be_installed() -> None:

@@ -94,7 +94,7 @@ def test_the_wheel_works_without_the_repository(wheel: Path, tmp_path: Path) -> 
 def test_versions_agree() -> None:
     version = PROJECT["version"]
     assert hvae_tutorial.__version__ == version
-    assert re.search(r"^version: (.+)$", read("CITATION.cff"), flags=re.MULTILINE)[1] == version  # type: ignore[index]
+    assert re.search(r"^version: (.+)$", read("CITATION.cff"), flags=re.MULTILINE)[1] == version
     released = re.findall(r"^## \[(\d.*?)\] - \d{4}-\d\d-\d\d$", read("CHANGELOG.md"), flags=re.MULTILINE)
     assert released[0] == version
 

@@ -1,7 +1,7 @@
 import ast
 import base64
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,12 @@ CIRCLE = PLANE / np.linalg.norm(PLANE, axis=1, keepdims=True)
 SPACE = RANDOM.standard_normal((40, 3))
 SPHERE = SPACE / np.linalg.norm(SPACE, axis=1, keepdims=True)
 IMAGES = RANDOM.random((10, 8, 6))
-HISTORY = {"epoch": [1, 2], "validation_elbo": [-3.0, -2.0], "validation_kl": [1.0, 2.0], "beta": [0.5, 1.0]}
+HISTORY: Mapping[str, Sequence[float]] = {
+    "epoch": [1, 2],
+    "validation_elbo": [-3.0, -2.0],
+    "validation_kl": [1.0, 2.0],
+    "beta": [0.5, 1.0],
+}
 
 PICTURES: dict[str, Callable[[], Figure]] = {
     "plane": lambda: plotting.latent_plane(PLANE, LABELS, title="plane"),
@@ -147,7 +152,12 @@ def test_colours_differ_and_stand_out_from_white() -> None:
 
 def test_the_first_epochs_do_not_flatten_the_rest() -> None:
     elbo = [-500.0, -90.0, *[-30.0 + 0.1 * i for i in range(28)]]
-    history = {"epoch": list(range(30)), "validation_elbo": elbo, "validation_kl": elbo, "beta": [0.0] + 29 * [1.0]}
+    history: dict[str, list[float]] = {
+        "epoch": list(range(30)),
+        "validation_elbo": elbo,
+        "validation_kl": elbo,
+        "beta": [0.0] + 29 * [1.0],
+    }
     figure = plotting.learning_curves({"N-VAE": [history]})
     low, high = figure.axes[0].get_ylim()
     assert -31 < low < -29.9

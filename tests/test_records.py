@@ -187,7 +187,7 @@ def test_possible_numbers_are_added(tmp_path: Path) -> None:
         {"mean": 3.0, "standard_error": 0.1, "samples": 100}})  # fmt: skip
     autoencoder = example_record(experiment="figure1", model="ae")
     for name in ("elbo", "kl", "log_likelihood", "log_likelihood_10"):
-        del autoencoder.results[name]  # type: ignore[attr-defined]
+        del autoencoder.results[name]
     noisy = example_record(seed=1, results={"log_likelihood": {"mean": -18.2, "standard_error": 0.1, "samples": 100}})
     paths = [write(record, tmp_path / "runs") for record in (gaussian, autoencoder, noisy)]
     assert len(add(paths, to=tmp_path / "chosen")) == 3

@@ -13,6 +13,7 @@ import tempfile
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import joblib
 import jupytext
@@ -44,7 +45,7 @@ class ChapterError(RuntimeError):
     """A chapter that cannot be built; the message names it and the cell."""
 
 
-def project() -> dict:
+def project() -> dict[str, Any]:
     """The table `project` of pyproject.toml."""
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 

@@ -62,7 +62,7 @@ def mean_log(sinh2: Tensor, m: int, dtype: torch.dtype) -> Tensor:
 
 def mean_resultant_length(kappa: Tensor, m: int) -> Tensor:
     """``E w = h E[(1 - x^2) / (1 + sinh^2(zeta) (1 - x^2))]`` with ``h = kappa / (m - 1)``, float64."""
-    sech2, weights = sech2_rule(m, kappa)
+    _, sech2, weights = _far_rule(m, kappa)
     return kappa / (m - 1) * ((sech2 / (1 + odds(kappa, m).unsqueeze(-1) * sech2)) @ weights)
 
 
@@ -79,11 +79,6 @@ def mean_softplus(kappa: Tensor, m: int) -> Tensor:
     shift = -2 * rapidity(kappa, m).unsqueeze(-1)
     softplus = torch.nn.functional.softplus
     return (softplus(shift - nodes) + softplus(shift + nodes)) @ weights / 2
-
-
-def sech2_rule(m: int, like: Tensor) -> Tensor:
-    """Values and weights (2, n) for means over ``1 - x^2``; for ``m = 1`` the coordinate x is 1 or -1."""
-    return like.new_tensor([[0.0], [1.0]]) if m == 1 else _far_rule(m, like)[1:]
 
 
 def _far_rule(m: int, like: Tensor) -> Tensor:

@@ -1,7 +1,5 @@
 """Kullback-Leibler divergences between laws of this package, registered with `torch.distributions.kl_divergence`."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.distributions import kl_divergence, register_kl
@@ -9,7 +7,7 @@ from torch.distributions import kl_divergence, register_kl
 from hvae_tutorial import special
 from hvae_tutorial.distributions import _moebius
 from hvae_tutorial.distributions._gamma import digamma_difference
-from hvae_tutorial.distributions._interior import power_spherical_interior, von_mises_fisher_interior
+from hvae_tutorial.distributions._laplace import von_mises_fisher_log_mean
 from hvae_tutorial.distributions._logarithm import power_spherical_excess, von_mises_fisher_mean
 from hvae_tutorial.distributions.hyperspherical_uniform import HypersphericalUniform
 from hvae_tutorial.distributions.power_spherical import PowerSpherical
@@ -181,29 +179,14 @@ def _kl_spherical_cauchy_power_spherical(p: SphericalCauchy, q: PowerSpherical) 
 
 @register_kl(VonMisesFisher, SphericalCauchy)
 def _kl_von_mises_fisher_spherical_cauchy(p: VonMisesFisher, q: SphericalCauchy) -> Tensor:
-    """See `_kl_to_spherical_cauchy`."""
-    k1 = special.widen(p.concentration)
-    return _kl_to_spherical_cauchy(p, q, special.kl_to_uniform(k1, p.m), k1, von_mises_fisher_interior)
-
-
-@register_kl(PowerSpherical, SphericalCauchy)
-def _kl_power_spherical_spherical_cauchy(p: PowerSpherical, q: SphericalCauchy) -> Tensor:
-    """See `_kl_to_spherical_cauchy`."""
-    return _kl_to_spherical_cauchy(p, q, p._wide_kl_to_uniform(), p._kappa, power_spherical_interior)
-
-
-def _kl_to_spherical_cauchy(
-    p: RotationallySymmetric, q: SphericalCauchy, to_uniform: Tensor, k1: Tensor, interior: Callable[..., Tensor]
-) -> Tensor:
     r"""``KL(p || uniform) + (m - 1) (E_p[log(1 + beta (1 - mu2.z))] - zeta2)``, ``beta = (e^(2 zeta2) - 1) / 2``.
 
-    For the mean see `hvae_tutorial.distributions._interior`.
+    The mean is one integral, see `hvae_tutorial.distributions._laplace`.
     """
     shape, sine2 = _joint_batch_shape(p, q), _half_angle(p, q)
-    zeta2 = q._zeta
-    k1, sine2, zeta2 = torch.broadcast_tensors(k1, sine2, zeta2)
-    mean_log = interior(k1, sine2, torch.expm1(2 * zeta2) / 2, p.m)
-    divergence = to_uniform + (p.m - 1) * (mean_log - zeta2)
+    k1, zeta2 = special.widen(p.concentration), q._zeta
+    mean_log = von_mises_fisher_log_mean(k1, sine2, torch.expm1(2 * zeta2) / 2, p.m)
+    divergence = special.kl_to_uniform(k1, p.m) + (p.m - 1) * (mean_log - zeta2)
     return expand_to(divergence.clamp(min=0).to(_joint_dtype(p, q)), shape)
 
 

@@ -211,7 +211,8 @@ def _read(path: Path) -> tuple[str | None, dict[str, Tensor]]:
         raise FileNotFoundError(f"no saved model at {path}: there is no such file")
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            # Copies: what is mapped into memory stays open, and Windows does not replace an open file.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dict)
             return (file.metadata() or {}).get("run"), tensors
     except SafetensorError as error:
         raise ValueError(f"{path} is not a safetensors file, or is damaged: {error}") from error

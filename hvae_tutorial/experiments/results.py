@@ -148,13 +148,16 @@ def number(record: Record, *path: str) -> float:
     return value
 
 
-def cells_of(records: Iterable[Record], *by: str) -> tuple[dict[tuple, list[Record]], Mapping[str, Any]]:
+Key = tuple[Any, ...]  # of a cell: the settings by which records are grouped, such as (d, model)
+
+
+def cells_of(records: Iterable[Record], *by: str) -> tuple[dict[Key, list[Record]], Mapping[str, Any]]:
     """Group records by settings, in the order of these and of `names.rank`; also return the settings that they share.
 
     Raises:
         ValueError: there are no records, or they differ in more than these settings and the seed.
     """
-    cells: dict[tuple, list[Record]] = defaultdict(list)
+    cells: dict[Key, list[Record]] = defaultdict(list)
     shared: dict[str, Any] | None = None
     for record in records:
         others = {name: value for name, value in record.settings.items() if name not in {*by, "seed"}}
@@ -172,11 +175,11 @@ def cells_of(records: Iterable[Record], *by: str) -> tuple[dict[tuple, list[Reco
     return {cell: cells[cell] for cell in ranked}, shared
 
 
-Published = Mapping[tuple, Mapping[str, Sequence[float]]]  # (d or data, model): header: mean, or mean and deviation
+Published = Mapping[Key, Mapping[str, Sequence[float]]]  # (d or data, model): header: mean, or mean and deviation
 
 
 def comparison(
-    cells: Mapping[tuple, list[Record]],
+    cells: Mapping[Key, list[Record]],
     columns: Mapping[str, tuple[str, ...]],
     published: Mapping[str, Published],
     *,

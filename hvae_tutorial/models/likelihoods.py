@@ -49,7 +49,7 @@ class BernoulliLikelihood(Likelihood):
     not checked here, since that would wait on the device in every step; `training.fit` checks its data once.
     """
 
-    def forward(self, output: Tensor) -> Independent:
+    def forward(self, output: Tensor) -> "Independent[Bernoulli]":
         """Return p(x|z) for logits `output`, (..., x_dim): batch shape (...), event shape (x_dim,)."""
         return Independent(Bernoulli(logits=at_least_float32(output), validate_args=False), 1, validate_args=False)
 
@@ -80,7 +80,7 @@ class GaussianLikelihood(Likelihood):
         super().__init__(x_dim)
         self.log_scale = nn.Parameter(torch.zeros(()))
 
-    def forward(self, output: Tensor) -> Independent:
+    def forward(self, output: Tensor) -> "Independent[Normal]":
         """Return p(x|z) with mean `output`, (..., x_dim): batch shape (...), event shape (x_dim,)."""
         mean = at_least_float32(output)
         return Independent(Normal(mean, self.log_scale.exp(), validate_args=False), 1, validate_args=False)

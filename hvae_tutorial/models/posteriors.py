@@ -105,11 +105,11 @@ class GaussianPosterior(_PlanePosterior):
         super().__init__(in_features, d)
         self.raw_scale = glorot_linear(in_features, self.d)
 
-    def forward(self, h: Tensor) -> Independent:
+    def forward(self, h: Tensor) -> "Independent[Normal]":
         """Return q(z|x) for features `h`, (..., in_features): batch shape (...), event shape (d,)."""
         return _diagonal_normal(_of(self.mean, h), F.softplus(_of(self.raw_scale, h)))
 
-    def prior(self) -> Independent:
+    def prior(self) -> "Independent[Normal]":
         """Return N(0, I) on R^d, on the device and in the precision of the head's parameters."""
         zero = torch.zeros_like(self.mean.bias.detach())
         return _diagonal_normal(zero, zero + 1)
@@ -339,5 +339,5 @@ def _euclidean_distance(a: Tensor, b: Tensor) -> Tensor:
     return torch.cdist(at_least_float32(a), at_least_float32(b), compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def _diagonal_normal(loc: Tensor, scale: Tensor) -> Independent:
+def _diagonal_normal(loc: Tensor, scale: Tensor) -> "Independent[Normal]":
     return Independent(Normal(loc, scale, validate_args=False), 1, validate_args=False)

@@ -126,7 +126,8 @@ class VAE(nn.Module):
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+                # Copies: what is mapped into memory stays open, and Windows does not replace an open file.
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dict)
         except SafetensorError as error:
             raise ValueError(f"{path} is not a safetensors file, or is damaged: {error}") from error
         if metadata.get("format") != FILE_FORMAT:

@@ -41,4 +41,4 @@ def test_hash_sees_where_the_split_is(data: Dataset) -> None:
 
 def test_fields_cannot_be_replaced_in_place(data: Dataset) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        data.train = data.test  # type: ignore[misc]
+        data.train = data.test

@@ -25,7 +25,7 @@ class _Python2Pickler(pickle._Pickler):
     def save_bytes(self, data: bytes) -> None:
         self.write(b"T" + struct.pack("<i", len(data)) + data)
 
-    dispatch[bytes] = save_bytes
+    dispatch[bytes] = save_bytes  # type: ignore[assignment]
 
 
 def python2_pickle(value: Any) -> bytes:

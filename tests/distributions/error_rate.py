@@ -30,6 +30,6 @@ def mean_p_value(sample: np.ndarray, expected: float) -> float:
     return float(erfc(abs(z) / np.sqrt(2)))
 
 
-def kolmogorov_smirnov_p_value(sample: np.ndarray, cdf) -> float:  # type: ignore[no-untyped-def]
+def kolmogorov_smirnov_p_value(sample: np.ndarray, cdf) -> float:
     """Two-sided Kolmogorov-Smirnov p-value."""
     return float(stats.kstest(sample, cdf, method="asymp").pvalue)

@@ -44,7 +44,7 @@ def tangent_direction(mu: Tensor) -> Tensor:
 def at_fixed_complement(family: type[RotationallySymmetric], y: Tensor) -> type[RotationallySymmetric]:
     """The family with its random ``y = 1 - mu . z`` replaced by given values."""
 
-    class Fixed(family):  # type: ignore[misc, valid-type]
+    class Fixed(family):  # type: ignore[valid-type]
         @staticmethod
         def _sample_complement(concentration: Tensor, m: int, repeats: int) -> Tensor:
             return y.to(concentration.dtype)

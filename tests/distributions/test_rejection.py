@@ -33,7 +33,7 @@ def acceptance_rate(kappa: float, m: int) -> float:
 @pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "float64"])
 @pytest.mark.parametrize("m", [2, 4, 5, 10, 41, 128, 1024])
 def test_share_of_accepted_proposals_is_the_formula(m, dtype, monkeypatch):
-    proposed = []
+    proposed: list[int] = []
 
     def recording(*args):
         y, accepted = propose(*args)
@@ -152,7 +152,7 @@ class HostWaits(TorchDispatchMode):
         self.stop_tests = 0
         self.others: list[str] = []
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.name()
         if name == "aten::nonzero":
             self.stop_tests += 1

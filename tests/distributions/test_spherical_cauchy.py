@@ -28,6 +28,7 @@ from hvae_tutorial.sphere import log_surface_area, project_to_tangent
 REFERENCE = Path(__file__).parents[1] / "reference" / "spherical_cauchy.csv"
 ROWS = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(REFERENCE.read_text().splitlines())]
 OTHERS = (SphericalCauchy, VonMisesFisher, PowerSpherical)
+PAIRS = [*((SphericalCauchy, other) for other in OTHERS), (VonMisesFisher, SphericalCauchy)]
 
 
 def axis(m: int) -> Tensor:
@@ -240,14 +241,14 @@ def test_von_mises_fisher_by_keeping_some_of_its_draws():
 
 
 @pytest.mark.parametrize("m", [2, 3, 5, 11, 41, 128])
-@pytest.mark.parametrize("first", OTHERS, ids=lambda family: family.__name__)
+@pytest.mark.parametrize("first", [SphericalCauchy, VonMisesFisher], ids=lambda family: family.__name__)
 def test_divergences_on_a_grid(first, m):
     """All pairs with this law, by integration over two angles; relative to one or, if larger, to the divergence."""
     for k1, angle in itertools.product((0.0, 0.3, 30.0, 1e4), (0.0, 1e-3, 0.5, 2.0, 3.1, math.pi)):
         mu1, mu2 = two_axes(m, angle)
         means = Means(first.__name__, k1, m, angle)
         for second, k2 in itertools.product(OTHERS, (0.0, 0.3, 20.0, 1e4)):
-            if SphericalCauchy not in (first, second):
+            if (first, second) not in PAIRS:
                 continue
             if second is SphericalCauchy:
                 x0 = 2 * k2 / (m - 1 + math.sqrt((m - 1) ** 2 + 4 * k2**2))
@@ -286,11 +287,11 @@ def test_divergences_are_symmetric_and_do_not_change_under_moebius_maps():
 )
 def test_divergences_are_finite_and_not_negative(k1, k2, m, angle, dtype):
     mu1, mu2 = (mu.to(dtype) for mu in two_axes(m, angle))
-    law = SphericalCauchy(mu1, k1)
-    for other in (*(family(mu2, k2) for family in OTHERS), HypersphericalUniform(m, dtype=dtype)):
-        for divergence in (kl_divergence(law, other), kl_divergence(other, law)):
-            assert divergence >= 0
-            assert divergence.isfinite()
+    law, uniform = SphericalCauchy(mu1, k1), HypersphericalUniform(m, dtype=dtype)
+    for p, q in [*((first(mu1, k1), second(mu2, k2)) for first, second in PAIRS), (law, uniform), (uniform, law)]:
+        divergence = kl_divergence(p, q)
+        assert divergence >= 0
+        assert divergence.isfinite()
 
 
 @pytest.mark.parametrize("angle", [0.0, 1.0])
@@ -300,8 +301,7 @@ def test_gradients_of_divergences(m, angle):
 
     def divergences(a: Tensor, b: Tensor, k1: Tensor, k2: Tensor) -> tuple[Tensor, ...]:
         a, b = (torch.nn.functional.normalize(x, dim=0) for x in (a, b))
-        pairs = [(first, SphericalCauchy) for first in OTHERS] + [(SphericalCauchy, second) for second in OTHERS[1:]]
-        return tuple(kl_divergence(p(a, k1, False), q(b, k2, False)) for p, q in pairs)
+        return tuple(kl_divergence(p(a, k1, False), q(b, k2, False)) for p, q in PAIRS)
 
     leaves = [mu1, mu2, torch.tensor(3.0).double(), torch.tensor(7.0).double()]
     assert torch.autograd.gradcheck(divergences, [leaf.clone().requires_grad_() for leaf in leaves], atol=1e-5)

@@ -124,8 +124,8 @@ def test_the_papers_figures_stand_beside_ours_on_mnist_only() -> None:
     assert [row.source for row in table.rows] == ["ours", "paper", "ours", "paper", "p"]
     assert table.cells[1][3:] == ["-110.21 ± 0.21", "", "-112.98 ± 0.21", "-100.16 ± 0.22", "12.82 ± 0.11"]
     for other in ("digits", "fashion-mnist", "mnist-5k"):
-        for table in (table1.table, table2.table):
-            assert "paper" not in table(runs("n", N, data=other, d=5), complete=True).text()
+        for made in (table1.table, table2.table):
+            assert "paper" not in made(runs("n", N, data=other, d=5), complete=True).text()
         assert (
             "paper"
             not in table3.table(
@@ -182,7 +182,7 @@ def test_table2_by_coordinates_needs_all_three_spaces() -> None:
 def test_figure1_names_beta_and_leaves_out_what_an_autoencoder_lacks() -> None:
     autoencoder = example_record(experiment="figure1", model="ae")
     for name in ("log_likelihood", "log_likelihood_10", "elbo", "kl"):
-        del autoencoder.results[name]  # type: ignore[attr-defined]
+        del autoencoder.results[name]
     spherical = example_record(experiment="figure1", model="s", d=1)
     gaussian = [example_record(experiment="figure1", beta=beta) for beta in (1.0, 0.1)]
     table = figure1.table([spherical, *gaussian, autoencoder])
@@ -284,7 +284,7 @@ def test_every_cell_of_the_packaged_tables_is_the_mean_of_the_records_that_its_r
         **{f"{size} labels": ("knn", str(size), "mean") for size in (100, 600, 1000)},
     }
     by_name = {record.name: record for record in records.load()}
-    checked = set()
+    checked: set[str] = set()
     for experiment in EXPERIMENTS.values():
         for group in groups(records.load(experiment=experiment.records), experiment.by):
             for table in experiment.tables(group).values():

@@ -130,7 +130,7 @@ def test_m1m2s_bounds_against_quadrature():
         rows.append((joint + log_weight).logsumexp(1))
         q2 = m2.posterior(m2.encoder(z1, one_hot(y))).log_prob(z2[:, None]).T  # (z1, z2)
         inner.append(((q2 + log_weight).exp() * (joint - q2)).sum(1))  # M2's bound on log p(z1, y), at each z1
-    p_z1y, inner = torch.stack(rows, 1), torch.stack(inner, 1)  # (z1, 3)
+    p_z1y, bound = torch.stack(rows, 1), torch.stack(inner, 1)  # (z1, 3)
     p_x_z1 = m1.likelihood.log_prob(ALL_X[:, None], m1.decoder(z1))  # (8, z1)
     log_p_xy = (p_x_z1[..., None] + p_z1y + log_weight).logsumexp(1)  # (8, 3)
     log_p = log_p_xy.logsumexp(1)
@@ -138,10 +138,10 @@ def test_m1m2s_bounds_against_quadrature():
 
     q1 = m1.encode(ALL_X).log_prob(z1[:, None]).T  # (8, z1)
     log_qy = m2.class_logits(z1).log_softmax(-1)
-    over_classes = (log_qy.exp() * (inner - log_qy)).sum(1)  # (z1,)
+    over_classes = (log_qy.exp() * (bound - log_qy)).sum(1)  # (z1,)
     density = (q1 + log_weight).exp()
     unlabelled = (density * (p_x_z1 + over_classes - q1)).sum(1)
-    labelled = (density * (p_x_z1 + inner[:, 1] - q1)).sum(1)
+    labelled = (density * (p_x_z1 + bound[:, 1] - q1)).sum(1)
     assert (labelled < log_p_xy[:, 1]).all()
     assert (unlabelled < log_p).all()
 

@@ -12,6 +12,7 @@ from hvae_tutorial.models import (
     BernoulliLikelihood,
     GaussianLikelihood,
     GaussianPosterior,
+    Posterior,
     PowerSphericalPosterior,
     ProductPosterior,
     SphericalCauchyPosterior,
@@ -39,7 +40,12 @@ X_DIM = 12
 KINDS: list[tuple[str, int | tuple[int, ...]]] = [
     ("n", 3), ("s", 3), ("ps", 3), ("c", 3), ("ae", 3), ("n", (2, 3)), ("s", (2, 3)), ("ps", (2, 3)),
 ]  # fmt: skip
-HEADS = [GaussianPosterior, VonMisesFisherPosterior, PowerSphericalPosterior, SphericalCauchyPosterior]
+HEADS: list[Callable[[int, int], Posterior]] = [
+    GaussianPosterior,
+    VonMisesFisherPosterior,
+    PowerSphericalPosterior,
+    SphericalCauchyPosterior,
+]
 
 
 def autocast() -> torch.autocast:

@@ -84,8 +84,8 @@ def test_several_dimensions_make_a_product(kind, d, ambient_dim):
 
 
 def test_parts_of_a_product_start_as_different_heads():
-    first, second = mlp_product_vae("s", (2, 2), x_dim=12).posterior.heads
-    assert not torch.equal(first.direction.weight, second.direction.weight)
+    heads = mlp_product_vae("s", (2, 2), x_dim=12).posterior.heads
+    assert not torch.equal(heads[0].direction.weight, heads[1].direction.weight)
 
 
 @pytest.mark.parametrize(("kind", "d"), [("s", 3), ("n", 3), ("ps", 3), ("c", 3), ("s", (2, 1)), ("n", (2, 1))])
@@ -130,7 +130,7 @@ def test_z_of_a_wrong_shape():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"kind": "x"}, "kind must be one of 's', 'n', 'ps', 'ae', got 'x'"),
+        ({"kind": "x"}, "kind must be one of 's', 'n', 'ps', 'c', 'ae', got 'x'"),
         ({"d": 0}, "d must be an integer >= 1, got 0"),
         ({"d": 2.5}, "d must be an integer >= 1, got 2.5"),
         ({"d": "3"}, "d must be an integer >= 1, got '3'"),
@@ -152,7 +152,7 @@ def test_bad_arguments(arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"kind": "x"}, "kind must be one of 's', 'n', 'ps', 'ae', got 'x'"),
+        ({"kind": "x"}, "kind must be one of 's', 'n', 'ps', 'c', 'ae', got 'x'"),
         ({"d": (2, 0)}, "d must be an integer >= 1, got 0"),
         ({"d": []}, r"d must be a sequence of integers >= 1, one for each factor, got \[\]"),
         ({"d": 2}, "d must be a sequence of integers >= 1, one for each factor, got 2"),

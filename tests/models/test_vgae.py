@@ -46,7 +46,7 @@ def test_adjacency_of_a_graph_is_that_of_networkx() -> None:
     graph.add_edges_from((node, node) for node in graph.nodes)
     nodes = range(len(graph))
     adjacency = nx.to_scipy_sparse_array(graph, nodelist=nodes, weight=None, dtype=float)
-    root = sparse.diags_array(adjacency.sum(axis=1) ** -0.5)
+    root = sparse.diags(adjacency.sum(axis=1) ** -0.5)
     expected = torch.from_numpy((root @ adjacency @ root).toarray())
     ours = normalized_adjacency(load("karate").edges, 34, dtype=torch.float64)
     torch.testing.assert_close(ours.to_dense(), expected)
@@ -186,8 +186,8 @@ def test_every_parameter_is_trained() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kind": "x"}, "kind must be one of 's', 'n', 'ps', got 'x'"),
-        ({"kind": "ae"}, "kind must be one of 's', 'n', 'ps', got 'ae'"),
+        ({"kind": "x"}, "kind must be one of 's', 'n', 'ps', 'c', got 'x'"),
+        ({"kind": "ae"}, "kind must be one of 's', 'n', 'ps', 'c', got 'ae'"),
         ({"d": 0}, "d must be an integer >= 1, got 0"),
         ({"x_dim": 0}, "x_dim must be an integer >= 1, got 0"),
         ({"hidden": 2.5}, "hidden must be an integer >= 1, got 2.5"),
@@ -197,7 +197,7 @@ def test_every_parameter_is_trained() -> None:
 )
 def test_bad_arguments(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
-        gcn_vgae(**{"kind": "n", "d": 2, "x_dim": 7, **change})  # type: ignore[arg-type]
+        gcn_vgae(**{"kind": "n", "d": 2, "x_dim": 7, **change})
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan")])

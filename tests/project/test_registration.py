@@ -97,7 +97,7 @@ def toy_table(monkeypatch: pytest.MonkeyPatch) -> Experiment:
 
     def train(model: Constant, data: Any, run: Any, *, checkpoint: Path, progress: bool) -> TrainingResult:
         with torch.no_grad():
-            model.weight += 1
+            model.weight.add_(1)
         curve = [float(epoch) for epoch in range(run.settings["epochs"])]
         return TrainingResult({"validation_elbo": curve, "seconds": curve}, len(curve), len(curve), 1.0, 0.1)
 
@@ -234,7 +234,7 @@ def _hooks() -> ModuleType:
     if not tools.is_dir():
         pytest.skip("the tools of the site are not here")
     sys.path.insert(0, str(tools))
-    import hooks  # type: ignore[import-not-found]
+    import hooks
 
     return hooks
 

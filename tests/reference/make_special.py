@@ -84,7 +84,7 @@ def by_series(kappa: float, m: int) -> Values:
             for n in range(4):
                 sums[n] += weighted
                 weighted *= j - peak
-        return tuple(sums)
+        return sums[0], sums[1], sums[2], sums[3]
 
     one = 1 << bits
     above, below = sweep(one, +1), sweep(one, -1)

@@ -1,7 +1,5 @@
 import dataclasses
 import math
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -703,8 +701,8 @@ def test_a_run_killed_by_the_system_resumes_bit_for_bit(tmp_path):
             assert process.poll() is None, "the run ended before it could be killed"
             assert time.monotonic() < deadline, "no checkpoint in five minutes"
             time.sleep(0.02)
-        os.kill(process.pid, signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
+        process.kill()
+    assert process.returncode != 0
     assert 3 <= epochs_recorded() < 24
 
     done = subprocess.run([*command, "whole"], capture_output=True, text=True, check=True, timeout=600)

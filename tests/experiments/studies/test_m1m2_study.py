@@ -103,7 +103,8 @@ def test_the_images_are_binarised_before_they_are_classified(digits: Dataset) ->
 def test_there_is_a_picture_for_each_pair_of_dimensions(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(m1m2.plotting, "learning_curves", lambda curves, title: title)
     runs = [tiny(d=d, seed=seed) for seed in (0, 1) for d in ([2, 3], [3, 2])]
-    assert m1m2.draw(digits, runs, [], lambda _: None) == {
+    pictures: dict[str, Any] = m1m2.draw(digits, runs, [], pytest.fail)  # titles, here
+    assert pictures == {
         "learning-curves-d2+3": "digits, M1+M2, d = 2, 3",
         "learning-curves-d3+2": "digits, M1+M2, d = 3, 2",
     }
