@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 STAND_IN = """#!/bin/sh
 echo "$1 $2 $3" >> asked
 case "$1 $2" in
