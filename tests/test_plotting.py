@@ -1,3 +1,5 @@
+"""A picture shows the points, classes and curves that it was given, where they lie, with its words."""
+
 import ast
 import base64
 import inspect

@@ -1,3 +1,8 @@
+"""A file is used only if it has the SHA-256 of its entry, whatever delivered it, and it appears whole or not at all.
+
+Folders and mirrors are asked in the stated order; each failure says what was tried and what to do.
+"""
+
 import gzip
 import re
 import socket

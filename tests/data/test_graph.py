@@ -1,3 +1,5 @@
+"""A graph has one form: each undirected edge once, its smaller end first; its hash sees every tensor."""
+
 import dataclasses
 import re
 

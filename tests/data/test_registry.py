@@ -1,3 +1,7 @@
+"""Every data set says whose it is and on which terms; every download has its hash, and mirrors, of which the first is
+https.
+"""
+
 import re
 from pkgutil import resolve_name
 

@@ -1,4 +1,4 @@
-"""How a trained model is measured."""
+"""How a trained model is measured: modes as means, averages over points and passes, the standard error of a mean."""
 
 import pytest
 import torch

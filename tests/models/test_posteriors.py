@@ -1,3 +1,5 @@
+"""A head gives the stated parametrisation of q(z|x), the KL that torch has registered, and its space's own distance."""
+
 import itertools
 import math
 

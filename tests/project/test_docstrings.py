@@ -3,11 +3,13 @@
 An example imports what it uses, so that a reader can paste it, and prints what is printed here.
 """
 
+import ast
 import doctest
 import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +21,8 @@ from hvae_tutorial.distributions import transforms
 from hvae_tutorial.distributions.rotationally_symmetric import RotationallySymmetric
 from hvae_tutorial.objectives import SemiSupervised, elbo, graph_elbo, iwae_bound, labelled_bound, unlabelled_bound
 from hvae_tutorial.training import fit
+
+TEST_FILES = sorted(Path(__file__).parents[1].rglob("test_*.py"))
 
 # What has an example: all that these modules export, but for interfaces and plain tuples, and these besides.
 MODULES = (distributions, transforms, models, special, sphere)
@@ -73,3 +77,10 @@ def test_examples_stand_in_a_section_of_their_own(name: str) -> None:
     lines = inspect.cleandoc(EXAMPLES[name].docstring).splitlines()
     first = next(number for number, line in enumerate(lines) if line.lstrip().startswith(">>>"))
     assert lines[first - 1] == "Examples:"
+
+
+@pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: path.stem)
+def test_every_test_file_says_what_it_holds_the_code_to(path: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert docstring is not None
+    assert docstring.partition("\n\n")[0].endswith(".")

@@ -1,4 +1,7 @@
-"""The environment is made once, and made anew when it is not whole. A stand-in for Python notes what it is asked."""
+"""The environment is made once, and made anew when it is not whole.
+
+A stand-in for Python notes what it is asked.
+"""
 
 import os
 import shutil

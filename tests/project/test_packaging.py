@@ -1,4 +1,4 @@
-"""What is built, named, pinned and tracked."""
+"""What is built holds what the repository tracks, needs what it imports, and is named and pinned alike everywhere."""
 
 import ast
 import importlib

@@ -1,4 +1,4 @@
-"""What the README tells people to type works."""
+"""What the README tells people to type works, and its numbers are those of the records."""
 
 import re
 import shlex

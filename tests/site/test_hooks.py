@@ -1,4 +1,4 @@
-"""What the site shows beside the files in docs/."""
+"""What the site shows beside the files in docs/ is made from the chapters, the records and pyproject.toml alone."""
 
 from types import SimpleNamespace
 
