@@ -13,7 +13,7 @@ import pytest
 from tiny_set import Mirrors, TinySet
 
 from hvae_tutorial.data import REGISTRY, DataError, Source
-from hvae_tutorial.data.cache import fetch, whereabouts
+from hvae_tutorial.data.cache import LARGEST, fetch, whereabouts
 
 Register = Callable[[Source], Source]
 
@@ -297,6 +297,11 @@ def test_what_grows_beyond_measure_is_not_unpacked(
     (tmp_path / f"{IMAGES}.gz").write_bytes(gzip.compress(bytes(10**6)))
     with pytest.raises(DataError, match="more than 1000 bytes when unpacked, which no file of ours has"):
         first(tiny.source(), cache=tmp_path)
+
+
+def test_what_may_be_unpacked_is_some_times_what_the_largest_file_has() -> None:
+    """60,000 images of 28x28 bytes after a header of 16: far below the limit, and the limit far below a memory."""
+    assert 5 < LARGEST / (60_000 * 28 * 28 + 16) < 6
 
 
 def test_whereabouts(tiny: TinySet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
