@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tiny_set import Mirrors, TinySet
+from tqdm import tqdm
 
 from hvae_tutorial.data import REGISTRY, DataError, Source
 from hvae_tutorial.data.cache import LARGEST, fetch, whereabouts
@@ -104,12 +105,22 @@ def test_progress_goes_to_standard_error_and_nothing_else_is_said(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    ends = []
+
+    class Bar(tqdm):  # type: ignore[type-arg]
+        def close(self) -> None:
+            ends.append(self.n)
+            super().close()
+
+    monkeypatch.setattr("hvae_tutorial.data.cache.tqdm", Bar)
     with caplog.at_level("INFO", logger="pooch"):
         first(tiny.source(mirrors["good"]), cache=tmp_path)
     out, err = capsys.readouterr()
     assert out == ""
     assert f"{IMAGES}.gz" in err
+    assert ends[0] == len(gzip.compress(tiny.contents[IMAGES]))  # the bar has counted every byte
     assert caplog.records == []
 
 
