@@ -171,3 +171,17 @@ def test_no_file_names_a_path_of_one_machine(repository: list[str]) -> None:
     pattern = re.compile(rf"(?<![\w.~/-])/(?:{folders})/\w".encode())
     found = {path for path in repository if pattern.search((ROOT / path).read_bytes())}
     assert not found
+
+
+def test_text_is_read_and_written_as_utf_8_on_every_system() -> None:
+    """Without an encoding Python takes that of the system, which on Windows is another."""
+    found = [
+        f"{path.name}:{node.lineno}"
+        for path in (ROOT / "hvae_tutorial").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in {"read_text", "write_text"}
+        and not any(keyword.arg == "encoding" for keyword in node.keywords)
+    ]
+    assert not found
