@@ -23,6 +23,12 @@ def log_surface_area(m: int) -> float:
     Raises:
         TypeError: ``m`` is not an integer.
         ValueError: ``m < 2``.
+
+    Examples:
+        >>> import math
+        >>> from hvae_tutorial.sphere import log_surface_area
+        >>> round(math.exp(log_surface_area(3)) / math.pi, 6)
+        4.0
     """
     m = check_ambient_dimension(m)
     return math.log(2) + m / 2 * math.log(math.pi) - math.lgamma(m / 2)
@@ -39,6 +45,12 @@ def project_to_tangent(x: Tensor, mu: Tensor) -> Tensor:
 
     Returns:
         Tangent vectors at ``mu``, of the broadcast shape.
+
+    Examples:
+        >>> import torch
+        >>> from hvae_tutorial.sphere import project_to_tangent
+        >>> project_to_tangent(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.0, 0.0, 1.0]))
+        tensor([1., 2., 0.])
     """
     return x - (x * mu).sum(-1, keepdim=True) * mu
 
@@ -56,6 +68,12 @@ def geodesic_distance(a: Tensor, b: Tensor) -> Tensor:
 
     Returns:
         Angles in [0, pi], of the broadcast batch shape (...).
+
+    Examples:
+        >>> import torch
+        >>> from hvae_tutorial.sphere import geodesic_distance
+        >>> geodesic_distance(torch.tensor([1.0, 0.0]), torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]))
+        tensor([0.0000, 1.5708, 3.1416])
     """
     difference = torch.linalg.vector_norm(a - b, dim=-1)
     return 2 * torch.atan2(difference, torch.linalg.vector_norm(a + b, dim=-1))
@@ -79,6 +97,14 @@ def hammer_projection(z: Tensor) -> Tensor:
 
     Raises:
         ValueError: the last dimension of ``z`` is not 3.
+
+    Examples:
+        >>> import torch
+        >>> from hvae_tutorial.sphere import hammer_projection
+        >>> hammer_projection(torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]))
+        tensor([[0.0000, 0.0000],
+                [1.5307, 0.0000],
+                [0.0000, 1.4142]])
     """
     if z.ndim == 0 or z.shape[-1] != 3:
         raise ValueError(f"z must have shape (..., 3), unit vectors of S^2, got {tuple(z.shape)}")

@@ -1,4 +1,4 @@
-"""What tells one objective from another, and one tensor from another."""
+"""Two objectives, or two tensors, have one identity if and only if they are the same: in every process."""
 
 import subprocess
 import sys

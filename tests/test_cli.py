@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 from example_records import example_record
+from matplotlib.image import imread
 
 from hvae_tutorial import __version__, cli, records
 from hvae_tutorial.experiments import registry
@@ -85,7 +86,10 @@ def test_the_whole_way_in_a_process_of_its_own(
     tables = [f"table{n}.{suffix}" for n in ("1", "2", "2-coordinates") for suffix in ("md", "csv", "tex")]
     assert sorted(Path(name).name for name in named) == sorted(pictures + tables)
     assert {Path(name).parts[:2] for name in named} == {("runs", "table1-digits")}
-    assert all((tmp_path / name).stat().st_size > 0 for name in named)
+    assert all("S-VAE" in (tmp_path / name).read_text() for name in named if "table" in Path(name).name)
+    drawn = [(tmp_path / name).read_bytes() for name in named if name.endswith(".png")]
+    assert len(set(drawn)) == len(drawn)  # each shows something else
+    assert all(imread(io.BytesIO(picture)).min() < 0.5 for picture in drawn)
 
     monkeypatch.chdir(tmp_path)
     assert run(arguments) == 0

@@ -1,3 +1,5 @@
+"""A file is written whole or not at all: what stood there before stays until the new one is complete."""
+
 import os
 from pathlib import Path
 

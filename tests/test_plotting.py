@@ -1,3 +1,5 @@
+"""A picture shows the points, classes and curves that it was given, where they lie, with its words."""
+
 import ast
 import base64
 import inspect
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_rgb
+from matplotlib.image import imread
 
 from hvae_tutorial import plotting
 from hvae_tutorial.plotting import Figure
@@ -39,12 +42,55 @@ PICTURES: dict[str, Callable[[], Figure]] = {
 }
 
 
+def pixels(figure: Figure, path: Path) -> np.ndarray:
+    """What is saved, read back: (height, width, 3) in [0, 1]."""
+    figure.savefig(path)
+    return imread(path)[..., :3]
+
+
 @pytest.mark.parametrize("name", PICTURES)
-def test_every_picture_can_be_saved(name: str, tmp_path: Path) -> None:
+def test_what_a_picture_shows_is_seen_in_the_saved_file(name: str, tmp_path: Path) -> None:
+    """Points, curves, images and names in their turn: taken away, they change the file wherever they stood."""
     figure = PICTURES[name]()
     assert isinstance(figure, Figure)
-    figure.savefig(tmp_path / "picture.png")
-    assert (tmp_path / "picture.png").stat().st_size > 2000
+    whole = pixels(figure, tmp_path / "whole.png")
+    assert whole.shape == pytest.approx((*(figure.get_size_inches() * figure.dpi)[::-1], 3), abs=1)
+    assert (whole[[0, -1]] == 1).all()  # nothing is cut off at the edges
+    assert (whole[:, [0, -1]] == 1).all()
+    kinds = ("collections", "lines", "images", "texts")
+    shown = {kind: [axes for axes in figure.axes if len(getattr(axes, kind))] for kind in kinds}
+    assert any(shown.values())
+    for kind, places in shown.items():
+        artists = [artist for axes in places for artist in getattr(axes, kind)]
+        for artist in artists:
+            artist.set_visible(False)
+        changed = (pixels(figure, tmp_path / "part.png") != whole).any(axis=-1)[::-1]  # from below, as extents are
+        for artist in artists:
+            artist.set_visible(True)
+        for axes in places:
+            x0, y0, x1, y1 = (round(edge) for edge in axes.get_window_extent().extents)
+            assert changed[y0:y1, x0:x1].sum() > 20, (kind, axes)
+
+
+@pytest.mark.parametrize("name", ["plane", "circle", "sphere", "panels"])
+def test_a_unit_is_as_long_upwards_as_to_the_right(name: str, tmp_path: Path) -> None:
+    """Else circles would be ellipses, and the map would not keep areas."""
+    figure = PICTURES[name]()
+    figure.savefig(tmp_path / "picture.png")  # which lays it out
+    for axes in figure.axes:
+        origin, right, up = axes.transData.transform([(0, 0), (1, 0), (0, 1)])
+        assert right[0] - origin[0] == pytest.approx(up[1] - origin[1], rel=1e-6)
+
+
+def test_the_lines_of_the_map_are_unbroken_and_its_border_is_on_both_sides() -> None:
+    axes = PICTURES["sphere"]().axes[0]
+    lines = [np.stack([np.asarray(line.get_xdata()), np.asarray(line.get_ydata())], axis=1) for line in axes.lines]
+    assert len(lines) == 13 + 5
+    for line in lines:  # a jump would be a line across the map
+        assert np.linalg.norm(np.diff(line, axis=0), axis=1).max() < 0.1
+    equator = [line[90, 0] for line in lines[:13]]
+    assert [equator[0], equator[-1]] == pytest.approx([-(8**0.5), 8**0.5], abs=1e-5)
+    assert equator == sorted(equator)
 
 
 def test_plotting_does_not_touch_pyplot() -> None:
@@ -141,6 +187,9 @@ def test_images_are_drawn_in_their_place() -> None:
     assert block.shape == (3 * 9, 4 * 7)
     np.testing.assert_array_equal(block[9:17, 7:13], IMAGES[5])
     assert block[18:, 14:].sum() == 0  # the last line is not full
+    for axes in figure.axes:  # an image has no axes
+        assert not [*axes.get_xticks(), *axes.get_yticks()]
+        assert not any(spine.get_visible() for spine in axes.spines.values())
 
 
 def test_colours_differ_and_stand_out_from_white() -> None:

@@ -1,3 +1,5 @@
+"""A record is found, read and added only if it is one: its name, settings and numbers agree with one another."""
+
 import json
 import re
 import sys

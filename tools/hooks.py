@@ -1,7 +1,7 @@
-"""What the site shows beside the files in docs/: the chapters, their downloads, and the page of results.
+"""What the site shows beside the files in docs/: the chapters, their downloads, the pages of results and of formulas.
 
 MkDocs calls the functions whose names begin with `on_`. Nothing is written into docs/: pages are made in memory from
-chapters/ and from the committed records.
+chapters/, from the committed records and from `formulas.py`.
 """
 
 import functools
@@ -13,6 +13,7 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
+import formulas
 import nbformat
 import notebooks
 import pages
@@ -90,9 +91,11 @@ def on_post_build(config: MkDocsConfig) -> None:
 def published() -> dict[str, str | bytes]:
     """What is made for the site, by its path within the site's sources."""
     name, content = wheel()
-    made: dict[str, str | bytes] = {f"chapters/{name}": content, "results.md": results_page()}
+    repository = notebooks.project()["urls"]["Repository"]
+    made: dict[str, str | bytes] = {f"chapters/{name}": content}
+    made |= {"results.md": results_page(), "formulas.md": formulas_page(repository)}
     for path in executed():
-        downloads = pages.Downloads(path.name, f"{path.stem}.py", name, notebooks.project()["urls"]["Repository"])
+        downloads = pages.Downloads(path.name, f"{path.stem}.py", name, repository)
         page = pages.chapter_page(nbformat.read(path, as_version=4), path.stem, downloads)
         made[f"chapters/{path.stem}.md"] = page.markdown
         made |= {f"chapters/{picture}": png for picture, png in page.pictures.items()}
@@ -177,6 +180,36 @@ def provenance(all_records: list[Record]) -> str:
         hours = sum(record.training["seconds"] for record in runs) / 3600
         rows.append(f"| {name} | {len(runs)} | {commit} | {torch} | {device} | {hours:.1f} |")
     return "\n".join(rows)
+
+
+def formulas_page(repository: str) -> str:
+    """Which test would fail if a formula were wrong: `formulas.FORMULAS`, a table for each subject."""
+    titles = {path.stem: numbered_title(path) for path in executed()}
+    parts = [FORMULAS_PAGE]
+    for subject, group in formulas.FORMULAS.items():
+        rows = ["| formula and source | computed by, shown in, held by |", "|---|---|"]
+        for formula in group:
+            name = formula.function.removeprefix("hvae_tutorial.")
+            private = any(part.startswith("_") for part in name.split("."))
+            function = f"`{name}`" if private else f"[`{name}`][{formula.function}]"
+            chapter = f"[{titles[formula.chapter]}](chapters/{formula.chapter}.md)"
+            file, _, test = formula.test.partition("[")[0].partition("::")
+            where = f"[`{file}`]({repository}/blob/main/tests/{file})" if repository else f"`{file}`"
+            rows.append(f"| ${formula.tex}$<br>{formula.source} | {function}<br>{chapter}<br>`{test}`<br>in {where} |")
+        parts += [f"## {subject}", "\n".join(rows)]
+    return "\n\n".join(parts)
+
+
+FORMULAS_PAGE = """\
+---
+hide: [toc]
+---
+
+# Which test would fail if this formula were wrong?
+
+For each formula: where it is from, what computes it, the chapter that shows it, and a test that fails where the result
+is off by a thousandth (samples: a twentieth). That it does is tested, too. What a test expects comes from somewhere
+else than the library: from 30-digit arithmetic, quadrature, enumeration or another library."""
 
 
 def _loads(line: str) -> bool:

@@ -81,7 +81,7 @@ def unexecuted(source: Path) -> NotebookNode:
 
 
 def is_current(source: Path) -> bool:
-    """Whether the executed notebook is there and has the source's cells. (It may be older than the library.)"""
+    """Whether the executed notebook is there and has the source's cells; it may be older than the library."""
     path = source.with_suffix(".ipynb")
     if not path.exists():
         return False

@@ -29,6 +29,17 @@ class HypersphericalUniform(Distribution):
     Raises:
         TypeError: ``m`` is not an integer, batch_shape is not a shape, or dtype is not a floating-point type.
         ValueError: ``m < 2``.
+
+    Examples:
+        >>> import torch
+        >>> from hvae_tutorial.distributions import HypersphericalUniform
+        >>> p = HypersphericalUniform(3)
+        >>> p.log_prob(torch.tensor([1.0, 0.0, 0.0]))  # minus the log of the area, 4 pi
+        tensor(-2.5310)
+        >>> p.variance
+        tensor([0.3333, 0.3333, 0.3333])
+        >>> p.sample((5,)).shape
+        torch.Size([5, 3])
     """
 
     arg_constraints: dict[str, Constraint] = {}  # noqa: RUF012  (torch declares it so)

@@ -50,6 +50,20 @@ class PowerSpherical(RotationallySymmetric):
         TypeError: loc is not a floating-point tensor, or concentration is neither a real tensor nor a number.
         ValueError: the shapes do not fit; concentration has the shape of loc's batch and an axis of size one more; or
             (validated) loc is not of unit norm or concentration is negative, infinite or NaN.
+
+    Examples:
+        >>> import torch
+        >>> from torch.distributions import kl_divergence
+        >>> from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical
+        >>> q = PowerSpherical(torch.tensor([0.0, 0.0, 1.0]), torch.tensor([1.0, 10.0]))
+        >>> q.batch_shape, q.event_shape
+        (torch.Size([2]), torch.Size([3]))
+        >>> q.mean_resultant_length
+        tensor([0.3333, 0.8333])
+        >>> kl_divergence(q, HypersphericalUniform(3))
+        tensor([0.1931, 1.4888])
+        >>> q.rsample((1000,)).shape
+        torch.Size([1000, 2, 3])
     """
 
     @property

@@ -32,6 +32,20 @@ class Product(Distribution):
 
     Raises:
         ValueError: no parts, a part whose values are not vectors, or batch shapes that do not broadcast.
+
+    Examples:
+        >>> import torch
+        >>> from torch.distributions import Independent, Normal, kl_divergence
+        >>> from hvae_tutorial.distributions import HypersphericalUniform, Product, VonMisesFisher
+        >>> plane = Independent(Normal(torch.zeros(2), 1.0), 1)
+        >>> q = Product([VonMisesFisher(torch.tensor([1.0, 0, 0]), 10.0), plane])
+        >>> p = Product([HypersphericalUniform(3), plane])
+        >>> q.mean
+        tensor([0.9000, 0.0000, 0.0000, 0.0000, 0.0000])
+        >>> [tuple(part.shape) for part in q.split(q.rsample((4,)))]
+        [(4, 3), (4, 2)]
+        >>> kl_divergence(q, p)
+        tensor(1.9957)
     """
 
     arg_constraints: dict[str, Constraint] = {}  # noqa: RUF012  (torch declares it so)

@@ -148,6 +148,16 @@ class RotationallySymmetric(Distribution):
             TypeError: data is not a floating-point tensor, weights no real tensor, or max_concentration no number.
             ValueError: a wrong shape, data off the sphere, weights that are negative, infinite or zero everywhere, or
                 a max_concentration that is not positive and finite.
+
+        Examples:
+            >>> import torch
+            >>> from hvae_tutorial.distributions import PowerSpherical, VonMisesFisher
+            >>> points = torch.tensor([[0.8, 0.6, 0.0], [0.8, -0.6, 0.0]])  # their mean has length 0.8
+            >>> q = VonMisesFisher.fit(points)
+            >>> q.loc, q.concentration, q.mean_resultant_length
+            (tensor([1., 0., 0.]), tensor(4.9977), tensor(0.8000))
+            >>> PowerSpherical.fit(points).concentration
+            tensor(8.4912)
         """
         points = weighted_points(data, weights)
         limit = concentration_limit(max_concentration, cls._spread(data.shape[-1]), data.dtype)

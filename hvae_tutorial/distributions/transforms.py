@@ -26,6 +26,13 @@ class Normalize(Transform):
 
     It is no bijection, hence has no log-determinant; its inverse returns the unit vector itself, one of the vectors
     that are mapped to it. Zero has no direction: it gives NaN.
+
+    Examples:
+        >>> import torch
+        >>> from torch.distributions import transform_to
+        >>> from hvae_tutorial.distributions.constraints import unit_vector
+        >>> transform_to(unit_vector)(torch.tensor([3.0, 4.0]))
+        tensor([0.6000, 0.8000])
     """
 
     domain = constraints.real_vector
@@ -51,6 +58,22 @@ class Stereographic(Transform):
     The determinant is that of surface area on the sphere, to which all densities of this package refer. Zero becomes
     the last axis; its opposite is the one point that is not reached. Densities become heavy-tailed: the uniform law
     falls off like ``|x|^(-2 (m-1))``. (do Carmo 1992, chapter 1, for the conformal factor ``2 / (1 + |x|^2)``.)
+
+    Examples:
+        >>> import torch
+        >>> from torch.distributions import biject_to
+        >>> from hvae_tutorial.distributions.constraints import unit_vector
+        >>> to_sphere = biject_to(unit_vector)
+        >>> x = torch.tensor([[0.0, 0.0], [0.5, 0.0]])
+        >>> z = to_sphere(x)
+        >>> z
+        tensor([[0.0000, 0.0000, 1.0000],
+                [0.8000, 0.0000, 0.6000]])
+        >>> to_sphere.inv(z)
+        tensor([[0.0000, 0.0000],
+                [0.5000, 0.0000]])
+        >>> to_sphere.log_abs_det_jacobian(x, z)
+        tensor([1.3863, 0.9400])
     """
 
     domain = constraints.real_vector
@@ -93,6 +116,13 @@ class Concatenated(Transform):
         transforms: Transforms of vectors (event dimension 1).
         sizes: Sizes of the pieces of the result.
         cache_size: As in `torch.distributions.transforms.Transform`.
+
+    Examples:
+        >>> import torch
+        >>> from hvae_tutorial.distributions.transforms import Concatenated, Normalize, Stereographic
+        >>> two_spheres = Concatenated([Normalize(), Stereographic()], sizes=[2, 3])
+        >>> two_spheres(torch.tensor([3.0, 4.0, 1.0, 0.0]))
+        tensor([0.6000, 0.8000, 1.0000, 0.0000, 0.0000])
     """
 
     def __init__(self, transforms: Sequence[Transform], sizes: Sequence[int], cache_size: int = 0) -> None:

@@ -41,6 +41,22 @@ class VonMisesFisher(RotationallySymmetric):
         TypeError: loc is not a floating-point tensor, or concentration is neither a real tensor nor a number.
         ValueError: the shapes do not fit; concentration has the shape of loc's batch and an axis of size one more; or
             (validated) loc is not of unit norm or concentration is negative, infinite or NaN.
+
+    Examples:
+        >>> import torch
+        >>> from torch.distributions import kl_divergence
+        >>> from hvae_tutorial.distributions import HypersphericalUniform, VonMisesFisher
+        >>> q = VonMisesFisher(torch.tensor([[1.0, 0, 0], [0, 1.0, 0]]), torch.tensor([1.0, 10.0]))
+        >>> q.batch_shape, q.event_shape
+        (torch.Size([2]), torch.Size([3]))
+        >>> q.mean
+        tensor([[0.3130, 0.0000, 0.0000],
+                [0.0000, 0.9000, 0.0000]])
+        >>> kl_divergence(q, HypersphericalUniform(3))
+        tensor([0.1516, 1.9957])
+        >>> z = q.rsample((1000,))  # carries gradients to both parameters
+        >>> z.shape, q.log_prob(z).shape
+        (torch.Size([1000, 2, 3]), torch.Size([1000, 2]))
     """
 
     @property

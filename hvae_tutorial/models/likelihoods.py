@@ -47,6 +47,16 @@ class BernoulliLikelihood(Likelihood):
 
     Pixels are 0 or 1. Grey values in [0, 1] are allowed, and stand for the mean over pixels drawn from them. Values are
     not checked here, since that would wait on the device in every step; `training.fit` checks its data once.
+
+    Examples:
+        >>> import torch
+        >>> from hvae_tutorial.models import BernoulliLikelihood
+        >>> likelihood = BernoulliLikelihood(x_dim=4)
+        >>> logits = torch.zeros(4)
+        >>> likelihood(logits).mean
+        tensor([0.5000, 0.5000, 0.5000, 0.5000])
+        >>> likelihood.log_prob(torch.tensor([0.0, 1.0, 1.0, 0.0]), logits)  # 4 log(1/2)
+        tensor(-2.7726)
     """
 
     def forward(self, output: Tensor) -> "Independent[Bernoulli]":
@@ -69,6 +79,13 @@ class GaussianLikelihood(Likelihood):
     Learning $\sigma$ with the network balances reconstruction and KL by maximum likelihood instead of by hand
     (Rybkin, Daniilidis and Levine 2021). The data must be noisy: where the decoder can match them exactly, the
     likelihood grows without bound as $\sigma$ shrinks.
+
+    Examples:
+        >>> import torch
+        >>> from hvae_tutorial.models import GaussianLikelihood
+        >>> likelihood = GaussianLikelihood(x_dim=2)
+        >>> likelihood.log_prob(torch.zeros(2), torch.zeros(2)).detach()  # -log(2 pi)
+        tensor(-1.8379)
     """
 
     def __init__(self, x_dim: int) -> None:

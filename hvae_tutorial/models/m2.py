@@ -45,6 +45,15 @@ class LatentLikelihood(Likelihood):
 
     The density is that of the head's own family: normal in the plane, von Mises-Fisher on the sphere with respect to
     its surface. It is the prior of z1 in M1+M2, so that a squared error in its place is no bound on anything.
+
+    Examples:
+        >>> import torch
+        >>> from hvae_tutorial.models import LatentLikelihood, VonMisesFisherPosterior
+        >>> likelihood = LatentLikelihood(VonMisesFisherPosterior(in_features=8, d=2))
+        >>> likelihood.x_dim
+        3
+        >>> likelihood.log_prob(torch.tensor([1.0, 0.0, 0.0]), torch.ones(5, 8)).shape
+        torch.Size([5])
     """
 
     def __init__(self, head: Posterior) -> None:
@@ -95,6 +104,16 @@ class M2(nn.Module):
     $$\log p(x) \ge \mathcal{U}(x) = \sum_y q(y|x)\, \mathcal{L}(x, y) + H[q(y|x)]$$
 
     (equations 6 and 7 there). The sum over classes is exact and is computed in one pass for all classes.
+
+    Examples:
+        >>> import torch
+        >>> from hvae_tutorial.models import mlp_m2
+        >>> model = mlp_m2("s", 2, x_dim=64, hidden=32, num_classes=10)
+        >>> x = torch.zeros(5, 64)
+        >>> model.class_logits(x).shape
+        torch.Size([5, 10])
+        >>> model.class_terms(x).kl.shape  # a term for each class and point
+        torch.Size([10, 5])
     """
 
     def __init__(
@@ -154,6 +173,15 @@ class M1M2(nn.Module):
     with $\mathcal{L}$ the bound of M2 on $\log p(z_1, y)$, and the same with $\mathcal{U}$ on $\log p(x)$. M2 takes the
     place of the VAE's prior: $-H[q(z_1|x)] - E[\log p(z_1|y,z_2)] + \mathrm{KL}(z_2)$ stands where the KL term was. The
     entropy is exact; the expectation over $z_1$ is one draw.
+
+    Examples:
+        >>> import torch
+        >>> from hvae_tutorial.models import M1M2, LatentLikelihood, VonMisesFisherPosterior, mlp_m1m2
+        >>> model = mlp_m1m2("sn", 5, 8, x_dim=64, hidden=(32,), m2_hidden=16)
+        >>> isinstance(model, M1M2), model.likelihood.x_dim, model.m2.likelihood.x_dim
+        (True, 64, 6)
+        >>> model.class_terms(torch.zeros(7, 64)).reconstruction.shape
+        torch.Size([10, 7])
     """
 
     def __init__(self, m1: VAE, m2: M2) -> None:
@@ -202,6 +230,16 @@ class StackedM1M2(M1M2):
     """M2 on draws of the latent space of a trained VAE, which stays as it is: Kingma's original M1+M2.
 
     Its bound is on log p(z1), not on log p(x).
+
+    Examples:
+        >>> import torch
+        >>> from hvae_tutorial.models import StackedM1M2, mlp_m2, mlp_vae
+        >>> m1 = mlp_vae("n", 5, x_dim=64)  # to be trained first
+        >>> model = StackedM1M2(m1, mlp_m2("n", 5, x_dim=5, likelihood="gaussian"))
+        >>> model.class_logits(torch.zeros(7, 64)).shape
+        torch.Size([7, 10])
+        >>> any(parameter.requires_grad for parameter in m1.parameters())
+        False
     """
 
     def __init__(self, m1: VAE, m2: M2) -> None:
@@ -243,6 +281,14 @@ def mlp_m2(
 
     Raises:
         ValueError: if `kind` or `likelihood` is unknown, or a size is not an integer >= 1.
+
+    Examples:
+        >>> import torch
+        >>> from hvae_tutorial.models import mlp_m2
+        >>> from hvae_tutorial.objectives import labelled_bound
+        >>> model = mlp_m2("n", 3, x_dim=64, num_classes=4)
+        >>> labelled_bound(model, torch.zeros(5, 64), torch.tensor([0, 1, 2, 3, 0])).elbo.shape
+        torch.Size([5])
     """
     check_choice("likelihood", likelihood, LIKELIHOODS)
     hidden, x_dim = check_integer("hidden", hidden), check_integer("x_dim", x_dim)
@@ -274,6 +320,12 @@ def mlp_m1m2(
 
     Raises:
         ValueError: if `kinds` are not two known letters, or a size is not an integer >= 1.
+
+    Examples:
+        >>> from hvae_tutorial.models import mlp_m1m2
+        >>> model = mlp_m1m2("sn", 5, 8, x_dim=64)
+        >>> model.m1.posterior.ambient_dim, model.m2.posterior.ambient_dim, model.num_classes
+        (6, 8, 10)
     """
     if len(kinds) != 2:
         raise ValueError(f"kinds must be two letters, for z1 and for z2, as 'sn' or ('ps', 'n'), got {kinds!r}")

@@ -29,7 +29,22 @@ FILE_VERSION = "1"
 
 
 class VAE(nn.Module):
-    """A variational auto-encoder: two networks, the posterior of z and the likelihood of x."""
+    """A variational auto-encoder: two networks, the posterior of z and the likelihood of x.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> from hvae_tutorial.models import VAE, BernoulliLikelihood, VonMisesFisherPosterior
+        >>> model = VAE(
+        ...     encoder=nn.Sequential(nn.Linear(64, 32), nn.ReLU()),
+        ...     decoder=nn.Linear(3, 64),
+        ...     posterior=VonMisesFisherPosterior(32, d=2),
+        ...     likelihood=BernoulliLikelihood(64),
+        ... )
+        >>> x = torch.zeros(5, 64)
+        >>> model.encode(x).rsample().shape, model.reconstruct(x).shape, model.sample(7).shape
+        (torch.Size([5, 3]), torch.Size([5, 64]), torch.Size([7, 64]))
+    """
 
     def __init__(
         self,
@@ -170,6 +185,14 @@ def mlp_vae(
 
     Raises:
         ValueError: if `kind` or `likelihood` is unknown, or a size is not an integer >= 1.
+
+    Examples:
+        >>> from hvae_tutorial.models import mlp_vae
+        >>> model = mlp_vae("s", 2, x_dim=64, hidden=(32,))
+        >>> model.posterior.ambient_dim
+        3
+        >>> model.sample(7).shape
+        torch.Size([7, 64])
     """
     widths = _widths(x_dim, hidden)
     posterior = POSTERIORS[check_choice("kind", kind, POSTERIORS)](widths[-1], d)
@@ -197,6 +220,12 @@ def mlp_product_vae(
 
     Raises:
         ValueError: if `kind` or `likelihood` is unknown, a size is not an integer >= 1, or `d` is no sequence of them.
+
+    Examples:
+        >>> from hvae_tutorial.models import mlp_product_vae
+        >>> model = mlp_product_vae("s", (2, 2), x_dim=64)
+        >>> model.posterior.d, model.posterior.ambient_dim
+        (4, 6)
     """
     if not isinstance(d, Sequence) or isinstance(d, str) or not d:
         raise ValueError(f"d must be a sequence of integers >= 1, one for each factor, got {d!r}")

@@ -25,6 +25,14 @@ def normalized_adjacency(edges: Tensor, num_nodes: int, *, dtype: torch.dtype = 
         edges: each undirected edge once, without self-loops, int64 of shape (2, E).
         num_nodes: N.
         dtype: of the entries.
+
+    Examples:
+        >>> import torch
+        >>> from hvae_tutorial.models import normalized_adjacency
+        >>> normalized_adjacency(torch.tensor([[0], [1]]), num_nodes=3).to_dense()
+        tensor([[0.5000, 0.5000, 0.0000],
+                [0.5000, 0.5000, 0.0000],
+                [0.0000, 0.0000, 1.0000]])
     """
     loops = torch.arange(num_nodes, device=edges.device)
     rows = torch.cat([edges[0], edges[1], loops])
@@ -59,6 +67,14 @@ class InnerProductDecoder(nn.Module):
     Probabilities do need them. So both are learned, in the plane too, and `gcn_vgae` starts s where a draw from the
     prior has the mean square norm of as many standard normal coordinates: at 1 in the plane, at m on the sphere (as if
     its radius were sqrt(m)).
+
+    Examples:
+        >>> import torch
+        >>> from hvae_tutorial.models import InnerProductDecoder
+        >>> z = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
+        >>> decoder = InnerProductDecoder(scale=2.0)
+        >>> decoder(z, torch.tensor([[0, 0], [1, 2]])).detach()
+        tensor([1.2000, 0.0000])
     """
 
     def __init__(self, scale: float = 1.0) -> None:
@@ -102,6 +118,15 @@ class VGAE(nn.Module):
     Kipf and Welling's second layer is one convolution for the means and one for the scales, $\hat A H W_\mu$ and
     $\hat A H W_\sigma$. As $\hat A (H W) = (\hat A H) W$, both are linear maps of $h = \hat A H$: just what a posterior
     head does with its features.
+
+    Examples:
+        >>> import torch
+        >>> from hvae_tutorial.models import VGAE, InnerProductDecoder, VonMisesFisherPosterior, normalized_adjacency
+        >>> edges = torch.tensor([[0, 1], [1, 2]])
+        >>> model = VGAE(x_dim=4, hidden=8, posterior=VonMisesFisherPosterior(8, d=2), decoder=InnerProductDecoder())
+        >>> z = model.encode(torch.eye(3, 4), normalized_adjacency(edges, num_nodes=3)).rsample()
+        >>> z.shape, model.decode(z, edges).shape
+        (torch.Size([3, 3]), torch.Size([2]))
     """
 
     def __init__(self, x_dim: int, hidden: int, posterior: Posterior, decoder: nn.Module, dropout: float = 0.0) -> None:
@@ -180,6 +205,12 @@ def gcn_vgae(kind: str, d: int, *, x_dim: int, hidden: int = 32, dropout: float 
 
     Raises:
         ValueError: if `kind` is unknown, a size is not an integer >= 1, or `dropout` is out of range.
+
+    Examples:
+        >>> from hvae_tutorial.models import gcn_vgae
+        >>> model = gcn_vgae("s", 2, x_dim=4)
+        >>> model.posterior.ambient_dim, round(model.decoder.scale.item(), 4)
+        (3, 3.0)
     """
     posterior = POSTERIORS[check_choice("kind", kind, laws())](check_integer("hidden", hidden), d)
     # Of z under the prior, whose mean is 0: d in the plane, 1 on the sphere.

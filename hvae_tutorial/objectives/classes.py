@@ -28,6 +28,13 @@ def unlabelled_bound(model: M2 | M1M2, x: Tensor, beta: float = 1.0) -> ElboTerm
 
     Raises:
         ValueError: if `x` has another shape.
+
+    Examples:
+        >>> import torch
+        >>> from hvae_tutorial.models import mlp_m2
+        >>> from hvae_tutorial.objectives import unlabelled_bound
+        >>> unlabelled_bound(mlp_m2("s", 2, x_dim=64), torch.zeros(5, 64)).elbo.shape
+        torch.Size([5])
     """
     return bound_over_classes(model.class_terms(x), beta)
 
@@ -46,6 +53,13 @@ def labelled_bound(model: M2 | M1M2, x: Tensor, y: Tensor, beta: float = 1.0) ->
 
     Raises:
         ValueError: if `x` or `y` has another shape.
+
+    Examples:
+        >>> import torch
+        >>> from hvae_tutorial.models import mlp_m2
+        >>> from hvae_tutorial.objectives import labelled_bound
+        >>> labelled_bound(mlp_m2("s", 2, x_dim=64), torch.zeros(2, 64), torch.tensor([7, 3])).elbo.shape
+        torch.Size([2])
     """
     if y.shape != x.shape[:1]:
         raise ValueError(f"y must have shape {tuple(x.shape[:1])}, one class a data point, got {tuple(y.shape)}")

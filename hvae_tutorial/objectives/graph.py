@@ -49,6 +49,16 @@ def graph_elbo(model: VGAE, x: Tensor, adjacency: Tensor, edges: Tensor, pairs: 
     Returns:
         Three tensors of shape (), with gradients for the model's parameters: reconstruction - kl, reconstruction (the
         bracket above, halved) and kl (the last term).
+
+    Examples:
+        >>> import torch
+        >>> from hvae_tutorial.objectives import all_pairs, graph_elbo
+        >>> from hvae_tutorial.models import gcn_vgae, normalized_adjacency
+        >>> edges = torch.tensor([[0, 1], [1, 2]])
+        >>> model = gcn_vgae("s", 2, x_dim=4)
+        >>> terms = graph_elbo(model, torch.eye(3, 4), normalized_adjacency(edges, 3), edges, all_pairs(3))
+        >>> bool(terms.elbo < terms.reconstruction)
+        True
     """
     q = model.encode(x, adjacency)
     return terms_of_pairs(model, q.rsample(), model.posterior.kl(q).sum(), edges, pairs)

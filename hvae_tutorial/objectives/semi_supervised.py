@@ -40,6 +40,15 @@ class SemiSupervised:
 
     Raises:
         ValueError: if shapes do not fit or a number is out of range.
+
+    Examples:
+        >>> import torch
+        >>> from hvae_tutorial.models import mlp_m2
+        >>> from hvae_tutorial.objectives import SemiSupervised
+        >>> objective = SemiSupervised(torch.zeros(3, 64), torch.tensor([0, 1, 2]), num_unlabelled=100)
+        >>> model = mlp_m2("n", 2, x_dim=64, num_classes=3)
+        >>> objective(model, torch.zeros(5, 64), beta=1.0).elbo.shape
+        torch.Size([5])
     """
 
     x: Tensor

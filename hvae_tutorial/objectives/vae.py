@@ -41,6 +41,14 @@ def elbo(model: VAE, x: Tensor, beta: float = 1.0) -> ElboTerms:
 
     Raises:
         ValueError: if `x` has another shape.
+
+    Examples:
+        >>> import torch
+        >>> from hvae_tutorial.models import mlp_vae
+        >>> from hvae_tutorial.objectives import elbo
+        >>> terms = elbo(mlp_vae("s", 2, x_dim=64), torch.zeros(5, 64))
+        >>> torch.equal(terms.elbo, terms.reconstruction - terms.kl), terms.elbo.shape
+        (True, torch.Size([5]))
     """
     q = model.encode(x)
     z = q.rsample()  # (batch, ambient_dim)
@@ -68,6 +76,13 @@ def iwae_bound(model: VAE, x: Tensor, num_samples: int) -> Tensor:
     Raises:
         ValueError: if `num_samples` is not an integer >= 1, or `x` has another shape.
         NotImplementedError: for a plain autoencoder, which has no prior.
+
+    Examples:
+        >>> import torch
+        >>> from hvae_tutorial.models import mlp_vae
+        >>> from hvae_tutorial.objectives import iwae_bound
+        >>> iwae_bound(mlp_vae("s", 2, x_dim=64), torch.zeros(5, 64), num_samples=10).shape
+        torch.Size([5])
     """
     num_samples = check_integer("num_samples", num_samples)
     prior = model.posterior.prior()

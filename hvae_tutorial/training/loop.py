@@ -79,6 +79,16 @@ def fit(
             identity, or the checkpoint is damaged or belongs to a run with other settings, model, weights, objective or
             data.
         FloatingPointError: if a term or a parameter is no longer finite at the end of an epoch.
+
+    Examples:
+        >>> import torch
+        >>> from hvae_tutorial.models import mlp_vae
+        >>> from hvae_tutorial.training import TrainingSettings, fit
+        >>> x = torch.ones(32, 16)
+        >>> settings = TrainingSettings(epochs=3, warmup_epochs=1)
+        >>> result = fit(mlp_vae("s", 2, x_dim=16), x, x, settings, progress=False)
+        >>> result.epochs, result.history["beta"]
+        (3, [0.0, 1.0, 1.0])
     """
     check_data(model, train, validation, settings)
     judge = objective if validation_objective is None else validation_objective

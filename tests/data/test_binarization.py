@@ -1,3 +1,5 @@
+"""Binarised pixels are Bernoulli draws with the grey values as probabilities, and come from torch's generator alone."""
+
 import pytest
 import torch
 

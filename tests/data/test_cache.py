@@ -1,3 +1,8 @@
+"""A file is used only if it has the SHA-256 of its entry, whatever delivered it, and it appears whole or not at all.
+
+Folders and mirrors are asked in the stated order; each failure says what was tried and what to do.
+"""
+
 import gzip
 import re
 import socket
@@ -6,9 +11,10 @@ from pathlib import Path
 
 import pytest
 from tiny_set import Mirrors, TinySet
+from tqdm import tqdm
 
 from hvae_tutorial.data import REGISTRY, DataError, Source
-from hvae_tutorial.data.cache import fetch, whereabouts
+from hvae_tutorial.data.cache import LARGEST, fetch, whereabouts
 
 Register = Callable[[Source], Source]
 
@@ -99,12 +105,22 @@ def test_progress_goes_to_standard_error_and_nothing_else_is_said(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    ends = []
+
+    class Bar(tqdm):  # type: ignore[type-arg]
+        def close(self) -> None:
+            ends.append(self.n)
+            super().close()
+
+    monkeypatch.setattr("hvae_tutorial.data.cache.tqdm", Bar)
     with caplog.at_level("INFO", logger="pooch"):
         first(tiny.source(mirrors["good"]), cache=tmp_path)
     out, err = capsys.readouterr()
     assert out == ""
     assert f"{IMAGES}.gz" in err
+    assert ends[0] == len(gzip.compress(tiny.contents[IMAGES]))  # the bar has counted every byte
     assert caplog.records == []
 
 
@@ -292,6 +308,11 @@ def test_what_grows_beyond_measure_is_not_unpacked(
     (tmp_path / f"{IMAGES}.gz").write_bytes(gzip.compress(bytes(10**6)))
     with pytest.raises(DataError, match="more than 1000 bytes when unpacked, which no file of ours has"):
         first(tiny.source(), cache=tmp_path)
+
+
+def test_what_may_be_unpacked_is_some_times_what_the_largest_file_has() -> None:
+    """60,000 images of 28x28 bytes after a header of 16: far below the limit, and the limit far below a memory."""
+    assert 5 < LARGEST / (60_000 * 28 * 28 + 16) < 6
 
 
 def test_whereabouts(tiny: TinySet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,3 +1,5 @@
+"""The circle in R^100 is what it says: clusters on S^1, a map that is no linear one, noise of the stated size."""
+
 import math
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""A split has every edge in exactly one part; edges and non-edges are held out with equal probability."""
+
 import dataclasses
 from itertools import combinations
 

@@ -1,3 +1,5 @@
+"""A graph has one form: each undirected edge once, its smaller end first; its hash sees every tensor."""
+
 import dataclasses
 import re
 
@@ -14,7 +16,7 @@ def graph() -> GraphDataset:
 
 def test_sizes(graph: GraphDataset) -> None:
     assert (graph.num_nodes, graph.num_edges) == (4, 2)
-    assert graph.sizes == "4 nodes, 2 edges, 2 features"
+    assert (graph.x_dim, graph.sizes) == (2, "4 nodes, 2 edges, 2 features")
 
 
 def test_hash_sees_every_tensor(graph: GraphDataset) -> None:
@@ -38,9 +40,10 @@ def test_edges_have_one_form(edges: list[list[int]], graph: GraphDataset) -> Non
         dataclasses.replace(graph, edges=torch.tensor(edges))
 
 
-def test_labels_must_fit(graph: GraphDataset) -> None:
-    with pytest.raises(ValueError, match="labels must have one entry a node, 4, got 3"):
-        dataclasses.replace(graph, labels=torch.tensor([0, 1, 0]))
+@pytest.mark.parametrize("count", [3, 5])
+def test_labels_must_fit(graph: GraphDataset, count: int) -> None:
+    with pytest.raises(ValueError, match=f"labels must have one entry a node, 4, got {count}"):
+        dataclasses.replace(graph, labels=torch.zeros(count, dtype=torch.int64))
 
 
 def test_undirected_edges() -> None:

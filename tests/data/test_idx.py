@@ -1,3 +1,5 @@
+"""The IDX format: what is written by its description is read back; any other bytes are refused, with the reason."""
+
 import contextlib
 import re
 import struct

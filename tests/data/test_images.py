@@ -1,3 +1,5 @@
+"""Images are split as stated, the same way every time, from the very files that their entries name."""
+
 import os
 import re
 from collections.abc import Callable

@@ -1,3 +1,5 @@
+"""A draw of labels has equally many of each class, no point twice, and follows its generator."""
+
 import re
 
 import numpy as np

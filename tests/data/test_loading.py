@@ -1,3 +1,5 @@
+"""`load` knows every name, hands its arguments on, and asks for a downloader only where there is something to fetch."""
+
 import re
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+"""The two small networks are NetworkX's own, edge by edge and label by label."""
+
 import networkx as nx
 import torch
 

@@ -1,3 +1,5 @@
+"""Citation graphs have their features and classes at their nodes and every edge once; a pickle can run no code."""
+
 import os
 import pickle
 import re

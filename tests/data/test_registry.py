@@ -1,9 +1,13 @@
+"""Every data set says whose it is and on which terms; every download has its hash, and mirrors, of which the first is
+https.
+"""
+
 import re
 from pkgutil import resolve_name
 
 import pytest
 
-from hvae_tutorial.data import REGISTRY, Source
+from hvae_tutorial.data import REGISTRY, GraphDataset, Source, load
 
 DOWNLOADED = [source for source in REGISTRY.values() if source.files]
 
@@ -13,6 +17,39 @@ def test_entry_says_what_it_is_and_on_which_terms(source: Source) -> None:
     assert REGISTRY[source.name] is source
     assert source.description
     assert source.licence
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [
+        ("circle", "1,000 100 800 100 100"),
+        ("digits", "1,797 8 8 1,097 200 500"),
+        ("mnist", "70,000 28 28 50,000 10,000 10,000"),
+        ("mnist-5k", "5,000 1,000"),
+        ("fashion-mnist", "70,000 28 28"),
+        ("karate", "34 78 2"),
+        ("les-miserables", "77 254"),
+        ("cora", "2,708 1,433 7 5,278"),
+        ("citeseer", "3,327 3,703 6 4,552"),
+        ("pubmed", "19,717 500 3 44,324"),
+    ],
+)
+def test_the_numbers_of_a_description(name: str, numbers: str) -> None:
+    """Typed a second time."""
+    assert re.findall(r"\d[\d,]*\d|\d", REGISTRY[name].description) == numbers.split()
+
+
+@pytest.mark.parametrize("name", [source.name for source in REGISTRY.values() if not source.files])
+def test_a_description_has_the_sizes_of_the_data(name: str) -> None:
+    """Of those that need no network."""
+    data = load(name)
+    sizes = (
+        [data.num_nodes, data.num_edges]
+        if isinstance(data, GraphDataset)
+        else [len(data.train), len(data.validation), len(data.test)]
+    )
+    described = REGISTRY[name].description.replace(",", "")
+    assert {str(size) for size in sizes} <= set(re.findall(r"\d+", described))
 
 
 @pytest.mark.parametrize("source", DOWNLOADED, ids=[source.name for source in DOWNLOADED])

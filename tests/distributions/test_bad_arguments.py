@@ -1,4 +1,4 @@
-"""Each bad argument, and the message it must give."""
+"""A bad argument is refused with a message that names it, what was given and what was expected."""
 
 import math
 import re

@@ -172,6 +172,22 @@ def test_divergence_is_not_negative(k1, k2, m, cosine):
         assert divergence.isfinite()
 
 
+@pytest.mark.parametrize("m", [2, 3, 10, 128])
+@pytest.mark.parametrize("first", [VonMisesFisher, PowerSpherical])
+@pytest.mark.parametrize("second", [VonMisesFisher, PowerSpherical])
+def test_divergence_of_nearly_equal_laws_is_not_negative(first, second, m):
+    """The terms cancel to the last digit there, and rounding must not show."""
+    k1 = torch.logspace(-9, 4, 500, dtype=torch.float64)
+    k1 = k1[:150] if first is not second else k1  # the two families are near each other at small concentrations alone
+    for factor in (1.0, 1 + 1e-9, 1 - 1e-9, 1 + 1e-13):
+        divergence = kl_divergence(first(axis(m), k1), second(axis(m), factor * k1))
+        assert (divergence >= 0).all()
+    for law in (first(axis(m), k1), second(axis(m), k1)):
+        uniform = HypersphericalUniform(m, dtype=torch.float64)
+        assert (kl_divergence(uniform, law) >= 0).all()
+        assert (kl_divergence(law, uniform) >= 0).all()
+
+
 @given(k1=concentrations, k2=concentrations, m=dimensions, cosine=st.floats(-1, 1))
 def test_divergence_is_a_bregman_divergence(k1, k2, m, cosine):
     """KL(p, q) + KL(p2, p) - KL(p2, q) = (E_p2 - E_p)(theta_q - theta_p), with theta = kappa mu; here p2 is uniform."""

@@ -1,4 +1,4 @@
-"""The uniform law on the sphere: density, moments and arguments."""
+"""The uniform law has the density one over the area, the moments 0 and I / m, and is the law of concentration zero."""
 
 import math
 

@@ -1,4 +1,7 @@
-"""Maximum likelihood: `fit` of the von Mises-Fisher and of the Power Spherical law."""
+"""`fit` solves the likelihood equations: the score vanishes at the estimate, which is a maximum; so do its derivatives.
+
+On data without an interior maximum it is where its docstring says.
+"""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""The rejection sampler's acceptance rate, its rounds, and what it does with NaN."""
+"""The rejection sampler accepts with the probability of its formula, 0.65 or more, and ends whatever it is given."""
 
 import math
 

@@ -1,4 +1,7 @@
-"""Geometry of the sphere (the surface area is tested with the special functions)."""
+"""Geometry of the sphere: the projection is orthogonal, the distance an angle, the map equal in area.
+
+(The surface area is tested with the special functions.)
+"""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Transforms onto the sphere: `transform_to`, `biject_to`, their shapes, inverses and log-determinants."""
+"""Maps onto the sphere: `biject_to` has the stated inverse and log-determinant, `transform_to` the stated inverse."""
 
 import math
 import pickle

@@ -1,4 +1,4 @@
-"""Density, entropy and moments of the von Mises-Fisher law."""
+"""The von Mises-Fisher density integrates to one, and its entropy and moments are those of that density."""
 
 import math
 from functools import cache

@@ -1,4 +1,4 @@
-"""How long runs will take, from the records of runs like them."""
+"""The estimated time of an epoch is the median of the records nearest to the run; without a record there is none."""
 
 import dataclasses
 

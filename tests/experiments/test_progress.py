@@ -1,4 +1,4 @@
-"""Progress where there is no terminal."""
+"""Where there is no terminal, progress is a plain line now and then."""
 
 import io
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.image import imread
 
 from hvae_tutorial.experiments import reproduce as reproducing
 from hvae_tutorial.experiments.execute import evaluate_model
@@ -66,7 +67,9 @@ def test_no_sweep_overwrites_the_tables_of_another(tmp_path: Path) -> None:
     ]
     files = [path for report in sweeps for path in report.files]
     assert len(set(files)) == len(files)
-    assert all(path.stat().st_size > 0 for path in files)
+    pictures = [path for path in files if path.suffix == ".png"]
+    assert len(pictures) == 3 * 4 + 3 - 4
+    assert all(imread(path).min() < 0.5 for path in pictures)  # something dark is on each
     tables = [path for path in files if path.name == "table2.md"]
     assert len(tables) == 4
     assert len({path.read_text() for path in tables}) == 3  # the first and the last have the same runs

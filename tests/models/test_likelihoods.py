@@ -1,3 +1,5 @@
+"""`log_prob` of a likelihood is that of the distribution it returns, for logits and noise of any size."""
+
 import math
 
 import pytest

@@ -1,3 +1,5 @@
+"""A head gives the stated parametrisation of q(z|x), the KL that torch has registered, and its space's own distance."""
+
 import itertools
 import math
 
@@ -137,6 +139,7 @@ def test_a_point_mass_is_where_the_features_say():
     h = torch.randn(3, 4)
     q = head(h)
     assert isinstance(q, PointMass)
+    assert q.has_rsample  # the encoder is trained through it
     expected = h @ head.mean.weight.T
     torch.testing.assert_close(q.rsample((2,)), expected.expand(2, 3, 2))
     torch.testing.assert_close(q.mean, expected)

@@ -1,3 +1,5 @@
+"""A VAE is encoder, head, decoder and likelihood in this order; what `save` wrote, `load` returns bit for bit."""
+
 import json
 from pathlib import Path
 

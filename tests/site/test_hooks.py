@@ -1,4 +1,4 @@
-"""What the site shows beside the files in docs/."""
+"""What the site shows beside the files in docs/ is made from the chapters, the records and pyproject.toml alone."""
 
 from types import SimpleNamespace
 
@@ -68,7 +68,7 @@ def test_every_chapter_is_published_with_what_can_be_downloaded(addressed) -> No
     for path in hooks.executed():
         assert made[f"chapters/{path.name}"] == path.read_bytes()
         assert {f"chapters/{path.stem}.md", f"chapters/{path.stem}.py"} <= made.keys()
-    assert {"chapters/library.whl", "results.md"} <= made.keys()
+    assert {"chapters/library.whl", "results.md", "formulas.md"} <= made.keys()
     assert not list((notebooks.ROOT / "docs").rglob("*.ipynb"))
 
 

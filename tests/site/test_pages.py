@@ -1,4 +1,4 @@
-"""From notebooks to pages."""
+"""A page shows all of its notebook and nothing else: prose, code, outputs, figures with their descriptions."""
 
 import base64
 import io

@@ -60,9 +60,14 @@ def test_every_chapter_and_every_part_of_the_house_has_a_page(documents: dict[st
     assert chapters
     floors = "special distributions models training data experiments plotting"
     api = {f"api/{name}.html" for name in floors.split()}
-    assert chapters | api | {"index.html", "notation.html", "results.html", "reproduce.html", "cite.html"} <= set(
-        documents
-    )
+    assert chapters | api | {
+        "index.html",
+        "notation.html",
+        "results.html",
+        "reproduce.html",
+        "formulas.html",
+        "cite.html",
+    } <= set(documents)
 
 
 def test_links_and_anchors_hold(site: Path, documents: dict[str, Document]) -> None:

@@ -1,3 +1,5 @@
+"""`fit` warms up, validates, keeps the best and stops as defined; a resumed run ends bit for bit as an unbroken one."""
+
 import dataclasses
 import math
 import subprocess

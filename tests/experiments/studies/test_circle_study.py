@@ -1,4 +1,4 @@
-"""Figure 1: the correlation of angles, and where angles are taken."""
+"""Figure 1: the correlation of angles is the sum over pairs, and angles are taken about the latent space's centre."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is built, named, pinned and tracked."""
+"""What is built holds what the repository tracks, needs what it imports, and is named and pinned alike everywhere."""
 
 import ast
 import importlib
@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 
 import hvae_tutorial
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 RUNTIME = [Requirement(line) for line in PROJECT["dependencies"]]
 EXTRAS = {extra: [Requirement(line) for line in lines] for extra, lines in PROJECT["optional-dependencies"].items()}
@@ -170,4 +170,18 @@ def test_no_file_names_a_path_of_one_machine(repository: list[str]) -> None:
     folders = "|".join(["work", "root", "home", "tmp", "opt", "mnt", "Users"])
     pattern = re.compile(rf"(?<![\w.~/-])/(?:{folders})/\w".encode())
     found = {path for path in repository if pattern.search((ROOT / path).read_bytes())}
+    assert not found
+
+
+def test_text_is_read_and_written_as_utf_8_on_every_system() -> None:
+    """Without an encoding Python takes that of the system, which on Windows is another."""
+    found = [
+        f"{path.name}:{node.lineno}"
+        for path in (ROOT / "hvae_tutorial").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in {"read_text", "write_text"}
+        and not any(keyword.arg == "encoding" for keyword in node.keywords)
+    ]
     assert not found

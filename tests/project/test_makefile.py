@@ -1,4 +1,7 @@
-"""The environment is made once, and made anew when it is not whole. A stand-in for Python notes what it is asked."""
+"""The environment is made once, and made anew when it is not whole.
+
+A stand-in for Python notes what it is asked.
+"""
 
 import os
 import shutil
@@ -7,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here")
 STAND_IN = """#!/bin/sh
 echo "$1 $2 $3" >> asked

@@ -1,4 +1,4 @@
-"""What the README tells people to type works."""
+"""What the README tells people to type works, and its numbers are those of the records."""
 
 import re
 import shlex
@@ -14,7 +14,7 @@ from hvae_tutorial.cli import app
 from hvae_tutorial.experiments import paper
 from hvae_tutorial.experiments.results import Cell
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "THIRD_PARTY.md")
 
