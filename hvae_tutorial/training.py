@@ -13,7 +13,7 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,14 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from hvae_tutorial.checkpoints import random_state, read_checkpoint, run_identity, set_random_state, write_checkpoint
+from hvae_tutorial.checkpoints import (
+    identity,
+    random_state,
+    read_checkpoint,
+    run_identity,
+    set_random_state,
+    write_checkpoint,
+)
 from hvae_tutorial.data import binarize
 from hvae_tutorial.models import M1M2, M2, VAE, BernoulliLikelihood
 from hvae_tutorial.models.layers import check_integer
@@ -35,6 +42,7 @@ CHECKPOINT_SECONDS = 5.0
 VALIDATION_BATCH = 1024  # points: few enough for the processor's cache, whatever the size of the validation set
 
 Objective = Callable[[Any, Tensor, float], ElboTerms]  # of a model, a batch and the weight of the KL term
+Stop = Callable[[Mapping[str, list[float]]], bool]  # of a history with at least one epoch
 
 HISTORY = (
     "beta",
@@ -128,6 +136,7 @@ def fit(
     settings: TrainingSettings,
     *,
     objective: Objective = elbo,
+    stop: Stop | None = None,
     checkpoint: str | Path | None = None,
     progress: bool = True,
     description: str = "",
@@ -151,6 +160,8 @@ def fit(
         objective: what is made large, a function of model, batch and KL weight that returns the terms of each point,
             with gradients; its `elbo` may hold more than the bound. In evaluation mode its terms are the validation's.
             With a checkpoint it must be something that `checkpoints.identity` can tell from others: no lambda.
+        stop: also ends training after an epoch when it returns true for the history up to there, as
+            `TrainingResult.history` has it. With a checkpoint it needs an identity, as the objective does.
         checkpoint: file to resume from if it exists, and to write every few seconds and at the end.
         progress: show a progress bar on the standard error stream.
         description: the bar's label.
@@ -166,7 +177,8 @@ def fit(
     device = resolve_device(settings.device)
     path = None if checkpoint is None else Path(checkpoint)
     data = {"train": train, "validation": validation}
-    run = {} if path is None else run_identity(model, data, asdict(settings), objective, device)
+    decided = {**asdict(settings), "stop": None if stop is None or path is None else identity(stop)}
+    run = {} if path is None else run_identity(model, data, decided, objective, device)
 
     model.to(device)
     train, validation = train.to(device), validation.to(device)
@@ -195,7 +207,7 @@ def fit(
         if saved is not None:
             set_random_state(saved["random_state"], device)
         last_written = time.monotonic()
-        finished = settings.is_finished(history["validation_elbo"])
+        finished = saved is not None and saved["finished"]
         while not finished:
             started = time.perf_counter()
             epoch = len(history["beta"]) + 1
@@ -216,7 +228,7 @@ def fit(
                 best_weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
             _advance(bar, measured)
-            finished = settings.is_finished(history["validation_elbo"])
+            finished = settings.is_finished(history["validation_elbo"]) or (stop is not None and stop(history))
             if path is not None and (finished or time.monotonic() - last_written >= CHECKPOINT_SECONDS):
                 state = {
                     "model": model.state_dict(),

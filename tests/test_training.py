@@ -582,7 +582,7 @@ def test_objectives_belong_to_a_run(checkpoint):
 
 def test_an_objective_without_identity_is_refused_with_a_checkpoint(checkpoint):
     objective = lambda model, x, beta: elbo(model, x, beta)  # noqa: E731
-    with pytest.raises(ValueError, match="with a checkpoint, the objective must be something that the next"):
+    with pytest.raises(ValueError, match="with a checkpoint, objective and stop must be something that the next"):
         train(new_model(), checkpoint=checkpoint, objective=objective)
     assert not checkpoint.exists()
     train(new_model(), objective=objective)  # without one, it may be anything

@@ -1,6 +1,7 @@
 """What tables, pictures and the command line call models. Every posterior head has one line here."""
 
 HEADS = {"n": "N", "s": "S", "ps": "PS"}  # in the order of the rows; PS: power spherical
+SAMPLERS = {"s": "exact", "s-path": "pathwise gradient", "s-clip": "public law and gradient"}  # of S-VAEs, see `foils`
 PAIRS = ("nn", "ss", "sn", "ns")  # of M1+M2: the heads of z1 and of z2
 
 
@@ -19,6 +20,11 @@ def pair(kinds: str) -> str:
     return "+".join(HEADS[kind] for kind in kinds)
 
 
+def sampler(kind: str) -> str:
+    """Return what tables call an S-VAE's sampler: "s" is the exact one."""
+    return SAMPLERS[kind]
+
+
 def rank(model: str) -> int:
     """Return where the rows of a model stand in a table, counted from 0."""
-    return ["ae", *HEADS, *PAIRS].index(model)
+    return [*dict.fromkeys(["ae", *HEADS, *SAMPLERS, *PAIRS])].index(model)
