@@ -34,8 +34,8 @@ from hvae_tutorial.records import Record
 class BarrierOptions(PointOptions):
     """Options of the barrier."""
 
-    data: Images = "mnist-5k"
-    """Images to learn."""
+    data: Images = "digits"
+    """Images to learn; digits come with scikit-learn, the others are downloaded or found in $HVAE_DATA."""
 
     dims: Dims = (40,)
     """Dimensions d of the sphere."""
@@ -125,7 +125,7 @@ def ends(records: Sequence[Record]) -> Table:
     }
     return Table(
         title=f"S-VAEs by sampler on {settings['data']}: log-likelihood (LL), ELBO, reconstruction (RE) and KL in "
-        f"nats, the first {settings['test_images']} test images",
+        f"nats, at most {settings['test_images']} test images",
         label="d",
         model="sampler",
         columns=list(columns),
@@ -176,7 +176,7 @@ EXPERIMENT = Experiment(
     name="barrier",
     summary="What the public sampler's law and gradient do to S-VAEs: runs that never start, and what the others lose.",
     heading="The public sampler",
-    example="barrier --dims 20 40 --seeds 10 --until decided",
+    example="barrier --data mnist-5k --dims 20 40 --seeds 10 --until decided",
     study="hvae_tutorial.experiments.studies.barrier",
     kind="images",
     options=BarrierOptions,
