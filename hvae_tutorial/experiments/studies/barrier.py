@@ -10,8 +10,15 @@ from torch import Tensor
 
 from hvae_tutorial import plotting, special
 from hvae_tutorial.data import Dataset
+from hvae_tutorial.distributions import VonMisesFisher
 from hvae_tutorial.experiments import names
-from hvae_tutorial.experiments.foils import BLEND, PathwisePosterior, PublicPosterior, SampledPosterior
+from hvae_tutorial.experiments.foils import (
+    BLEND,
+    PathwisePosterior,
+    PublicPosterior,
+    PublicVonMisesFisher,
+    SampledPosterior,
+)
 from hvae_tutorial.experiments.protocol import binarized, curves, elbo_terms, log_likelihood, training_settings
 from hvae_tutorial.experiments.run import Run
 from hvae_tutorial.models import VAE, VonMisesFisherPosterior, mlp_vae
@@ -24,6 +31,8 @@ HEADS: Mapping[str, type[VonMisesFisherPosterior]] = {
     "s-path": PathwisePosterior,
     "s-clip": PublicPosterior,
 }
+# The picture of the barrier has the ELBO of this many test images.
+POINTS = 500
 # Past the barrier the mean KL term of the validation images is that of this concentration, or more. Up to m = 61 the
 # samples of the public law are there more concentrated again than where the blend begins.
 PAST = 2 * BLEND[1]
@@ -121,9 +130,50 @@ def sample(model: VAE, n: int) -> Tensor:
 def draw(
     data: Dataset, runs: Sequence[Run], records: Sequence[Record], trained: Callable[[Run], VAE]
 ) -> dict[str, Figure]:
-    """Draw the learning curves for each d."""
+    """Draw for each d the learning curves, and the barrier as a model of the first seed has it."""
     pictures = {}
+    x = binarized(data).test[:POINTS]
     for d in dict.fromkeys(run.settings["d"] for run in runs):
         chosen = curves([record for record in records if record.settings["d"] == d], names.sampler)
         pictures[f"learning-curves-d{d}"] = plotting.learning_curves(chosen, title=f"{data.name}, d = {d}")
+        first = next(run for run in runs if run.settings["d"] == d)
+        pictures[f"barrier-d{d}"] = _draw_barrier(
+            trained(first), x, f"{first.title}, {names.sampler(first.settings['model'])}"
+        )
     return pictures
+
+
+@torch.no_grad()
+def elbo_at(model: VAE, x: Tensor, kappa: float, family: type[VonMisesFisher]) -> float:
+    """Return the mean ELBO as code reports it, if all posteriors had this concentration and the rest were the model's.
+
+    Args:
+        model: a trained model.
+        x: data, (batch, x_dim).
+        kappa: the concentration.
+        family: what z is drawn from, about the model's directions.
+    """
+    loc = model.encode(x).mode
+    q = family(loc, torch.full_like(loc[:, 0], kappa), validate_args=False)
+    return (model.likelihood.log_prob(x, model.decoder(q.sample())) - q.kl_to_uniform()).mean().item()
+
+
+def _draw_barrier(model: VAE, x: Tensor, title: str) -> Figure:
+    """Draw the mean of mu.z, and the ELBO, against kappa for both laws."""
+    kappa = torch.linspace(5, 30, 101, dtype=torch.float64)
+    m = model.posterior.ambient_dim
+    law = PublicVonMisesFisher(torch.eye(m, dtype=torch.float64)[0], kappa, validate_args=False)
+    means = {"exact law": law.mean_resultant_length, "public law": law.sampled_mean_resultant_length}
+    elbos = {
+        name: [elbo_at(model, x, value, family) for value in kappa.tolist()]
+        for name, family in (("exact law", VonMisesFisher), ("public law", PublicVonMisesFisher))
+    }
+    figure, (left, right) = plotting.subplots(1, 2, size=(10, 3.2))
+    figure.suptitle(title)
+    for axes, columns, label in ((left, means, "mean of μ·z"), (right, elbos, "ELBO (nats), decoder fixed")):
+        for (name, column), colour in zip(columns.items(), plotting.CURVE_COLOURS, strict=False):
+            axes.plot(kappa, column, color=colour, label=name)
+        axes.set(xlabel="κ, the same for all images", ylabel=label)
+        axes.grid()
+    left.legend()
+    return figure

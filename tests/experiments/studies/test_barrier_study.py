@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from hvae_tutorial import special
 from hvae_tutorial.data import Dataset, load
 from hvae_tutorial.distributions import VonMisesFisher
+from hvae_tutorial.experiments.execute import execute, trained_model
 from hvae_tutorial.experiments.foils import PathwiseVonMisesFisher, PublicVonMisesFisher
 from hvae_tutorial.experiments.protocol import binarized
 from hvae_tutorial.experiments.registry import EXPERIMENTS
@@ -109,3 +111,37 @@ def test_likelihood_is_measured_at_the_end_alone_and_kappa_by_class(digits: Data
     for label in range(10):
         chosen = kappa[digits.test_labels == label]
         assert found["class_concentration"][str(label)] == pytest.approx(chosen.median().item())
+
+
+def test_the_elbo_at_a_concentration_sees_the_barrier(digits: Dataset) -> None:
+    """A decoder that rewards w = mu.z, for one direction: E log p(x|z) - KL by the mean of w of either law."""
+    run = tiny(model="s")
+    model = barrier.build(run.settings, 64)
+    x = binarized(digits).test[:1].repeat(4000, 1)
+    mu = model.encode(x).mode[0].detach()
+
+    class Reward(torch.nn.Module):
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            return 100 * (z @ mu)
+
+    model.decoder = Reward()
+    model.likelihood.log_prob = lambda x, value: value  # type: ignore[method-assign]
+    torch.manual_seed(0)
+    kappa = torch.tensor(12.0, dtype=torch.float64)
+    law = PublicVonMisesFisher(mu.double(), kappa)
+    means = {VonMisesFisher: law.mean_resultant_length, PublicVonMisesFisher: law.sampled_mean_resultant_length}
+    for family, mean in means.items():
+        found = barrier.elbo_at(model, x, 12.0, family)
+        assert found == pytest.approx(100 * mean.item() - law.kl_to_uniform().item(), abs=1.0)  # standard error 0.23
+    assert means[VonMisesFisher] - means[PublicVonMisesFisher] > 0.18
+
+
+def test_pictures_are_drawn_for_each_d(digits: Dataset, tmp_path: Path) -> None:
+    runs = [tiny(d=d, model=model) for d in (3, 40) for model in ("s", "s-clip")]
+    records = [execute(run, folder=tmp_path, progress=False) for run in runs]
+    pictures = barrier.draw(digits, runs, records, lambda run: trained_model(run, tmp_path, x_dim=64))
+    assert [*pictures] == ["learning-curves-d3", "barrier-d3", "learning-curves-d40", "barrier-d40"]
+    mean, _ = pictures["barrier-d40"].axes
+    exact, public = (line.get_ydata() for line in mean.get_lines())
+    assert (np.diff(exact) > 0).all()
+    assert (np.diff(public) < 0).any()
