@@ -23,7 +23,9 @@ $$\text{density of proposals} = \frac1{S_m} \Bigl(\frac{\sqrt{1 - x_0^2}}{1 - x_
   \log\mathrm{acceptance} = (m-1) \log\frac{Tc}{m-1} - T(c-1), \quad c = \frac{1 - x_0 w}{1 - x_0^2} .$$
 
 Where nothing is clipped the product is $\exp(a(1-b)\,w)$, the law of another concentration. Where all is, as at m = 41
-and kappa = 12, proposals are the samples; and if $m > 4\kappa + 1$, then b > 1 and they point away from the mean.
+and kappa = 12, proposals are the samples; and if $m > 4\kappa + 1$, then b > 1 and they point away from the mean. Up to
+m = 63 the law of the samples has the smaller divergence from the uniform law: the ELBO that code reports, with the
+divergence of the exact law, is still a bound there, a looser one.
 
 For m = 3 the releases invert the distribution function instead, and are right; the foils do not.
 """

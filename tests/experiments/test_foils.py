@@ -142,6 +142,13 @@ def test_what_is_reported_is_the_exact_law() -> None:
     assert law.sampled_kl_to_uniform() < 0.2 < 1.5 < law.kl_to_uniform()
 
 
+def test_up_to_63_coordinates_the_reported_divergence_is_too_large() -> None:
+    kappa = torch.cat([torch.linspace(10.01, 12, 40), torch.linspace(12.5, 80, 50)]).double()
+    for m, bound in ((3, True), (11, True), (41, True), (63, True), (64, False), (101, False)):
+        law = PublicVonMisesFisher(torch.eye(m, dtype=torch.float64)[0], kappa)
+        assert bool((law.sampled_kl_to_uniform() < law.kl_to_uniform()).all()) == bound
+
+
 def test_the_barrier_begins_at_thirteen_coordinates() -> None:
     kappa = torch.linspace(9, 30, 421, dtype=torch.float64)
     for m in (6, 11, 12, 13, 21, 41):

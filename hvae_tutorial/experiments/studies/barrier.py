@@ -92,7 +92,7 @@ def measure(model: VAE, data: Dataset, run: Run) -> dict[str, Any]:
 
     Returns:
         - `elbo`, `reconstruction`, `kl`: what the model's code reports, with the divergence of the exact law.
-        - `sampled_elbo`, `sampled_kl`: with the divergence of the law that is sampled, and so a bound.
+        - `sampled_elbo`, `sampled_kl`: with the divergence of the law that is sampled, the bound of that model.
         - `barrier_kl`: from which KL term on a run is past the barrier.
         - `median_concentration`, and `class_concentration`, the same by the label of the image.
         - at the end of training also `log_likelihood`, importance-sampled with the density of the law that is sampled,
