@@ -145,3 +145,15 @@ def test_pictures_are_drawn_for_each_d(digits: Dataset, tmp_path: Path) -> None:
     exact, public = (line.get_ydata() for line in mean.get_lines())
     assert (np.diff(exact) > 0).all()
     assert (np.diff(public) < 0).any()
+
+
+def test_the_reported_likelihood_is_no_bound(digits: Dataset) -> None:
+    """A decoder that ignores z has log p(x) = log p(x|z): one estimate is below it, the other two nats above."""
+    run = tiny(initial_bias=11.0, importance_samples=200)
+    torch.manual_seed(0)
+    model = barrier.build(run.settings, 64)
+    torch.nn.init.zeros_(model.decoder[-1].weight)  # type: ignore[index]
+    found = barrier.measure(model, digits, run)
+    truth = found["reconstruction"]
+    assert truth - 0.1 < found["log_likelihood"]["mean"] < truth
+    assert found["reported_log_likelihood"]["mean"] > truth + 1
