@@ -10,8 +10,7 @@ from torch import Tensor
 from hvae_tutorial import training
 from hvae_tutorial.data import binarize
 from hvae_tutorial.models import M1M2, VAE, mlp_m1m2, mlp_vae
-from hvae_tutorial.objectives import elbo
-from hvae_tutorial.semi_supervised import SemiSupervised
+from hvae_tutorial.objectives import SemiSupervised, elbo
 
 BATCH = 64
 

@@ -43,8 +43,7 @@ from hvae_tutorial.data import balanced_indices, binarize, load
 from hvae_tutorial.distributions import VonMisesFisher
 from hvae_tutorial.experiments import paper
 from hvae_tutorial.models import BernoulliLikelihood, LatentLikelihood, mlp_m1m2, mlp_m2
-from hvae_tutorial.objectives import labelled_bound, unlabelled_bound
-from hvae_tutorial.semi_supervised import SemiSupervised
+from hvae_tutorial.objectives import SemiSupervised, labelled_bound, unlabelled_bound
 from hvae_tutorial.special import (
     kl_to_uniform,
     log_partition,
@@ -497,7 +496,8 @@ def train(model, epochs):
         digits.train[index], digits.train_labels[index], num_unlabelled=1097, batch_size=32, alpha=1.0
     )
     settings = TrainingSettings(epochs=epochs, warmup_epochs=15, batch_size=128, learning_rate=6e-3, device="cpu")
-    fit(model, digits.train, validation, settings, objective=objective, progress=False)
+    objectives = {"objective": objective, "validation_objective": unlabelled_bound}
+    fit(model, digits.train, validation, settings, **objectives, progress=False)
     return model
 
 

@@ -421,8 +421,8 @@ assert abs(estimates.mean() - exact) < 4 * estimates.std() / math.sqrt(2000)  # 
 # random ones, it is exact.
 
 # %%
-from hvae_tutorial.graph_objectives import all_pairs, graph_elbo, uniform_pairs
 from hvae_tutorial.models import gcn_vgae, normalized_adjacency
+from hvae_tutorial.objectives import all_pairs, graph_elbo, uniform_pairs
 
 sparse = normalized_adjacency(split.train, N)
 assert torch.allclose(sparse.to_dense(), A_hat)

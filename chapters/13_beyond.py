@@ -587,14 +587,14 @@ assert abs(iwae_bound(model, test, 200).mean() - defended.mean()) < 0.1
 #
 # ## The library's version
 #
-# `ProductPosterior` is our head, and `Product` our law. `mlp_vae` takes several dimensions.
+# `ProductPosterior` is our head, and `Product` our law. `mlp_product_vae` is `mlp_vae` with several dimensions.
 
 # %%
 from hvae_tutorial.distributions import Product
-from hvae_tutorial.models import ProductPosterior, mlp_vae
+from hvae_tutorial.models import ProductPosterior, mlp_product_vae
 
 ours = models[four][0]
-library = mlp_vae("s", (2, 2, 2, 2), x_dim=64, hidden=(128,))
+library = mlp_product_vae("s", (2, 2, 2, 2), x_dim=64, hidden=(128,))
 assert isinstance(library.posterior, ProductPosterior)
 assert (library.posterior.d, library.posterior.ambient_dim) == (8, 12)
 library.load_state_dict(dict(zip(library.state_dict(), ours.state_dict().values(), strict=True)))

@@ -66,7 +66,7 @@ def identity(value: Any) -> str:
     - A `functools.partial` or a method: its parts.
     - A tensor: its `fingerprint`; a module of torch: its repr, and the fingerprint of its weights.
     - Anything else: its repr, if its class defines one that has no address and no array in it. An object with arrays
-      can define a `__repr__` with their `fingerprint`, as `semi_supervised.SemiSupervised` does.
+      can define a `__repr__` with their `fingerprint`, as `objectives.SemiSupervised` does.
 
     Raises:
         ValueError: for all that has no such words: a lambda, say, or a function defined within a function, since the

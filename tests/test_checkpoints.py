@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hvae_tutorial.checkpoints import fingerprint, identity
-from hvae_tutorial.objectives import elbo, unlabelled_bound
-from hvae_tutorial.semi_supervised import SemiSupervised
+from hvae_tutorial.objectives import SemiSupervised, elbo, unlabelled_bound
 
 
 class Scaled:
@@ -96,8 +95,8 @@ def test_identity_does_not_see_the_order_of_keywords():
 
 
 def test_identity_in_words():
-    assert identity(elbo) == "hvae_tutorial.objectives.elbo"
-    assert identity(partial(elbo, beta=0.5)) == "partial(hvae_tutorial.objectives.elbo, beta=0.5)"
+    assert identity(elbo) == "hvae_tutorial.objectives.vae.elbo"
+    assert identity(partial(elbo, beta=0.5)) == "partial(hvae_tutorial.objectives.vae.elbo, beta=0.5)"
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,10 @@ def test_version_names_torch_and_the_device(capsys: pytest.CaptureFixture[str]) 
             ["reproduce", "table3", "--configs", "5x5"],
             "configs must be pairs of dimensions in 1 to 10000, as 5,10; got '5x5'",
         ),
+        (
+            ["reproduce", "table3", "--pairs", "psn"],
+            "a pair must be two letters of 'n', 's', 'ps', for z1 and for z2, as sn or ps+n; got 'psn'",
+        ),
         (["reproduce", "table4", "--data", "mnist"], 'Invalid value "mnist" for --data'),
         (["reproduce", "table4", "--data"], "data and models must not be empty"),
         (["reproduce", "table4", "--dropout", "1"], "for --dropout. Must be < 1"),

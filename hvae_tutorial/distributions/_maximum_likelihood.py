@@ -15,7 +15,7 @@ from hvae_tutorial import special
 from hvae_tutorial.distributions._gamma import digamma_difference, trigamma_difference
 from hvae_tutorial.distributions.constraints import norm_tolerance, unit_vector
 
-_STEPS_WITH_GRADIENT = 2
+STEPS_WITH_GRADIENT = 2
 
 
 class WeightedPoints(NamedTuple):
@@ -107,7 +107,7 @@ def von_mises_fisher_concentration(length: Tensor, complement: Tensor, m: int, l
     kappa = torch.maximum(m * r, (m - 1) * r / (c * (1 + r)))
     for _ in range(6):
         kappa = step(kappa, r, c)
-    for _ in range(_STEPS_WITH_GRADIENT):
+    for _ in range(STEPS_WITH_GRADIENT):
         kappa = step(kappa, length, complement)
     return kappa.clamp(min=0, max=limit)
 
@@ -142,7 +142,7 @@ def power_spherical_direction(data: WeightedPoints) -> Tensor:
         if not bool((best_value > value).any()):
             break
         loc, value = best, best_value
-    for _ in range(_STEPS_WITH_GRADIENT):
+    for _ in range(STEPS_WITH_GRADIENT):
         loc = torch.nn.functional.normalize(loc + _direction_step(data, loc), dim=-1)
     return loc
 
@@ -159,7 +159,7 @@ def power_spherical_concentration(data: WeightedPoints, loc: Tensor, limit: floa
     kappa = torch.zeros_like(aim)
     for _ in range(40):
         kappa = (kappa + aim - half / torch.expm1(digamma_difference(kappa + half, half))).clamp(min=0)
-    for _ in range(_STEPS_WITH_GRADIENT):
+    for _ in range(STEPS_WITH_GRADIENT):
         alpha = kappa + half
         kappa = kappa - (digamma_difference(alpha, half) - target) / trigamma_difference(alpha, half)
         kappa = kappa.clamp(min=0)

@@ -56,6 +56,31 @@ def sample_complement(kappa: Tensor, m: int, repeats: int = 1) -> Tensor:
     return into_open_interval(_in_rounds(x0, mode, m)[0])
 
 
+def envelope_sample(kappa: Tensor, m: int, repeats: int = 1) -> Tensor:
+    r"""Draw ``y = 1 - w`` of the spherical Cauchy law, the envelope: the proposals of `sample_complement`, all kept.
+
+    Here the far tail counts, where ``x`` is near -1. With ``1 - x`` and ``1 + x``, each a sum of positive terms,
+
+    $$y = 2 q\, rac{1 - x}{(1 + x) + q\, (1 - x)},\qquad q = rac{1 - x_0}{1 + x_0} .$$
+
+    Arguments and result as in `sample_complement`.
+    """
+    x0, mode = _envelope(torch.threshold(kappa, -torch.finfo(kappa.dtype).tiny, math.nan), m)
+    q = repeat(mode / (1 + x0), repeats)
+    if m == 2:
+        turn = torch.rand_like(q)
+        inner, rest = q.new_ones(()), q.new_zeros(())
+    else:
+        turn, radius = torch.rand((2, *q.shape), dtype=q.dtype, device=q.device).unbind()
+        power = torch.exp(radius.log_() * (2 / (m - 2)))  # 1 - s^2
+        inner = (1 - power).sqrt()
+        rest = power / (1 + inner)  # 1 - s
+    angle = turn * (math.pi / 2)
+    near = rest + 2 * inner * torch.sin(angle).square()
+    far = rest + 2 * inner * torch.cos(angle).square()
+    return into_open_interval(2 * q * near / (far + q * near))
+
+
 def _envelope(kappa: Tensor, m: int) -> tuple[Tensor, Tensor]:
     """Wood's constant x0, and ``1 - x0``, the y of ``x = 0``, without cancellation."""
     h = kappa / (m - 1)

@@ -1,16 +1,21 @@
 """Kullback-Leibler divergences between laws of this package, registered with `torch.distributions.kl_divergence`."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.distributions import kl_divergence, register_kl
 
 from hvae_tutorial import special
+from hvae_tutorial.distributions import _moebius
 from hvae_tutorial.distributions._gamma import digamma_difference
+from hvae_tutorial.distributions._interior import power_spherical_interior, von_mises_fisher_interior
 from hvae_tutorial.distributions._logarithm import power_spherical_excess, von_mises_fisher_mean
 from hvae_tutorial.distributions.hyperspherical_uniform import HypersphericalUniform
 from hvae_tutorial.distributions.power_spherical import PowerSpherical
 from hvae_tutorial.distributions.product import Product, total
 from hvae_tutorial.distributions.rotationally_symmetric import RotationallySymmetric, broadcast_shapes, expand_to
+from hvae_tutorial.distributions.spherical_cauchy import SphericalCauchy
 from hvae_tutorial.distributions.von_mises_fisher import VonMisesFisher
 
 __all__: list[str] = []
@@ -26,7 +31,8 @@ def _joint_batch_shape(p: _Law, q: _Law) -> torch.Size:
 
 @register_kl(VonMisesFisher, HypersphericalUniform)
 @register_kl(PowerSpherical, HypersphericalUniform)
-def _kl_to_uniform(p: VonMisesFisher | PowerSpherical, q: HypersphericalUniform) -> Tensor:
+@register_kl(SphericalCauchy, HypersphericalUniform)
+def _kl_to_uniform(p: VonMisesFisher | PowerSpherical | SphericalCauchy, q: HypersphericalUniform) -> Tensor:
     """Davidson et al. 2018, equation 8; De Cao and Aziz 2020, section 3.3."""
     return expand_to(p.kl_to_uniform(), _joint_batch_shape(p, q))
 
@@ -123,6 +129,81 @@ def _kl_power_spherical_von_mises_fisher(p: PowerSpherical, q: VonMisesFisher) -
     # 1 - A1 mu1.mu2 in one fraction: A1 = k1 / (k1 + m - 1)
     distance = (p.m - 1 + 2 * k1 * sine2) / (k1 + p.m - 1)
     divergence = p._wide_kl_to_uniform() - special.log_partition_complement(k2, p.m) + k2 * distance
+    return expand_to(divergence.clamp(min=0).to(_joint_dtype(p, q)), shape)
+
+
+@register_kl(HypersphericalUniform, SphericalCauchy)
+def _kl_uniform_spherical_cauchy(p: HypersphericalUniform, q: SphericalCauchy) -> Tensor:
+    """The same in both directions: the inverse of a Moebius map moves the centre of the ball as far."""
+    return expand_to(q.kl_to_uniform(), _joint_batch_shape(p, q))
+
+
+@register_kl(SphericalCauchy, SphericalCauchy)
+def _kl_spherical_cauchy(p: SphericalCauchy, q: SphericalCauchy) -> Tensor:
+    r"""A function of the hyperbolic distance ``delta`` between the laws alone, hence symmetric.
+
+    The Moebius map that makes p uniform takes q to a law at this distance from the centre, and changes no divergence.
+    By the law of cosines of hyperbolic geometry, in the form in which nothing cancels,
+
+    $$\sinh^2\tfrac\delta2 = \sinh^2\frac{\zeta_1 - \zeta_2}2
+      + \sinh\zeta_1 \sinh\zeta_2\, \frac{1 - \mu_1 \cdot \mu_2}2 .$$
+    """
+    shape, sine2 = _joint_batch_shape(p, q), _half_angle(p, q)
+    zeta1, zeta2 = p._zeta, q._zeta
+    half = torch.sinh((zeta1 - zeta2) / 2).square() + torch.sinh(zeta1) * torch.sinh(zeta2) * sine2
+    divergence = (p.m - 1) * _moebius.mean_log(4 * half * (1 + half), p.m, torch.float64)
+    return expand_to(divergence.to(_joint_dtype(p, q)), shape)
+
+
+@register_kl(SphericalCauchy, VonMisesFisher)
+def _kl_spherical_cauchy_von_mises_fisher(p: SphericalCauchy, q: VonMisesFisher) -> Tensor:
+    """``KL(p || uniform) - (k2 - phi(k2)) + k2 [(1 - A1) + A1 |mu1 - mu2|^2 / 2]`` with A1 the mean of ``mu1.z``."""
+    shape, sine2 = _joint_batch_shape(p, q), _half_angle(p, q)
+    k2 = special.widen(q.concentration)
+    distance = p._wide_complement() + 2 * _moebius.mean_resultant_length(p._kappa, p.m) * sine2
+    divergence = p._wide_kl_to_uniform() - special.log_partition_complement(k2, p.m) + k2 * distance
+    return expand_to(divergence.clamp(min=0).to(_joint_dtype(p, q)), shape)
+
+
+@register_kl(SphericalCauchy, PowerSpherical)
+def _kl_spherical_cauchy_power_spherical(p: SphericalCauchy, q: PowerSpherical) -> Tensor:
+    r"""``KL(p || uniform) + b(k2) - k2 E_p[log((1 + mu2.z) / 2)]``, always finite.
+
+    The Moebius map of p changes ``1 + mu2.z`` by factors, of which the mean of the logarithm is known:
+    ``E log(1 + mu2.z) = E log(1 + mu1.z) + log(1 - s + s e^(-2 zeta))`` with ``s = (1 - mu1.mu2) / 2``.
+    """
+    shape, sine2 = _joint_batch_shape(p, q), _half_angle(p, q)
+    k1, k2 = p._kappa, q._kappa
+    mean_log = _moebius.mean_softplus(k1, p.m) - torch.log1p(sine2 * torch.expm1(-2 * p._zeta))
+    divergence = p._wide_kl_to_uniform() + q._log_partition() + k2 * mean_log
+    return expand_to(divergence.clamp(min=0).to(_joint_dtype(p, q)), shape)
+
+
+@register_kl(VonMisesFisher, SphericalCauchy)
+def _kl_von_mises_fisher_spherical_cauchy(p: VonMisesFisher, q: SphericalCauchy) -> Tensor:
+    """See `_kl_to_spherical_cauchy`."""
+    k1 = special.widen(p.concentration)
+    return _kl_to_spherical_cauchy(p, q, special.kl_to_uniform(k1, p.m), k1, von_mises_fisher_interior)
+
+
+@register_kl(PowerSpherical, SphericalCauchy)
+def _kl_power_spherical_spherical_cauchy(p: PowerSpherical, q: SphericalCauchy) -> Tensor:
+    """See `_kl_to_spherical_cauchy`."""
+    return _kl_to_spherical_cauchy(p, q, p._wide_kl_to_uniform(), p._kappa, power_spherical_interior)
+
+
+def _kl_to_spherical_cauchy(
+    p: RotationallySymmetric, q: SphericalCauchy, to_uniform: Tensor, k1: Tensor, interior: Callable[..., Tensor]
+) -> Tensor:
+    r"""``KL(p || uniform) + (m - 1) (E_p[log(1 + beta (1 - mu2.z))] - zeta2)``, ``beta = (e^(2 zeta2) - 1) / 2``.
+
+    For the mean see `hvae_tutorial.distributions._interior`.
+    """
+    shape, sine2 = _joint_batch_shape(p, q), _half_angle(p, q)
+    zeta2 = q._zeta
+    k1, sine2, zeta2 = torch.broadcast_tensors(k1, sine2, zeta2)
+    mean_log = interior(k1, sine2, torch.expm1(2 * zeta2) / 2, p.m)
+    divergence = to_uniform + (p.m - 1) * (mean_log - zeta2)
     return expand_to(divergence.clamp(min=0).to(_joint_dtype(p, q)), shape)
 
 

@@ -1,7 +1,7 @@
 """The Power Spherical law."""
 
 import math
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,10 +11,9 @@ from hvae_tutorial._autograd import differentiable
 from hvae_tutorial.distributions._gamma import digamma_difference, log_gamma_difference, trigamma_difference
 from hvae_tutorial.distributions._implicit import power_spherical_rate
 from hvae_tutorial.distributions._maximum_likelihood import (
-    concentration_limit,
+    WeightedPoints,
     power_spherical_concentration,
     power_spherical_direction,
-    weighted_points,
 )
 from hvae_tutorial.distributions._sampling import into_open_interval, repeat
 from hvae_tutorial.distributions.rotationally_symmetric import RotationallySymmetric
@@ -30,6 +29,14 @@ class PowerSpherical(RotationallySymmetric):
 
     so that ``(1 + mu.z) / 2`` is a Beta variable with parameters ``alpha = (m-1)/2 + kappa`` and ``beta = (m-1)/2``
     (their equations 6 to 9). It is drawn without rejection.
+
+    Its maximum likelihood (`fit`): ``mu`` maximises the mean of ``log(1 + mu.z)``, and ``kappa`` solves
+
+    $$\psi(\kappa + m - 1) - \psi\bigl(\kappa + \tfrac{m-1}{2}\bigr) = -\overline{\log((1 + \mu \cdot z) / 2)} .$$
+
+    The concentration multiplies the mean of the logarithm in the likelihood, so that the direction is found first, by
+    Newton's method on the sphere from the mean direction. For data all around the sphere this mean has several maxima,
+    for it is minus infinity opposite each point; then the one found need not be the highest.
 
     Args:
         loc: Mean direction ``mu``, unit vectors of shape (..., m), m at least 2. Where it and concentration differ in
@@ -118,42 +125,14 @@ class PowerSpherical(RotationallySymmetric):
         """``kappa b' - b`` in float64."""
         return _kl_to_uniform(self._kappa, self._half)
 
-    @classmethod
-    def fit(cls, data: Tensor, weights: Tensor | None = None, *, max_concentration: float | None = None) -> Self:
-        r"""Maximum likelihood: ``mu`` maximises the mean of ``log(1 + mu.z)``, and ``kappa`` solves
-
-        $$\psi(\kappa + m - 1) - \psi\bigl(\kappa + \tfrac{m-1}{2}\bigr) = -\overline{\log((1 + \mu \cdot z) / 2)} .$$
-
-        The concentration multiplies the mean of the logarithm in the likelihood, so that the direction is found first,
-        by Newton's method on the sphere from the mean direction. For data all around the sphere this mean has several
-        maxima, for it is minus infinity opposite each point; then the one found need not be the highest.
-
-        Args:
-            data: Unit vectors, shape (..., n, m): n points for each law of a batch (...).
-            weights: Non-negative weights, shape (..., n), whose batch broadcasts with data's; all equal if None. With
-                responsibilities of shape (n, K), ``fit(data, responsibilities.mT)`` is the M-step of a mixture of K.
-            max_concentration: Largest estimate, a positive number. By default ``2 (m - 1) / eps^2`` with eps the
-                resolution of data's dtype, at which the root mean square distance to ``mu`` is eps: what is more
-                concentrated cannot be told from rounding (and at most the largest number of the dtype). Points that
-                are all equal, or a single one, get it.
-
-        Returns:
-            The fitted law, batch shape (...), with data's dtype; computed in float64 (memory: a few times that of
-            data, for each law of the batch). It is differentiable in data and weights, but where the concentration is
-            at its maximum its gradient is zero. A law of a batch without any weight, such as a component of a mixture
-            that has lost all points, is uniform.
-
-        Raises:
-            TypeError: data is not a floating-point tensor, weights no real tensor, or max_concentration no number.
-            ValueError: a wrong shape, data off the sphere, weights that are negative, infinite or zero everywhere, or
-                a max_concentration that is not positive and finite.
-        """
-        points = weighted_points(data, weights)
-        limit = concentration_limit(max_concentration, data.shape[-1] - 1, data.dtype)
+    @staticmethod
+    def _maximum_likelihood(points: WeightedPoints, limit: float) -> tuple[Tensor, Tensor]:
         loc = power_spherical_direction(points)
-        concentration = power_spherical_concentration(points, loc, limit)
-        concentration = torch.where(points.weighted, concentration, 0.0)
-        return cls(loc.to(data.dtype), concentration.to(data.dtype))
+        return loc, power_spherical_concentration(points, loc, limit)
+
+    @staticmethod
+    def _spread(m: int) -> float:
+        return m - 1
 
     @staticmethod
     def _sample_complement(kappa: Tensor, m: int, repeats: int) -> Tensor:

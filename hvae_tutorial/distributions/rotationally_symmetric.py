@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
 from hvae_tutorial._autograd import differentiable
+from hvae_tutorial.distributions._maximum_likelihood import WeightedPoints, concentration_limit, weighted_points
 from hvae_tutorial.distributions._sampling import displacement
 from hvae_tutorial.distributions.constraints import finite_nonnegative, norm_tolerance, unit_vector
 
@@ -50,7 +51,7 @@ class RotationallySymmetric(Distribution):
     $$E z = A \mu,\qquad
       \mathrm{Cov}\, z = A' \mu\mu^\top + \frac{1 - A^2 - A'}{m-1} (I - \mu\mu^\top)$$
 
-    (Mardia and Jupp 2000, section 9.3). Subclasses give the law of ``w``.
+    (Mardia and Jupp 2000, section 9.3). Subclasses give the law of ``w`` and the estimates of `fit`.
 
     Args:
         loc: Mean direction ``mu``, unit vectors of shape (..., m), m at least 2. Where it and concentration differ in
@@ -124,6 +125,36 @@ class RotationallySymmetric(Distribution):
         new._validate_args = self._validate_args
         return new
 
+    @classmethod
+    def fit(cls, data: Tensor, weights: Tensor | None = None, *, max_concentration: float | None = None) -> Self:
+        r"""Maximum likelihood: the law with the largest mean of ``log_prob`` at the data.
+
+        Args:
+            data: Unit vectors, shape (..., n, m): n points for each law of a batch (...).
+            weights: Non-negative weights, shape (..., n), whose batch broadcasts with data's; all equal if None. With
+                responsibilities of shape (n, K), ``fit(data, responsibilities.mT)`` is the M-step of a mixture of K.
+            max_concentration: Largest estimate, a positive number. By default the concentration at which the root mean
+                square distance to ``mu`` is eps, the resolution of data's dtype: what is more concentrated cannot be
+                told from rounding (and at most the largest number of the dtype). Points that are all equal, or a single
+                one, get it.
+
+        Returns:
+            The fitted law, batch shape (...), with data's dtype; computed in float64 (memory: a few times that of
+            data, for each law of the batch). It is differentiable in data and weights, but where the concentration is
+            at its maximum its gradient is zero. A law of a batch without any weight, such as a component of a mixture
+            that has lost all points, is uniform.
+
+        Raises:
+            TypeError: data is not a floating-point tensor, weights no real tensor, or max_concentration no number.
+            ValueError: a wrong shape, data off the sphere, weights that are negative, infinite or zero everywhere, or
+                a max_concentration that is not positive and finite.
+        """
+        points = weighted_points(data, weights)
+        limit = concentration_limit(max_concentration, cls._spread(data.shape[-1]), data.dtype)
+        loc, concentration = cls._maximum_likelihood(points, limit)
+        concentration = torch.where(points.weighted, concentration, 0.0)
+        return cls(loc.to(data.dtype), concentration.to(data.dtype))
+
     # --- what a subclass gives ---
 
     @property
@@ -140,6 +171,16 @@ class RotationallySymmetric(Distribution):
     @abstractmethod
     def projection_variance(self) -> Tensor:
         """Variance of ``mu . z``, shape (...)."""
+
+    @staticmethod
+    @abstractmethod
+    def _maximum_likelihood(points: WeightedPoints, limit: float) -> tuple[Tensor, Tensor]:
+        """Estimates of direction (..., m) and concentration (...), at most the limit, in float64."""
+
+    @staticmethod
+    @abstractmethod
+    def _spread(m: int) -> float:
+        """The limit of ``kappa (1 - A)`` for large kappa."""
 
     @staticmethod
     @abstractmethod

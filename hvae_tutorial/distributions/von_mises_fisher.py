@@ -1,17 +1,14 @@
 """The von Mises-Fisher law."""
 
-from typing import Self
-
 import torch
 from torch import Tensor
 
 from hvae_tutorial import special
 from hvae_tutorial.distributions._implicit import von_mises_fisher_rate
 from hvae_tutorial.distributions._maximum_likelihood import (
-    concentration_limit,
+    WeightedPoints,
     mean_direction,
     von_mises_fisher_concentration,
-    weighted_points,
 )
 from hvae_tutorial.distributions._sampling import sample_complement
 from hvae_tutorial.distributions.rotationally_symmetric import RotationallySymmetric
@@ -27,6 +24,10 @@ class VonMisesFisher(RotationallySymmetric):
 
     with ``phi`` of `hvae_tutorial.special.log_partition` (Davidson et al. 2018, equation 2). ``kappa = 0`` is the
     uniform law. The first gradients are exact: in the density, in the divergences, and through samples.
+
+    Its maximum likelihood (`fit`): the direction of the mean, and ``kappa`` with ``A_m(kappa) = |mean|`` (Mardia and
+    Jupp 2000, section 10.3.1). ``1 - |mean|`` is computed as half the mean squared distance to ``mu``, so that the
+    estimate keeps its accuracy for concentrated data, where it tends to ``(m - 1) / (2 mean(1 - mu.z))``.
 
     Args:
         loc: Mean direction ``mu``, unit vectors of shape (..., m), m at least 2. Where it and concentration differ in
@@ -83,45 +84,18 @@ class VonMisesFisher(RotationallySymmetric):
         divergence = special.kl_to_uniform(special.widen(self.concentration), self.m)
         return (log_surface_area(self.m) - divergence).to(self.concentration.dtype)
 
-    @classmethod
-    def fit(cls, data: Tensor, weights: Tensor | None = None, *, max_concentration: float | None = None) -> Self:
-        r"""Maximum likelihood: the direction of the mean, and ``kappa`` with ``A_m(kappa) = |mean|``.
-
-        (Mardia and Jupp 2000, section 10.3.1.) ``1 - |mean|`` is computed as half the mean squared distance to ``mu``,
-        so that the estimate keeps its accuracy for concentrated data, where it tends to
-        ``(m - 1) / (2 mean(1 - mu.z))``.
-
-        Args:
-            data: Unit vectors, shape (..., n, m): n points for each law of a batch (...).
-            weights: Non-negative weights, shape (..., n), whose batch broadcasts with data's; all equal if None. With
-                responsibilities of shape (n, K), ``fit(data, responsibilities.mT)`` is the M-step of a mixture of K.
-            max_concentration: Largest estimate, a positive number. By default ``(m - 1) / eps^2`` with eps the
-                resolution of data's dtype, at which the root mean square distance to ``mu`` is eps: what is more
-                concentrated cannot be told from rounding (and at most the largest number of the dtype). Points that
-                are all equal, or a single one, get it.
-
-        Returns:
-            The fitted law, batch shape (...), with data's dtype; computed in float64 (memory: a few times that of
-            data, for each law of the batch). It is differentiable in data and weights, but where the concentration is
-            at its maximum its gradient is zero. A law of a batch without any weight, such as a component of a mixture
-            that has lost all points, is uniform.
-
-        Raises:
-            TypeError: data is not a floating-point tensor, weights no real tensor, or max_concentration no number.
-            ValueError: a wrong shape, data off the sphere, weights that are negative, infinite or zero everywhere, or
-                a max_concentration that is not positive and finite.
-        """
-        points = weighted_points(data, weights)
-        m = data.shape[-1]
-        limit = concentration_limit(max_concentration, (m - 1) / 2, data.dtype)
-        loc, length, complement = mean_direction(points)
-        concentration = von_mises_fisher_concentration(length, complement, m, limit)
-        concentration = torch.where(points.weighted, concentration, 0.0)
-        return cls(loc.to(data.dtype), concentration.to(data.dtype))
-
     def kl_to_uniform(self) -> Tensor:
         """``KL(vMF || uniform)`` in nats, shape (...): what `torch.distributions.kl_divergence` returns."""
         return special.kl_to_uniform(self.concentration, self.m)
+
+    @staticmethod
+    def _maximum_likelihood(points: WeightedPoints, limit: float) -> tuple[Tensor, Tensor]:
+        loc, length, complement = mean_direction(points)
+        return loc, von_mises_fisher_concentration(length, complement, loc.shape[-1], limit)
+
+    @staticmethod
+    def _spread(m: int) -> float:
+        return (m - 1) / 2
 
     _sample_complement = staticmethod(sample_complement)
     _rate = staticmethod(von_mises_fisher_rate)

@@ -1,23 +1,64 @@
-"""What tables, pictures and the command line call models. Every posterior head has one line here."""
+"""What tables, pictures and the command line call models. Every posterior head with a density has one line here."""
 
-HEADS = {"n": "N", "s": "S", "ps": "PS"}  # in the order of the rows; PS: power spherical
-SAMPLERS = {"s": "exact", "s-path": "pathwise gradient", "s-clip": "public law and gradient"}  # of S-VAEs, see `foils`
-PAIRS = ("nn", "ss", "sn", "ns")  # of M1+M2: the heads of z1 and of z2
+from typing import NamedTuple
+
+
+class Head(NamedTuple):
+    """What a head is called."""
+
+    short: str  # in the name of a model: "S" in S-VAE
+    law: str  # in full
+
+
+HEADS = {  # by letter, in the order of the rows
+    "n": Head("N", "Gaussian"),
+    "s": Head("S", "von Mises-Fisher"),
+    "ps": Head("PS", "Power Spherical"),
+}
+
+SAMPLERS = {  # of S-VAEs: that of the library, and the foils of it
+    "s": "exact",
+    "s-path": "pathwise gradient",
+    "s-clip": "public law and gradient",
+}
+
+
+def legend() -> str:
+    """Return what each letter stands for, for the help of a command."""
+    return ", ".join(f"{letter} ({head.law})" for letter, head in HEADS.items())
 
 
 def vae(kind: str) -> str:
     """Return the name of a VAE by its head: "s" is the S-VAE."""
-    return "autoencoder" if kind == "ae" else f"{HEADS[kind]}-VAE"
+    return "autoencoder" if kind == "ae" else f"{HEADS[kind].short}-VAE"
 
 
 def vgae(kind: str) -> str:
     """Return the name of a VGAE by its head: "s" is the S-VGAE."""
-    return f"{HEADS[kind]}-VGAE"
+    return f"{HEADS[kind].short}-VGAE"
+
+
+def heads_of(pair: str) -> tuple[str, str]:
+    """Return the heads of z1 and of z2 in an M1+M2: "sn" is "s" and "n", "ps+n" is "ps" and "n".
+
+    Raises:
+        ValueError: these are not two letters of `HEADS`.
+    """
+    letters = pair.split("+") if "+" in pair else list(pair)
+    if len(letters) != 2 or not set(letters) <= HEADS.keys():
+        known = ", ".join(map(repr, HEADS))
+        raise ValueError(f"a pair must be two letters of {known}, for z1 and for z2, as sn or ps+n; got {pair!r}")
+    return letters[0], letters[1]
+
+
+def pair_of(first: str, second: str) -> str:
+    """Return how the pair of two heads is written in a record: "sn", but "ps+n" where a letter has two signs."""
+    return f"{first}{second}" if len(first) == len(second) == 1 else f"{first}+{second}"
 
 
 def pair(kinds: str) -> str:
     """Return the name of an M1+M2 by the heads of z1 and z2: "sn" is the S+N."""
-    return "+".join(HEADS[kind] for kind in kinds)
+    return "+".join(HEADS[kind].short for kind in heads_of(kinds))
 
 
 def sampler(kind: str) -> str:
@@ -25,6 +66,10 @@ def sampler(kind: str) -> str:
     return SAMPLERS[kind]
 
 
-def rank(model: str) -> int:
-    """Return where the rows of a model stand in a table, counted from 0."""
-    return [*dict.fromkeys(["ae", *HEADS, *SAMPLERS, *PAIRS])].index(model)
+def rank(model: str) -> tuple[int, ...]:
+    """Return a key that sorts models, or pairs of heads, as the rows of a table: N+N, S+S, ..., S+N, ..., N+S, ..."""
+    single = [*dict.fromkeys(["ae", *HEADS, *SAMPLERS])]
+    if model in single:
+        return (single.index(model),)
+    first, second = (single.index(letter) for letter in heads_of(model))
+    return (len(single), first != second, second, first)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_origin
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
-from hvae_tutorial.experiments.names import HEADS
+from hvae_tutorial.experiments.names import HEADS, legend
 from hvae_tutorial.sources import REGISTRY
 
 
@@ -42,11 +42,17 @@ Several = Parameter(consume_multiple=True, negative="")
 if TYPE_CHECKING:
     Images: TypeAlias = str
     Graph: TypeAlias = str
-    Head: TypeAlias = str
+    Models: TypeAlias = tuple[str, ...]
 else:  # the choices that the command line offers: those of the tables of data sets and of heads
     Images = Literal[tuple(name for name, source in REGISTRY.items() if source.kind == "images")]
     Graph = Literal[tuple(name for name, source in REGISTRY.items() if source.kind == "graphs")]
-    Head = Literal[tuple(HEADS)]
+    Models = Annotated[
+        tuple[Literal[tuple(HEADS)], ...], Parameter(consume_multiple=True, negative="", help=f"{legend()}.")
+    ]
+Pairs = Annotated[
+    tuple[str, ...],
+    Parameter(consume_multiple=True, negative="", help=f"Posteriors of z1 and z2, as sn or ps+n: {legend()}."),
+]
 
 
 @Parameter(name="*")

@@ -5,12 +5,12 @@ The network is the paper's, 784-256-128 and back. The same runs give Table 2.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 from hvae_tutorial.experiments import names, paper
 from hvae_tutorial.experiments.choices import FEW_SAMPLES, PASSES
 from hvae_tutorial.experiments.experiment import TRAINING, Experiment
-from hvae_tutorial.experiments.options import Count, Dims, Head, Images, PointOptions, Several
+from hvae_tutorial.experiments.options import Count, Dims, Images, Models, PointOptions
 from hvae_tutorial.experiments.results import Table, binarization, cells_of, comparison, statistics, training
 from hvae_tutorial.records import Record
 
@@ -25,8 +25,7 @@ class Table1Options(PointOptions):
     dims: Dims = (2, 5, 10, 20, 40)
     """Latent dimensions d: of the plane R^d for N-VAE, of the sphere S^d for S-VAE."""
 
-    models: Annotated[tuple[Head, ...], Several] = ("n", "s")
-    """n (Gaussian), s (von Mises-Fisher), ps (Power Spherical)."""
+    models: Models = ("n", "s")
 
     importance_samples: Count = None
     """Samples for the log-likelihood."""

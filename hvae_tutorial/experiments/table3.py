@@ -7,9 +7,12 @@ from typing import Annotated, Any, Literal
 from hvae_tutorial.experiments import names, paper
 from hvae_tutorial.experiments.choices import PASSES
 from hvae_tutorial.experiments.experiment import TRAINING, Experiment
-from hvae_tutorial.experiments.options import LARGEST_DIMENSION, Images, PointOptions, Several
+from hvae_tutorial.experiments.options import LARGEST_DIMENSION, Images, Pairs, PointOptions, Several
 from hvae_tutorial.experiments.results import Table, binarization, cells_of, comparison, statistics, training
 from hvae_tutorial.records import Record
+
+# What the bound is on, by scheme: on the image, or, with M2 on a trained M1, on its latent variable.
+EXPLAINED = {"end-to-end": "", "stacked": " of z1, not of the image,"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +25,7 @@ class Table3Options(PointOptions):
     configs: Annotated[tuple[str, ...], Several] = ("5,5", "10,10", "50,50")
     """Dimensions of the spaces of z1 and z2, as 5,10."""
 
-    pairs: Annotated[tuple[Literal["nn", "ss", "sn", "ns"], ...], Several] = ("nn", "ss", "sn")
-    """Posteriors of z1 and z2: n (Gaussian), s (von Mises-Fisher)."""
+    pairs: Pairs = ("nn", "ss", "sn")
 
     scheme: Literal["end-to-end", "stacked"] = "end-to-end"
     """end-to-end, one bound for both models as in the paper; or stacked, M2 on a trained M1."""
@@ -36,11 +38,8 @@ def cells(options: Table3Options) -> list[dict[str, Any]]:
             f"configs and pairs must not be empty, got configs {options.configs} and pairs {options.pairs}"
         )
     configs = dict.fromkeys(_dimensions(config) for config in options.configs)
-    return [
-        {"data": options.data, "model": pair, "d": list(config)}
-        for config in configs
-        for pair in dict.fromkeys(options.pairs)
-    ]
+    pairs = dict.fromkeys(names.pair_of(*names.heads_of(pair)) for pair in options.pairs)
+    return [{"data": options.data, "model": pair, "d": list(config)} for config in configs for pair in pairs]
 
 
 def _dimensions(text: str) -> tuple[int, int]:
@@ -83,8 +82,8 @@ def table(records: Sequence[Record], *, complete: bool = False) -> Table:
         notes=[
             statistics("N+N") + " S+N: von Mises-Fisher z1, Gaussian z2.",
             "Accuracy of the most probable class by q(y|z1) at the mode of q(z1|x). "
-            f"ELBO, RE and KL from one latent sample an image, averaged over {PASSES} passes"
-            + (": of z1, not of the image." if settings["scheme"] == "stacked" else "."),
+            f"ELBO, RE and KL{EXPLAINED[settings['scheme']]} from one latent sample an image, averaged over {PASSES} "
+            "passes.",
             f"Training: {settings['scheme']}. Labelled images class-balanced, {settings['labelled_batch_size']} of "
             f"them in every batch beside the unlabelled ones; α = {settings['alpha']:g}; M2 with hidden layers of "
             f"{settings['m2_hidden']}.",

@@ -11,7 +11,7 @@ from hvae_tutorial.models.posteriors import (
     ProductPosterior,
     VonMisesFisherPosterior,
 )
-from hvae_tutorial.models.vae import VAE, mlp_vae
+from hvae_tutorial.models.vae import VAE, mlp_product_vae, mlp_vae
 from hvae_tutorial.models.vgae import VGAE, InnerProductDecoder, gcn_vgae, normalized_adjacency
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "gcn_vgae",
     "mlp_m1m2",
     "mlp_m2",
+    "mlp_product_vae",
     "mlp_vae",
     "normalized_adjacency",
 ]

@@ -1,5 +1,6 @@
 """What the networks are built of: their sizes, their linear layers, and the precision of what follows them."""
 
+from collections.abc import Iterable
 from numbers import Integral
 
 import torch
@@ -15,6 +16,18 @@ def check_integer(name: str, value: int, *, least: int = 1) -> int:
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
     return int(value)
+
+
+def check_choice(name: str, value: str, choices: Iterable[str]) -> str:
+    """Return `value` if it is one of `choices`.
+
+    Raises:
+        ValueError: if it is not; the message begins with `name`.
+    """
+    choices = list(choices)
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+    return value
 
 
 def glorot_linear(in_features: int, out_features: int) -> nn.Linear:

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from hvae_tutorial.models.layers import at_least_float32, check_integer, glorot_linear
+from hvae_tutorial.models.layers import at_least_float32, check_choice, check_integer, glorot_linear
 from hvae_tutorial.models.likelihoods import Likelihood
-from hvae_tutorial.models.posteriors import Posterior
-from hvae_tutorial.models.vae import LIKELIHOODS, POSTERIORS, VAE, mlp_vae
+from hvae_tutorial.models.posteriors import POSTERIORS, Posterior, laws
+from hvae_tutorial.models.vae import LIKELIHOODS, VAE, mlp_vae
 
 CLASSES = 10
 
@@ -244,15 +244,14 @@ def mlp_m2(
     Raises:
         ValueError: if `kind` or `likelihood` is unknown, or a size is not an integer >= 1.
     """
-    if likelihood not in LIKELIHOODS:
-        raise ValueError(f"likelihood must be one of {', '.join(map(repr, LIKELIHOODS))}, got {likelihood!r}")
+    check_choice("likelihood", likelihood, LIKELIHOODS)
     hidden, x_dim = check_integer("hidden", hidden), check_integer("x_dim", x_dim)
     explained = LIKELIHOODS[likelihood](x_dim)
     return _m2(kind, d, explained, hidden, num_classes, last=[glorot_linear(hidden, x_dim)])
 
 
 def mlp_m1m2(
-    kinds: str,
+    kinds: Sequence[str],
     d1: int,
     d2: int,
     *,
@@ -264,7 +263,8 @@ def mlp_m1m2(
     """Build M1+M2: the paper's VAE, and an M2 with one hidden layer in each network on its latent space.
 
     Args:
-        kinds: two letters, the posteriors of z1 and of z2: "n" Gaussian, "s" von Mises-Fisher. "sn" is the paper's S+N.
+        kinds: the posteriors of z1 and of z2, two letters of heads with a density (`posteriors.laws`): "sn" is the
+            paper's S+N, von Mises-Fisher and Gaussian; ("ps", "n") has a Power Spherical z1.
         d1: dimension of the space of z1, >= 1.
         d2: dimension of the space of z2, >= 1.
         x_dim: number of coordinates of x, >= 1.
@@ -275,8 +275,10 @@ def mlp_m1m2(
     Raises:
         ValueError: if `kinds` are not two known letters, or a size is not an integer >= 1.
     """
-    if len(kinds) != 2 or not set(kinds) <= {"n", "s"}:
-        raise ValueError(f"kinds must be two letters of 'n' and 's', for z1 and for z2, got {kinds!r}")
+    if len(kinds) != 2:
+        raise ValueError(f"kinds must be two letters, for z1 and for z2, as 'sn' or ('ps', 'n'), got {kinds!r}")
+    for kind in kinds:
+        check_choice("every letter in kinds", kind, laws())
     m1 = mlp_vae(kinds[0], d1, x_dim=x_dim, hidden=hidden)
     m2_hidden = check_integer("m2_hidden", m2_hidden)
     explained = LatentLikelihood(POSTERIORS[kinds[0]](m2_hidden, d1))
@@ -287,8 +289,7 @@ def _m2(
     kind: str, d: int, explained: Likelihood, hidden: int, num_classes: int, *, last: Sequence[nn.Module] = ()
 ) -> M2:
     """Build M2 with one hidden layer in each network; `last` ends the decoder."""
-    if kind not in POSTERIORS:
-        raise ValueError(f"kind must be one of {', '.join(map(repr, POSTERIORS))}, got {kind!r}")
+    check_choice("kind", kind, POSTERIORS)
     num_classes = check_integer("num_classes", num_classes)
     posterior = POSTERIORS[kind](hidden, d)
     x_dim = explained.x_dim

@@ -9,7 +9,7 @@ precision: softplus, normalisation, draws, KL and densities then lose nothing.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
@@ -268,6 +268,20 @@ class ProductPosterior(Posterior):
         orders all points exactly as this distance does.
         """
         return _euclidean_distance(a, b)
+
+
+# Every head that models are built with by its letter, from its number of features and d.
+POSTERIORS: dict[str, Callable[[int, int], Posterior]] = {
+    "s": VonMisesFisherPosterior,
+    "n": GaussianPosterior,
+    "ps": PowerSphericalPosterior,
+    "ae": DeterministicPosterior,
+}
+
+
+def laws() -> list[str]:
+    """Return the letters of the heads whose posterior has a density, and which have a prior: all but "ae"."""
+    return [letter for letter, head in POSTERIORS.items() if head is not DeterministicPosterior]
 
 
 class PointMass(Distribution):

@@ -18,23 +18,10 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from hvae_tutorial.files import write_atomically
-from hvae_tutorial.models.layers import check_integer, glorot_linear
+from hvae_tutorial.models.layers import check_choice, check_integer, glorot_linear
 from hvae_tutorial.models.likelihoods import BernoulliLikelihood, GaussianLikelihood, Likelihood
-from hvae_tutorial.models.posteriors import (
-    DeterministicPosterior,
-    GaussianPosterior,
-    Posterior,
-    PowerSphericalPosterior,
-    ProductPosterior,
-    VonMisesFisherPosterior,
-)
+from hvae_tutorial.models.posteriors import POSTERIORS, Posterior, ProductPosterior
 
-POSTERIORS: dict[str, Callable[[int, int], Posterior]] = {
-    "s": VonMisesFisherPosterior,
-    "n": GaussianPosterior,
-    "ps": PowerSphericalPosterior,
-    "ae": DeterministicPosterior,
-}
 LIKELIHOODS: dict[str, Callable[[int], Likelihood]] = {"bernoulli": BernoulliLikelihood, "gaussian": GaussianLikelihood}
 
 FILE_FORMAT = "hvae_tutorial.VAE"
@@ -60,7 +47,7 @@ class VAE(nn.Module):
             decoder: module from z, (..., ambient_dim), to the likelihood's parameters, (..., x_dim).
             posterior: head from features to q(z|x); it brings the prior.
             likelihood: from the decoder's output to p(x|z).
-            settings: the arguments of `mlp_vae`, if it builds this model; `save` stores them.
+            settings: the arguments of `mlp_vae` or `mlp_product_vae`, if one builds this model; `save` stores them.
         """
         super().__init__()
         self.encoder = encoder
@@ -108,17 +95,17 @@ class VAE(nn.Module):
         return self.decode(self.encode(x).mode).mean
 
     def save(self, path: str | Path) -> None:
-        """Write the weights as safetensors, with the settings of `mlp_vae` as JSON in the file's metadata.
+        """Write the weights as safetensors, with the arguments that the model was built with as JSON in the metadata.
 
         The file appears at once, never in part.
 
         Raises:
-            ValueError: if `mlp_vae` did not build this model, so that no settings say how to rebuild it.
+            ValueError: if neither `mlp_vae` nor `mlp_product_vae` built it, so that no settings say how to rebuild it.
             OSError: if `path` cannot be written.
         """
         if self.settings is None:
             raise ValueError(
-                "only a VAE built by mlp_vae can be saved: its settings say how to build it again; "
+                "only a VAE built by mlp_vae or mlp_product_vae can be saved: its settings say how to build it again; "
                 "for other networks store state_dict() and build the VAE yourself"
             )
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
@@ -148,7 +135,9 @@ class VAE(nn.Module):
             version = metadata.get("version")
             raise ValueError(f"{path} has version {version!r} of the format; this release reads {FILE_VERSION!r}")
         try:
-            model = mlp_vae(**json.loads(metadata["settings"]))
+            settings = json.loads(metadata["settings"])
+            build = mlp_product_vae if isinstance(settings["d"], list) else mlp_vae
+            model = build(**settings)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is damaged: its settings do not describe a model: {error}") from error
         try:
@@ -160,7 +149,7 @@ class VAE(nn.Module):
 
 def mlp_vae(
     kind: str,
-    d: int | Sequence[int],
+    d: int,
     *,
     x_dim: int = 784,
     hidden: Sequence[int] = (256, 128),
@@ -171,43 +160,68 @@ def mlp_vae(
     Weights are Glorot-uniform and biases zero.
 
     Args:
-        kind: posterior: "s" von Mises-Fisher, "n" Gaussian, "ps" power spherical, "ae" deterministic (an autoencoder).
-        d: dimension of the latent space, >= 1: "s" and "ps" live on the sphere S^d and z has d + 1 coordinates. Several
-            dimensions make a product of such spaces, with a head for each (`ProductPosterior`): `mlp_vae("s", (2, 2))`
-            lives on S^2 x S^2 and z has 6 coordinates.
+        kind: posterior, a letter of `POSTERIORS`: "s" von Mises-Fisher, "n" Gaussian, "ps" power spherical, "ae"
+            deterministic (an autoencoder), ...
+        d: dimension of the latent space, >= 1; on the sphere S^d, where "s" and "ps" live, z has d + 1 coordinates.
         x_dim: number of coordinates of x, >= 1.
         hidden: widths of the encoder's hidden layers, from x inwards; the decoder has them in reverse. May be empty.
         likelihood: "bernoulli" for pixels in {0, 1}, "gaussian" for real-valued data.
 
     Raises:
-        ValueError: if `kind` or `likelihood` is unknown, a size is not an integer >= 1, or `d` is empty.
+        ValueError: if `kind` or `likelihood` is unknown, or a size is not an integer >= 1.
     """
-    if kind not in POSTERIORS:
-        raise ValueError(f"kind must be one of {', '.join(map(repr, POSTERIORS))}, got {kind!r}")
-    if likelihood not in LIKELIHOODS:
-        raise ValueError(f"likelihood must be one of {', '.join(map(repr, LIKELIHOODS))}, got {likelihood!r}")
-    x_dim = check_integer("x_dim", x_dim)
+    widths = _widths(x_dim, hidden)
+    posterior = POSTERIORS[check_choice("kind", kind, POSTERIORS)](widths[-1], d)
+    return _mlp(posterior, widths, likelihood, kind=kind, d=posterior.d)
+
+
+def mlp_product_vae(
+    kind: str,
+    d: Sequence[int],
+    *,
+    x_dim: int = 784,
+    hidden: Sequence[int] = (256, 128),
+    likelihood: str = "bernoulli",
+) -> VAE:
+    """Build the paper's network on a product of latent spaces, with a head for each (`ProductPosterior`).
+
+    With "s" and d = (2, 2) it lives on S^2 x S^2, and z has 6 coordinates.
+
+    Args:
+        kind: posterior of every factor, as `mlp_vae` takes it.
+        d: dimension of each factor, >= 1; at least one.
+        x_dim: number of coordinates of x, >= 1.
+        hidden: widths of the hidden layers, as `mlp_vae` takes them.
+        likelihood: "bernoulli" for pixels in {0, 1}, "gaussian" for real-valued data.
+
+    Raises:
+        ValueError: if `kind` or `likelihood` is unknown, a size is not an integer >= 1, or `d` is no sequence of them.
+    """
+    if not isinstance(d, Sequence) or isinstance(d, str) or not d:
+        raise ValueError(f"d must be a sequence of integers >= 1, one for each factor, got {d!r}")
+    widths = _widths(x_dim, hidden)
+    head = POSTERIORS[check_choice("kind", kind, POSTERIORS)]
+    factors = [head(widths[-1], part) for part in d]
+    return _mlp(ProductPosterior(factors), widths, likelihood, kind=kind, d=[factor.d for factor in factors])
+
+
+def _widths(x_dim: int, hidden: Sequence[int]) -> list[int]:
+    """Return the widths of the encoder from x inwards, checked."""
     if not isinstance(hidden, Iterable) or isinstance(hidden, str):
         raise ValueError(f"hidden must be a sequence of integers >= 1, got {hidden!r}")
-    hidden = [check_integer("every width in hidden", width) for width in hidden]
+    return [check_integer("x_dim", x_dim), *(check_integer("every width in hidden", width) for width in hidden)]
 
-    inwards = [x_dim, *hidden]
-    posterior: Posterior
-    if isinstance(d, Sequence) and not isinstance(d, str):
-        if not d:
-            raise ValueError(f"d must be an integer >= 1 or several of them, got {d!r}")
-        heads = [POSTERIORS[kind](inwards[-1], part) for part in d]
-        posterior, d = ProductPosterior(heads), [head.d for head in heads]  # plain integers in a list, as in JSON
-    else:
-        posterior = POSTERIORS[kind](inwards[-1], d)
-        d = posterior.d
+
+def _mlp(posterior: Posterior, inwards: list[int], likelihood: str, **settings: Any) -> VAE:
+    """Put an encoder with these widths before the head and a decoder with the same behind it."""
+    x_dim, *hidden = inwards
     outwards = [posterior.ambient_dim, *reversed(hidden)]
     return VAE(
         encoder=nn.Sequential(*_hidden_layers(inwards)),
         decoder=nn.Sequential(*_hidden_layers(outwards), glorot_linear(outwards[-1], x_dim)),
         posterior=posterior,
-        likelihood=LIKELIHOODS[likelihood](x_dim),
-        settings={"kind": kind, "d": d, "x_dim": x_dim, "hidden": hidden, "likelihood": likelihood},
+        likelihood=LIKELIHOODS[check_choice("likelihood", likelihood, LIKELIHOODS)](x_dim),
+        settings={**settings, "x_dim": x_dim, "hidden": hidden, "likelihood": likelihood},
     )
 
 

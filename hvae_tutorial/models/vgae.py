@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from hvae_tutorial.models.layers import check_integer
-from hvae_tutorial.models.posteriors import Posterior
-from hvae_tutorial.models.vae import POSTERIORS
+from hvae_tutorial.models.layers import check_choice, check_integer
+from hvae_tutorial.models.posteriors import POSTERIORS, Posterior, laws
 
 
 def normalized_adjacency(edges: Tensor, num_nodes: int, *, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -46,7 +45,7 @@ class InnerProductDecoder(nn.Module):
     or above 0.73.
 
     Measured on Cora, means over the splits 0 to 4, d = 16, 200 epochs: AUC / AP on validation edges in %, and the
-    negative reweighed ELBO in training (`graph_objectives`), in nats.
+    negative reweighed ELBO in training (`objectives.graph`), in nats.
 
     | decoder | N-VGAE | | S-VGAE | |
     |---|---|---|---|---|
@@ -171,8 +170,9 @@ def gcn_vgae(kind: str, d: int, *, x_dim: int, hidden: int = 32, dropout: float 
     """Build the paper's network for graphs: x_dim-32 by graph convolutions, a posterior head, inner products.
 
     Args:
-        kind: posterior: "s" von Mises-Fisher, "n" Gaussian, "ps" power spherical.
-        d: dimension of the latent space, >= 1: "s" and "ps" live on the sphere S^d and z has d + 1 coordinates.
+        kind: posterior, a letter of a head with a density (`posteriors.laws`): "s" von Mises-Fisher, "n" Gaussian,
+            "ps" power spherical, ...
+        d: dimension of the latent space, >= 1; on the sphere S^d, where "s" and "ps" live, z has d + 1 coordinates.
         x_dim: number of features of a node, >= 1.
         hidden: width of the hidden layer, >= 1.
         dropout: probability with which training zeroes each input of a convolution, in [0, 1). With 0 our figures on
@@ -181,12 +181,8 @@ def gcn_vgae(kind: str, d: int, *, x_dim: int, hidden: int = 32, dropout: float 
     Raises:
         ValueError: if `kind` is unknown, a size is not an integer >= 1, or `dropout` is out of range.
     """
-    kinds = [name for name in POSTERIORS if name != "ae"]
-    if kind not in kinds:
-        raise ValueError(f"kind must be one of {', '.join(map(repr, kinds))}, got {kind!r}")
-    posterior = POSTERIORS[kind](check_integer("hidden", hidden), d)
-    square_norm = (
-        posterior.prior().variance.sum().item()
-    )  # of z under the prior, whose mean is 0: d, or 1 on the sphere
+    posterior = POSTERIORS[check_choice("kind", kind, laws())](check_integer("hidden", hidden), d)
+    # Of z under the prior, whose mean is 0: d in the plane, 1 on the sphere.
+    square_norm = posterior.prior().variance.sum().item()
     decoder = InnerProductDecoder(scale=posterior.ambient_dim / square_norm)
     return VGAE(x_dim, hidden, posterior, decoder, dropout=dropout)

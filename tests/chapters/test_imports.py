@@ -53,18 +53,17 @@ BUILT: dict[int, dict[str, set[str]]] = {
     10: {"hvae_tutorial.data": {"balanced_indices"}},
     11: {
         "hvae_tutorial.models": {"LatentLikelihood", "StackedM1M2", "mlp_m1m2", "mlp_m2"},
-        "hvae_tutorial.objectives": {"labelled_bound", "unlabelled_bound"},
-        "hvae_tutorial.semi_supervised": {"SemiSupervised"},
+        "hvae_tutorial.objectives": {"SemiSupervised", "labelled_bound", "unlabelled_bound"},
         "hvae_tutorial.experiments": {"table3"},
     },
     12: {
         "hvae_tutorial.models": {"VGAE", "InnerProductDecoder", "gcn_vgae", "normalized_adjacency"},
-        "hvae_tutorial.graph_objectives": {"all_pairs", "graph_elbo", "uniform_pairs"},
+        "hvae_tutorial.objectives": {"all_pairs", "graph_elbo", "uniform_pairs"},
         "hvae_tutorial.experiments": {"table4"},
     },
     13: {
         "hvae_tutorial.distributions": {"Product"},
-        "hvae_tutorial.models": {"ProductPosterior"},
+        "hvae_tutorial.models": {"ProductPosterior", "mlp_product_vae"},
     },
 }
 ALWAYS = {"hvae_tutorial.data", "hvae_tutorial.plotting", "hvae_tutorial.records"}

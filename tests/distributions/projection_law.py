@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 from scipy.interpolate import CubicHermiteSpline
-from scipy.special import xlogy
+from scipy.special import betainc, xlogy
 
 _NEGLIGIBLE = 60  # nats below the peak
 _PANELS, _NODES = 1000, 8
@@ -65,6 +65,27 @@ def von_mises_fisher(kappa: float, m: int) -> ProjectionLaw:
 def power_spherical(kappa: float, m: int) -> ProjectionLaw:
     """Density ``cos(theta / 2)^(2 kappa) sin(theta)^(m-2)``."""
     return ProjectionLaw(lambda t: xlogy(m - 2, np.sin(t)) + xlogy(2 * kappa, np.cos(t / 2)))
+
+
+@cache
+def spherical_cauchy(kappa: float, m: int) -> ProjectionLaw:
+    """Density ``(1 - x0 cos theta)^(1-m) sin(theta)^(m-2)`` with Wood's constant x0; for kappa up to 1e3."""
+    return ProjectionLaw(
+        lambda t: xlogy(m - 2, np.sin(t)) - (m - 1) * np.log1p(2 * _odds(kappa, m) * np.sin(t / 2) ** 2)
+    )
+
+
+def spherical_cauchy_cdf(y: np.ndarray, kappa: float, m: int) -> np.ndarray:
+    """Distribution function of y, for any kappa: ``y / (2 - y)`` is ``(1 - x0) / (1 + x0)`` times odds of a Beta."""
+    odds = y / (2 - y) * (1 + 2 * _odds(kappa, m))
+    return betainc((m - 1) / 2, (m - 1) / 2, odds / (1 + odds))
+
+
+def _odds(kappa: float, m: int) -> float:
+    """``x0 / (1 - x0)``."""
+    h = kappa / (m - 1)
+    root = np.hypot(h, 0.5) + 0.5
+    return h * (h + root) / root
 
 
 def _range(log_density: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:

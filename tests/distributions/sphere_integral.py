@@ -20,10 +20,14 @@ class Means:
     """
 
     def __init__(self, family: str, kappa: float, m: int, angle: float) -> None:
-        theta, weights = _rule(np.unique([0, np.pi - angle, np.pi]), _around_the_peak(kappa, m))
+        theta, weights = _rule(np.unique([0, angle, np.pi - angle, np.pi]), _around_the_peak(kappa, m))
         log_sine = xlogy(m - 2, np.sin(theta))
         if family == "PowerSpherical":
             log_kernel = 2 * kappa * np.log(np.cos(theta / 2))
+        elif family == "SphericalCauchy":
+            h = kappa / (m - 1)
+            odds = h * (h + np.hypot(h, 0.5) + 0.5) / (np.hypot(h, 0.5) + 0.5)  # x0 / (1 - x0)
+            log_kernel = -(m - 1) * np.log1p(2 * odds * np.sin(theta / 2) ** 2)
         else:
             log_kernel = -2 * kappa * np.sin(theta / 2) ** 2
         log_mass = np.log(weights) + log_sine + log_kernel
@@ -35,6 +39,12 @@ class Means:
         self.log_density = float(mass @ (log_kernel[kept] - (log_integral - log_uniform)))
         self.complement = float(mass @ (2 * np.sin(theta / 2) ** 2))
         self.log_other = float(mass @ _inner_mean(theta, angle, m))
+        self._law = theta, mass, angle, m
+
+    def log_cauchy(self, odds: float) -> float:
+        """``E log(1 + odds (1 - mu2.z))``."""
+        theta, mass, angle, m = self._law
+        return float(mass @ _inner_mean(theta, angle, m, odds))
 
 
 def power_spherical_log_partition(kappa: float, m: int) -> float:
@@ -45,12 +55,22 @@ def power_spherical_log_partition(kappa: float, m: int) -> float:
         return float(ratio + mpmath.loggamma(2 * half) - mpmath.loggamma(half))
 
 
-def _inner_mean(theta: np.ndarray, angle: float, m: int) -> np.ndarray:
-    """Mean of ``log((1 + mu2.z) / 2)`` over the points at the angle theta to mu1.
+def _inner_mean(theta: np.ndarray, angle: float, m: int, odds: float | None = None) -> np.ndarray:
+    """Mean of ``log((1 + mu2.z) / 2)``, or of ``log(1 + odds (1 - mu2.z))``, over the points at the angle theta to mu1.
 
     ``(1 + mu2.z) / 2 = cos^2((theta + angle) / 2) + sin(theta) sin(angle) cos^2(t / 2)`` with t the angle between the
     tangent directions.
     """
+    if odds is not None:
+        if m == 2:
+            near, far = (np.log1p(2 * odds * np.sin((theta + sign * angle) / 2) ** 2) for sign in (-1, 1))
+            return (near + far) / 2
+        t, weights = _rule(np.array([0, np.pi]), np.linspace(0, np.pi, 9))
+        weights = weights * np.sin(t) ** (m - 3)
+        least, most = np.sin((theta - angle) / 2) ** 2, np.sin(theta) * np.sin(angle)
+        blocks = np.array_split(np.arange(len(theta)), max(1, len(theta) // 500))
+        away = [least[b, None] + most[b, None] * np.sin(t / 2) ** 2 for b in blocks]
+        return np.concatenate([np.log1p(2 * odds * part) @ (weights / weights.sum()) for part in away])
     if m == 2:
         return np.log(np.abs(np.cos((theta - angle) / 2))) + np.log(np.abs(np.cos((theta + angle) / 2)))
     t, weights = _rule(np.array([0, np.pi]), np.linspace(0, np.pi, 9))

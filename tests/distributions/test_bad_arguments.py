@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, VonMisesFisher
+from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, SphericalCauchy, VonMisesFisher
 
-every_family = pytest.mark.parametrize("family", [VonMisesFisher, PowerSpherical])
+every_family = pytest.mark.parametrize("family", [VonMisesFisher, PowerSpherical, SphericalCauchy])
 E1 = torch.eye(3)[0]
 
 

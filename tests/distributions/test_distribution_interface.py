@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, kl_divergence
 
-from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, VonMisesFisher
+from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, SphericalCauchy, VonMisesFisher
 from hvae_tutorial.distributions.constraints import finite_nonnegative, unit_vector
 
 M = 4
-SYMMETRIC = (VonMisesFisher, PowerSpherical)
+SYMMETRIC = (VonMisesFisher, PowerSpherical, SphericalCauchy)
 
 Maker = Callable[..., Distribution]
 

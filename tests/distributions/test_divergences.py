@@ -12,7 +12,7 @@ from projection_law import power_spherical, von_mises_fisher
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
-from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, Product, VonMisesFisher
+from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, Product, SphericalCauchy, VonMisesFisher
 from hvae_tutorial.sphere import log_surface_area
 
 concentrations = st.floats(0, 1e6) | st.floats(-8, 8).map(lambda e: 10**e)
@@ -105,7 +105,7 @@ def test_two_von_mises_fisher_laws_against_integration_of_the_projection(m, k1, 
     assert found == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
-@pytest.mark.parametrize("family", [VonMisesFisher, PowerSpherical])
+@pytest.mark.parametrize("family", [VonMisesFisher, PowerSpherical, SphericalCauchy])
 def test_kl_to_uniform_is_log_area_less_entropy(family):
     law = family(direction(7), torch.logspace(-3, 6, 10, dtype=torch.float64))
     expected = log_surface_area(7) - law.entropy()

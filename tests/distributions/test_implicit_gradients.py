@@ -16,12 +16,12 @@ from scipy import integrate, stats
 from scipy.special import betaincinv, xlogy
 from torch import Tensor
 
-from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, VonMisesFisher
+from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, SphericalCauchy, VonMisesFisher
 from hvae_tutorial.distributions._implicit import power_spherical_rate, von_mises_fisher_rate
 from hvae_tutorial.distributions._sampling import sample_complement
 from hvae_tutorial.distributions.rotationally_symmetric import RotationallySymmetric
 
-FAMILIES = (VonMisesFisher, PowerSpherical)
+FAMILIES = (VonMisesFisher, PowerSpherical, SphericalCauchy)
 every_family = pytest.mark.parametrize("family", FAMILIES)
 
 

@@ -13,10 +13,14 @@ from pyro.infer import SVI, Predictive, Trace_ELBO, TraceMeanField_ELBO  # noqa:
 from pyro.optim import Adam, ClippedAdam  # noqa: E402
 from torch.distributions import constraints  # noqa: E402
 
-from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, VonMisesFisher  # noqa: E402
+from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, SphericalCauchy, VonMisesFisher  # noqa: E402
 
 
 class PyroVMF(VonMisesFisher, TorchDistributionMixin):
+    pass
+
+
+class PyroSphericalCauchy(SphericalCauchy, TorchDistributionMixin):
     pass
 
 
@@ -38,7 +42,7 @@ def direction(m: int) -> Tensor:
     return torch.nn.functional.normalize(torch.randn(m), dim=0)
 
 
-@pytest.mark.parametrize("family", [PyroVMF, PyroPowerSpherical])
+@pytest.mark.parametrize("family", [PyroVMF, PyroPowerSpherical, PyroSphericalCauchy])
 def test_a_call_samples(family):
     law = family(direction(4), 3.0)
     assert law().shape == (4,)
@@ -89,7 +93,7 @@ def test_predictive_draws_from_a_model():
 
 
 @pytest.mark.parametrize("objective", [Trace_ELBO, TraceMeanField_ELBO])
-@pytest.mark.parametrize("family", [PyroVMF, PyroPowerSpherical])
+@pytest.mark.parametrize("family", [PyroVMF, PyroPowerSpherical, PyroSphericalCauchy])
 def test_a_step_of_variational_inference(family, objective):
     data = VonMisesFisher(direction(3), 20.0).sample((30,))
 

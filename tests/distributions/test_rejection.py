@@ -10,7 +10,7 @@ from projection_law import von_mises_fisher
 from scipy import stats
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hvae_tutorial.distributions import PowerSpherical, VonMisesFisher, _sampling
+from hvae_tutorial.distributions import PowerSpherical, SphericalCauchy, VonMisesFisher, _sampling
 from hvae_tutorial.special import log_partition
 
 DTYPES = (torch.float32, torch.float64)
@@ -175,7 +175,7 @@ def test_host_waits_once_a_round_for_many_values(m):
 
 
 @pytest.mark.parametrize("m", [2, 3, 10])
-@pytest.mark.parametrize("family", [VonMisesFisher, PowerSpherical])
+@pytest.mark.parametrize("family", [VonMisesFisher, PowerSpherical, SphericalCauchy])
 def test_host_waits_for_nothing_in_a_whole_step(m, family):
     loc = torch.nn.functional.normalize(torch.randn(64, m), dim=-1).requires_grad_()
     kappa = torch.full((64,), 10.0, requires_grad=True)
@@ -208,7 +208,7 @@ def test_nan_concentration_ends_after_bounded_rounds(m):
 
 @pytest.mark.parametrize("n", [1, 1000])
 @pytest.mark.parametrize("m", [2, 3, 10])
-@pytest.mark.parametrize("family", [VonMisesFisher, PowerSpherical])
+@pytest.mark.parametrize("family", [VonMisesFisher, PowerSpherical, SphericalCauchy])
 def test_what_is_no_concentration_gives_nan_samples(family, m, n):
     """Unvalidated: negative, infinite and NaN alike, by a fixed number of proposals and in rounds."""
     kappa = torch.tensor([-1.0, 1.0, math.nan, math.inf, 0.0])
@@ -218,7 +218,7 @@ def test_what_is_no_concentration_gives_nan_samples(family, m, n):
     assert not nan[:, [1, 4]].any()
 
 
-@pytest.mark.parametrize("family", [VonMisesFisher, PowerSpherical])
+@pytest.mark.parametrize("family", [VonMisesFisher, PowerSpherical, SphericalCauchy])
 @pytest.mark.parametrize("m", [2, 3, 10])
 def test_unvalidated_nan_concentration_gives_nan_samples_in_its_rows_alone(m, family):
     loc = torch.nn.functional.normalize(torch.randn(5, m), dim=-1)
@@ -242,7 +242,7 @@ def test_a_nan_in_the_batch_leaves_the_law_of_the_others_alone(m):
     check_p_values(y=p_value)
 
 
-@pytest.mark.parametrize("family", [VonMisesFisher, PowerSpherical])
+@pytest.mark.parametrize("family", [VonMisesFisher, PowerSpherical, SphericalCauchy])
 def test_unvalidated_infinite_concentration_ends_too(family):
     law = family(torch.eye(4)[0], math.inf, validate_args=False)
     assert law.sample((3,)).isnan().all()

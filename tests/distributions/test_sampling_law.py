@@ -12,7 +12,7 @@ from scipy import stats
 from torch import Tensor
 from torch.distributions import Distribution
 
-from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, VonMisesFisher
+from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, SphericalCauchy, VonMisesFisher
 
 DIMENSIONS = (2, 3, 4, 5, 10, 20, 41, 128, 1024)
 CONCENTRATIONS = (0.0, 1e-2, 1.0, 10.0, 100.0, 1e4, 1e8)
@@ -156,7 +156,7 @@ def test_small_batches_have_the_same_law(n):
     check_projection(z, law.loc.numpy(), von_mises_fisher(kappa, m))
 
 
-@pytest.mark.parametrize("family", [VonMisesFisher, PowerSpherical])
+@pytest.mark.parametrize("family", [VonMisesFisher, PowerSpherical, SphericalCauchy])
 @pytest.mark.parametrize("m", [2, 3, 7])
 def test_rotation_equivariance(m, family):
     """Q z has the law about Q mu when z has the law about mu."""
@@ -168,7 +168,7 @@ def test_rotation_equivariance(m, family):
         check_p_values(p=stats.ks_2samp((turned @ a).numpy(), (direct @ a).numpy(), method="asymp").pvalue)
 
 
-@pytest.mark.parametrize("family", [VonMisesFisher, PowerSpherical])
+@pytest.mark.parametrize("family", [VonMisesFisher, PowerSpherical, SphericalCauchy])
 def test_rsample_draws_what_sample_draws(family):
     law = family(directions((3, 6)), torch.tensor([0.0, 1.0, 1e3], dtype=torch.float64))
     torch.manual_seed(1)

@@ -19,7 +19,14 @@ from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
 from torch.nn.functional import normalize
 
 from hvae_tutorial import _tables
-from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, Product, VonMisesFisher, _sampling
+from hvae_tutorial.distributions import (
+    HypersphericalUniform,
+    PowerSpherical,
+    Product,
+    SphericalCauchy,
+    VonMisesFisher,
+    _sampling,
+)
 
 # torch scripts its own formulas for forward mode when it is used first, and deprecates that.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
@@ -35,6 +42,7 @@ def product(loc: Tensor, concentration: Tensor) -> Product:
 LAWS: dict[str, Make] = {
     "vMF": lambda loc, concentration: VonMisesFisher(loc, concentration, validate_args=False),
     "Power Spherical": lambda loc, concentration: PowerSpherical(loc, concentration, validate_args=False),
+    "spherical Cauchy": lambda loc, concentration: SphericalCauchy(loc, concentration, validate_args=False),
     "Product": product,
 }
 every_law = pytest.mark.parametrize("make", LAWS.values(), ids=LAWS)

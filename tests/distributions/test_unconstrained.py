@@ -17,7 +17,7 @@ from torch.distributions import (
     transform_to,
 )
 
-from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, Product, VonMisesFisher
+from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, Product, SphericalCauchy, VonMisesFisher
 from hvae_tutorial.distributions.constraints import concatenated, finite_nonnegative, unit_vector
 from hvae_tutorial.distributions.transforms import Concatenated, Normalize, Stereographic
 
@@ -133,7 +133,7 @@ def test_transforms_are_values(transform):
                 shape(())
 
 
-@pytest.mark.parametrize("family", [VonMisesFisher, PowerSpherical])
+@pytest.mark.parametrize("family", [VonMisesFisher, PowerSpherical, SphericalCauchy])
 def test_parameters_are_found_by_optimising_without_constraints(family):
     """Maximum likelihood by L-BFGS through transform_to, against `fit`."""
     data = family(torch.eye(3, dtype=torch.float64)[0], 5.0).sample((200,))

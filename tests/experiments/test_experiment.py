@@ -8,9 +8,10 @@ import pytest
 from hvae_tutorial import records
 from hvae_tutorial.experiments import table1
 from hvae_tutorial.experiments.experiment import Experiment
-from hvae_tutorial.experiments.names import HEADS, PAIRS, pair, rank, vae, vgae
+from hvae_tutorial.experiments.names import HEADS, heads_of, pair, pair_of, rank, vae, vgae
 from hvae_tutorial.experiments.registry import EXPERIMENTS, check
 from hvae_tutorial.experiments.table3 import Table3Options
+from hvae_tutorial.models.posteriors import laws
 
 every_experiment = pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
 # Options that say which runs there are, and those that say where and how they are done.
@@ -55,6 +56,7 @@ def test_every_option_that_is_no_place_reaches_the_settings_of_every_run(experim
         ("table2", {"dims": (3,), "models": ("s",)}, "d", {3}),
         ("table2", {"dims": (3,), "models": ("s",), "equal_coordinates": True}, "d", {2, 3}),
         ("table3", {"pairs": ("ns",)}, "model", {"ns"}),
+        ("table3", {"pairs": ("s+n", "sn", "ps+n", "n+s")}, "model", {"sn", "ps+n", "ns"}),
         ("table3", {"data": "fashion-mnist"}, "data", {"fashion-mnist"}),
         ("table4", {"data": ("cora",)}, "data", {"cora"}),
         ("table4", {"models": ("ps",)}, "model", {"ps"}),
@@ -216,8 +218,28 @@ def test_every_setting_that_a_preset_has_is_one(experiment: Experiment) -> None:
 def test_models_are_named_and_ranked() -> None:
     assert [vae(kind) for kind in ("ae", *HEADS)] == ["autoencoder", "N-VAE", "S-VAE", "PS-VAE"]
     assert [vgae(kind) for kind in HEADS] == ["N-VGAE", "S-VGAE", "PS-VGAE"]
-    assert [pair(kinds) for kinds in PAIRS] == ["N+N", "S+S", "S+N", "N+S"]
     assert sorted(["sn", "ps", "s", "nn", "n", "ae"], key=rank) == ["ae", "n", "s", "ps", "nn", "sn"]
+
+
+def test_every_head_with_a_density_has_a_name() -> None:
+    assert {*HEADS} == {*laws()}
+
+
+def test_pairs_are_read_written_named_and_ranked() -> None:
+    in_order = {
+        "nn": "N+N", "ss": "S+S", "ps+ps": "PS+PS", "sn": "S+N", "ps+n": "PS+N", "ns": "N+S", "ps+s": "PS+S",
+        "n+ps": "N+PS", "s+ps": "S+PS",
+    }  # fmt: skip
+    assert {written: pair(written) for written in in_order} == in_order
+    assert sorted({*in_order}, key=rank) == list(in_order)
+    every = {pair_of(first, second): (first, second) for first in HEADS for second in HEADS}
+    assert every.keys() == in_order.keys()
+    assert {written: heads_of(written) for written in every} == every
+    assert heads_of("s+n") == ("s", "n")
+    for wrong in ("s", "", "psn", "s+", "x+n", "sx", "s+n+n", "ae+n"):
+        with pytest.raises(ValueError, match="as sn or ps\\+n; got ") as raised:
+            heads_of(wrong)
+        assert str(raised.value).endswith(f"got {wrong!r}")
 
 
 def test_a_record_of_no_experiment_or_without_its_results_is_named() -> None:

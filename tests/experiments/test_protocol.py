@@ -12,6 +12,7 @@ from hvae_tutorial.models import (
     GaussianPosterior,
     ProductPosterior,
     VonMisesFisherPosterior,
+    mlp_product_vae,
     mlp_vae,
 )
 from hvae_tutorial.objectives import ElboTerms
@@ -47,7 +48,8 @@ def test_means_of_a_product_are_taken_part_by_part():
 @pytest.mark.parametrize("d", [3, (2, 2)])
 def test_a_model_is_measured(d):
     torch.manual_seed(0)
-    model = mlp_vae("s", d, x_dim=12, hidden=(8,))
+    build = mlp_vae if isinstance(d, int) else mlp_product_vae
+    model = build("s", d, x_dim=12, hidden=(8,))
     x = torch.rand(60, 12).round()
     found = measure_vae(model, x, importance_samples=5)
     assert found["elbo"] == pytest.approx(found["reconstruction"] - found["kl"], abs=1e-4)

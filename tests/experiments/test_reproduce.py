@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hvae_tutorial.experiments import reproduce as reproducing
+from hvae_tutorial.experiments.execute import evaluate_model
 from hvae_tutorial.experiments.experiment import folder_of
 from hvae_tutorial.experiments.registry import EXPERIMENTS
 from hvae_tutorial.experiments.reproduce import reproduce
@@ -100,6 +101,16 @@ def test_table_3_by_either_scheme_which_its_record_names(scheme: str, tmp_path: 
     assert [path.name for path in report.files][-1] == "learning-curves-d2+3.png"
     # stacked, the classifier's bound is on the density of two coordinates, not on 64 pixels
     assert (record.results["elbo"] > -20) == (scheme == "stacked")
+
+
+def test_table_3_of_any_pair_of_laws(tmp_path: Path) -> None:
+    report = done("table3", tmp_path, configs=("2,3",), pairs=("ps+n", "n+n"))
+    assert [row.name for row in report.tables[0].rows] == ["N+N", "PS+N", "p, PS+N"]
+    found = {record.settings["model"]: record for record in load(folder=tmp_path / "table3-digits")}
+    assert found.keys() == {"nn", "ps+n"}
+    (model,) = (tmp_path / "table3-digits").glob("*-ps+n-*.safetensors")
+    again = evaluate_model(model, device="cpu")
+    assert again["accuracy"] == pytest.approx(found["ps+n"].results["accuracy"], abs=1e-6)
 
 
 def test_table_4(tmp_path: Path) -> None:

@@ -298,8 +298,9 @@ def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatch: p
     code = "\n".join(
         [
             "import sys",
-            "from hvae_tutorial import cli, training",
-            "training.CHECKPOINT_SECONDS = 0.0",
+            "from hvae_tutorial import cli",
+            "from hvae_tutorial.training import journal",
+            "journal.CHECKPOINT_SECONDS = 0.0",
             "cli.main(sys.argv[1:])",
         ]
     )

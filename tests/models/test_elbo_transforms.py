@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call, grad, vmap
 
-from hvae_tutorial.models import VAE, mlp_vae
+from hvae_tutorial.models import VAE, mlp_product_vae, mlp_vae
 from hvae_tutorial.objectives import elbo
 
 X_DIM = 20
@@ -48,7 +48,8 @@ class Encoder(nn.Module):
 
 def new_model(kind: str, d) -> VAE:
     torch.manual_seed(0)
-    return mlp_vae(kind, d, x_dim=X_DIM, hidden=(16,))
+    build = mlp_vae if isinstance(d, int) else mlp_product_vae
+    return build(kind, d, x_dim=X_DIM, hidden=(16,))
 
 
 def pixels(n: int) -> Tensor:

@@ -11,7 +11,7 @@ from hvae_tutorial.models import M1M2, VAE, LatentLikelihood, StackedM1M2, VonMi
 from hvae_tutorial.models.m2 import ClassConditional
 from hvae_tutorial.objectives import labelled_bound, unlabelled_bound
 
-PAIRS = ["nn", "ss", "sn", "ns"]
+PAIRS = ["nn", "ss", "sn", "ns", ("ps", "n"), ("s", "ps")]
 ALL_X = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 3)  # (8, 3)
 
 
@@ -189,8 +189,8 @@ def test_gradients_reach_every_parameter(pair):
 @pytest.mark.parametrize("pair", PAIRS)
 def test_spaces_follow_the_pair(pair):
     model = mlp_m1m2(pair, 3, 2, x_dim=6, hidden=(5,))
-    assert model.m1.posterior.ambient_dim == (4 if pair[0] == "s" else 3)
-    assert model.m2.posterior.ambient_dim == (3 if pair[1] == "s" else 2)
+    assert model.m1.posterior.ambient_dim == (3 if pair[0] == "n" else 4)
+    assert model.m2.posterior.ambient_dim == (2 if pair[1] == "n" else 3)
     assert type(model.m2.likelihood.head) is type(model.m1.posterior)
     assert model.likelihood.x_dim == 6
     assert model.class_logits(torch.rand(4, 6)).shape == (4, 10)
@@ -227,8 +227,9 @@ def test_latent_likelihood_is_the_heads_density():
         (lambda: mlp_m2("s", 2, hidden=0), r"hidden must be an integer >= 1, got 0"),
         (lambda: mlp_m2("s", 2, num_classes=0), r"num_classes must be an integer >= 1, got 0"),
         (lambda: mlp_m2("s", 2, likelihood="x"), r"likelihood must be one of 'bernoulli', 'gaussian', got 'x'"),
-        (lambda: mlp_m1m2("s", 2, 2), r"kinds must be two letters of 'n' and 's', for z1 and for z2, got 's'"),
-        (lambda: mlp_m1m2("sa", 2, 2), r"kinds must be two letters"),
+        (lambda: mlp_m1m2("s", 2, 2), r"kinds must be two letters, for z1 and for z2, as 'sn' or .*, got 's'"),
+        (lambda: mlp_m1m2("sa", 2, 2), r"every letter in kinds must be one of 's', 'n', 'ps', got 'a'"),
+        (lambda: mlp_m1m2(("n", "ae"), 2, 2), r"every letter in kinds must be one of 's', 'n', 'ps', got 'ae'"),
         (lambda: mlp_m2("s", 2).class_terms(torch.rand(3, 5)), r"x must have shape \(batch, 784\), got \(3, 5\)"),
         (
             lambda: M1M2(mlp_m1m2("ss", 2, 2).m1, mlp_m1m2("nn", 2, 2).m2),

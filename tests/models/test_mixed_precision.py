@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hvae_tutorial.graph_objectives import all_pairs, graph_elbo, held_out_elbo
 from hvae_tutorial.models import (
     M1M2,
     VAE,
@@ -20,11 +19,20 @@ from hvae_tutorial.models import (
     gcn_vgae,
     mlp_m1m2,
     mlp_m2,
+    mlp_product_vae,
     mlp_vae,
     normalized_adjacency,
 )
 from hvae_tutorial.models.m2 import ClassConditional
-from hvae_tutorial.objectives import elbo, iwae_bound, labelled_bound, unlabelled_bound
+from hvae_tutorial.objectives import (
+    all_pairs,
+    elbo,
+    graph_elbo,
+    held_out_elbo,
+    iwae_bound,
+    labelled_bound,
+    unlabelled_bound,
+)
 
 X_DIM = 12
 KINDS: list[tuple[str, int | tuple[int, ...]]] = [
@@ -71,7 +79,8 @@ def pixels() -> Tensor:
 
 def new_model(kind: str, d: int | tuple[int, ...], likelihood: str = "bernoulli") -> VAE:
     torch.manual_seed(0)
-    model = mlp_vae(kind, d, x_dim=X_DIM, hidden=(8,), likelihood=likelihood)
+    build = mlp_vae if isinstance(d, int) else mlp_product_vae
+    model = build(kind, d, x_dim=X_DIM, hidden=(8,), likelihood=likelihood)
     for parameter in model.parameters():
         parameter.data.mul_(3)  # concentrations and scales that differ from point to point
     return model

@@ -13,11 +13,16 @@ from hvae_tutorial.models import (
     DeterministicPosterior,
     GaussianPosterior,
     ProductPosterior,
+    mlp_product_vae,
     mlp_vae,
 )
 from hvae_tutorial.models.vae import FILE_FORMAT, FILE_VERSION
 
 KINDS = ["s", "n", "ps", "ae"]
+
+
+def builder(d):
+    return mlp_vae if np.ndim(d) == 0 else mlp_product_vae
 
 
 def by_hand() -> VAE:
@@ -68,7 +73,7 @@ def test_shapes(kind, likelihood):
 
 @pytest.mark.parametrize(("kind", "d", "ambient_dim"), [("s", (2, 2), 6), ("ps", [1, 3], 6), ("n", (2, 3), 5)])
 def test_several_dimensions_make_a_product(kind, d, ambient_dim):
-    model = mlp_vae(kind, d, x_dim=12, hidden=(8,))
+    model = mlp_product_vae(kind, d, x_dim=12, hidden=(8,))
     head = model.posterior
     assert isinstance(head, ProductPosterior)
     assert (head.d, head.ambient_dim) == (sum(d), ambient_dim)
@@ -79,13 +84,13 @@ def test_several_dimensions_make_a_product(kind, d, ambient_dim):
 
 
 def test_parts_of_a_product_start_as_different_heads():
-    first, second = mlp_vae("s", (2, 2), x_dim=12).posterior.heads
+    first, second = mlp_product_vae("s", (2, 2), x_dim=12).posterior.heads
     assert not torch.equal(first.direction.weight, second.direction.weight)
 
 
 @pytest.mark.parametrize(("kind", "d"), [("s", 3), ("n", 3), ("ps", 3), ("s", (2, 1)), ("n", (2, 1))])
 def test_sample(kind, d):
-    model = mlp_vae(kind, d, x_dim=12, hidden=(8,))
+    model = builder(d)(kind, d, x_dim=12, hidden=(8,))
     torch.manual_seed(0)
     x = model.sample(7)
     assert x.shape == (7, 12)
@@ -129,8 +134,7 @@ def test_z_of_a_wrong_shape():
         ({"d": 0}, "d must be an integer >= 1, got 0"),
         ({"d": 2.5}, "d must be an integer >= 1, got 2.5"),
         ({"d": "3"}, "d must be an integer >= 1, got '3'"),
-        ({"d": (2, 0)}, "d must be an integer >= 1, got 0"),
-        ({"d": []}, r"d must be an integer >= 1 or several of them, got \[\]"),
+        ({"d": (2, 2)}, r"d must be an integer >= 1, got \(2, 2\)"),
         ({"x_dim": -1}, "x_dim must be an integer >= 1, got -1"),
         ({"hidden": (8, 0)}, "every width in hidden must be an integer >= 1, got 0"),
         ({"d": True}, "d must be an integer >= 1, got True"),
@@ -145,14 +149,31 @@ def test_bad_arguments(arguments, message):
         mlp_vae(**({"kind": "n", "d": 2} | arguments))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"kind": "x"}, "kind must be one of 's', 'n', 'ps', 'ae', got 'x'"),
+        ({"d": (2, 0)}, "d must be an integer >= 1, got 0"),
+        ({"d": []}, r"d must be a sequence of integers >= 1, one for each factor, got \[\]"),
+        ({"d": 2}, "d must be a sequence of integers >= 1, one for each factor, got 2"),
+        ({"d": "22"}, "d must be a sequence of integers >= 1, one for each factor, got '22'"),
+        ({"hidden": 8}, "hidden must be a sequence of integers >= 1, got 8"),
+        ({"likelihood": "poisson"}, "likelihood must be one of 'bernoulli', 'gaussian', got 'poisson'"),
+    ],
+)
+def test_bad_arguments_of_a_product(arguments, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        mlp_product_vae(**({"kind": "n", "d": (2, 3)} | arguments))
+
+
 @pytest.mark.parametrize("integer", [np.int64, np.uint8])
 @pytest.mark.parametrize(("kind", "d"), [("s", 3), ("n", 3), ("ps", 3), ("ae", 3), ("s", (2, 3)), ("n", (2, 3))])
 def test_integers_of_numpy(kind, d, integer, tmp_path):
     theirs = integer(d) if isinstance(d, int) else tuple(map(integer, d))
     torch.manual_seed(0)
-    model = mlp_vae(kind, theirs, x_dim=integer(12), hidden=np.array([8, 7], integer))
+    model = builder(d)(kind, theirs, x_dim=integer(12), hidden=np.array([8, 7], integer))
     torch.manual_seed(0)
-    plain = mlp_vae(kind, d, x_dim=12, hidden=(8, 7))
+    plain = builder(d)(kind, d, x_dim=12, hidden=(8, 7))
     assert repr(model) == repr(plain)
     assert json.dumps(model.settings) == json.dumps(plain.settings)
     model.save(tmp_path / "model")
@@ -170,7 +191,7 @@ def test_integers_of_numpy(kind, d, integer, tmp_path):
 @pytest.mark.parametrize("d", [3, (3, 1), [2]])
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
 def test_save_and_load(tmp_path: Path, kind: str, d: int | list[int], likelihood: str):
-    model = mlp_vae(kind, d, x_dim=12, hidden=(8, 7), likelihood=likelihood)
+    model = builder(d)(kind, d, x_dim=12, hidden=(8, 7), likelihood=likelihood)
     path = tmp_path / "model.safetensors"
     model.save(path)
     loaded = VAE.load(path)
@@ -191,7 +212,7 @@ def test_the_settings_are_readable_json(tmp_path: Path):
     with safetensors.safe_open(path, framework="pt") as file:
         settings = json.loads(file.metadata()["settings"])
     assert settings == {"kind": "s", "d": 3, "x_dim": 12, "hidden": [8], "likelihood": "bernoulli"}
-    mlp_vae("s", (3, 2), x_dim=12, hidden=(8,)).save(path)
+    mlp_product_vae("s", (3, 2), x_dim=12, hidden=(8,)).save(path)
     with safetensors.safe_open(path, framework="pt") as file:
         assert json.loads(file.metadata()["settings"]) == settings | {"d": [3, 2]}
 
@@ -218,7 +239,7 @@ def test_loading_keeps_the_precision(tmp_path: Path):
 
 
 def test_a_vae_made_by_hand_cannot_be_saved(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"only a VAE built by mlp_vae can be saved.*state_dict\(\)"):
+    with pytest.raises(ValueError, match=r"only a VAE built by mlp_vae or .* can be saved.*state_dict\(\)"):
         by_hand().save(tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hvae_tutorial.data import load, split_edges, undirected_edges
-from hvae_tutorial.graph_objectives import all_pairs, uniform_pairs
 from hvae_tutorial.models import GaussianPosterior, PowerSphericalPosterior, VonMisesFisherPosterior
 from hvae_tutorial.models.vgae import VGAE, InnerProductDecoder, gcn_vgae, normalized_adjacency
+from hvae_tutorial.objectives import all_pairs, uniform_pairs
 
 EDGES = torch.tensor([[0, 0, 1, 3], [1, 2, 2, 4]])  # and node 5 is isolated
 NODES = 6

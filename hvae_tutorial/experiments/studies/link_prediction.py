@@ -5,7 +5,6 @@ each run has its own split.
 """
 
 import dataclasses
-import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,22 +18,20 @@ from torch.distributions import Distribution
 from tqdm import tqdm
 
 from hvae_tutorial import plotting
-from hvae_tutorial.checkpoints import random_state, read_checkpoint, run_identity, set_random_state, write_checkpoint
+from hvae_tutorial.checkpoints import run_identity
 from hvae_tutorial.data import EdgeSplit, GraphDataset, split_edges
 from hvae_tutorial.experiments import names
 from hvae_tutorial.experiments.protocol import curves
 from hvae_tutorial.experiments.run import Run
-from hvae_tutorial.graph_objectives import graph_elbo, held_out_elbo, uniform_pairs
 from hvae_tutorial.models.vgae import VGAE, InnerProductDecoder, gcn_vgae, normalized_adjacency
-from hvae_tutorial.objectives import ElboTerms
+from hvae_tutorial.objectives import ElboTerms, graph_elbo, held_out_elbo, uniform_pairs
 from hvae_tutorial.plotting import Figure
 from hvae_tutorial.records import Record
-from hvae_tutorial.training import CHECKPOINT_SECONDS, TrainingResult, check_finite, resolve_device
+from hvae_tutorial.training import Journal, TrainingResult, check_finite, resolve_device
 
 # Below this share of nonzero features, their product with the weights is faster sparse: in Cora and Citeseer (0.01) it
 # then takes half and a third of the time, in Pubmed (0.1) four times as much.
 SPARSE_BELOW = 0.05
-
 
 _CURVES = {
     "validation_elbo": "validation ELBO, reweighed (nats)",
@@ -82,17 +79,11 @@ def fit_graph(
     held_out = (split.validation, split.validation_non_edges)
     epochs, num_pairs = run.settings["epochs"], run.settings["pairs_per_edge"] * split.train.shape[1]
     optimizer = torch.optim.Adam(model.parameters(), lr=run.settings["learning_rate"], fused=True)
-    history: dict[str, list[float]] = {"seconds": []}
-    if checkpoint is not None and checkpoint.exists():
-        saved = read_checkpoint(checkpoint, identity)
-        model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
-        history = saved["history"]
-        set_random_state(saved["random_state"], device)
+    journal = Journal(model, optimizer, device, checkpoint, identity)
+    journal.resume()
 
-    done, last_written = len(history["seconds"]), time.monotonic()
-    bar = tqdm(total=epochs, initial=done, desc=run.title, unit="epoch", file=sys.stderr, disable=not progress)
-    with bar:
+    done = journal.epochs
+    with tqdm(total=epochs, initial=done, desc=run.title, unit="epoch", file=sys.stderr, disable=not progress) as bar:
         for epoch in range(done + 1, epochs + 1):
             started = time.perf_counter()
             model.train()
@@ -111,28 +102,13 @@ def fit_graph(
                     **_named("validation", unseen),
                     **_named("validation", auc_and_ap(model, q, *held_out)),
                 }
-            for column, value in (measured | {"seconds": time.perf_counter() - started}).items():
-                history.setdefault(column, []).append(value)
+            journal.add(measured | {"seconds": time.perf_counter() - started})
+            if epoch == epochs:
+                journal.keep_weights()
+            journal.write_if_due(finished=epoch == epochs)
             bar.update()
-            if checkpoint is not None and (epoch == epochs or time.monotonic() - last_written >= CHECKPOINT_SECONDS):
-                state = {
-                    "model": model.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "history": history,
-                    "best_weights": model.state_dict(),
-                    "random_state": random_state(device),
-                    "finished": epoch == epochs,
-                }
-                write_checkpoint(checkpoint, identity, state)
-                last_written = time.monotonic()
     model.eval()
-    return TrainingResult(
-        history=history,
-        epochs=epochs,
-        best_epoch=epochs,
-        seconds=sum(history["seconds"]),
-        seconds_per_epoch=statistics.median(history["seconds"]),
-    )
+    return journal.result(best_epoch=epochs)
 
 
 @torch.no_grad()

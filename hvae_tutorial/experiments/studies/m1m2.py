@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,38 +15,32 @@ from hvae_tutorial.experiments.choices import PASSES
 from hvae_tutorial.experiments.protocol import binarized, curves, training_settings
 from hvae_tutorial.experiments.run import Run
 from hvae_tutorial.models import M1M2, StackedM1M2, mlp_m1m2
-from hvae_tutorial.objectives import ElboTerms, unlabelled_bound
+from hvae_tutorial.models.layers import check_choice
+from hvae_tutorial.objectives import ElboTerms, SemiSupervised, unlabelled_bound
 from hvae_tutorial.plotting import Figure
 from hvae_tutorial.records import Record
-from hvae_tutorial.semi_supervised import SemiSupervised
 from hvae_tutorial.training import TrainingResult, fit, resolve_device
-
-SCHEMES: Mapping[str, type[M1M2]] = {"end-to-end": M1M2, "stacked": StackedM1M2}
 
 
 def build(settings: Mapping[str, Any], x_dim: int) -> M1M2:
-    """Return M1+M2, which says by its class how it is to be trained.
+    """Return M1+M2, of the class that the scheme asks for.
 
     Raises:
         ValueError: there is no such scheme.
     """
-    if settings["scheme"] not in SCHEMES:
-        raise ValueError(f"scheme must be one of {', '.join(map(repr, SCHEMES))}, got {settings['scheme']!r}")
-    model = mlp_m1m2(
-        settings["model"], *settings["d"], x_dim=x_dim, hidden=settings["hidden"], m2_hidden=settings["m2_hidden"]
-    )
-    return SCHEMES[settings["scheme"]](model.m1, model.m2)
+    scheme = SCHEMES[check_choice("scheme", settings["scheme"], SCHEMES)]
+    kinds = names.heads_of(settings["model"])
+    model = mlp_m1m2(kinds, *settings["d"], x_dim=x_dim, hidden=settings["hidden"], m2_hidden=settings["m2_hidden"])
+    return scheme.model(model.m1, model.m2)
 
 
 def train(model: M1M2, data: Dataset, run: Run, *, checkpoint: Path, progress: bool) -> TrainingResult:
-    """Train with a class-balanced few labels, drawn with the run's seed; where M2 is stacked on M1, M1 first."""
-    settings = training_settings(run)
-    validation = binarized(data).validation
-    options: dict[str, Any] = {"progress": progress, "description": run.title}
-    if isinstance(model, StackedM1M2):
-        model.m1.requires_grad_(True)
-        fit(model.m1, data.train, validation, settings, checkpoint=checkpoint.with_suffix(".m1.checkpoint"), **options)
-        model.m1.requires_grad_(False)
+    """Train as the run's scheme has it."""
+    return SCHEMES[run.settings["scheme"]].train(model, data, run, checkpoint=checkpoint, progress=progress)
+
+
+def train_end_to_end(model: M1M2, data: Dataset, run: Run, *, checkpoint: Path, progress: bool) -> TrainingResult:
+    """Train all that has gradients on one bound, with a class-balanced few labels, drawn with the run's seed."""
     index = balanced_indices(data.train_labels.numpy(), run.settings["labels"], np.random.default_rng(run.seed))
     device = resolve_device(run.device)
     objective = SemiSupervised(
@@ -56,7 +50,46 @@ def train(model: M1M2, data: Dataset, run: Run, *, checkpoint: Path, progress: b
         batch_size=run.settings["labelled_batch_size"],
         alpha=run.settings["alpha"],
     )
-    return fit(model, data.train, validation, settings, objective=objective, checkpoint=checkpoint, **options)
+    return fit(
+        model,
+        data.train,
+        binarized(data).validation,
+        training_settings(run),
+        objective=objective,
+        validation_objective=unlabelled_bound,
+        checkpoint=checkpoint,
+        progress=progress,
+        description=run.title,
+    )
+
+
+def train_stacked(model: M1M2, data: Dataset, run: Run, *, checkpoint: Path, progress: bool) -> TrainingResult:
+    """Train M1 by itself, as the VAE of Table 1; then M2 on the latent space that it has found."""
+    model.m1.requires_grad_(True)
+    fit(
+        model.m1,
+        data.train,
+        binarized(data).validation,
+        training_settings(run),
+        checkpoint=checkpoint.with_suffix(".m1.checkpoint"),
+        progress=progress,
+        description=run.title,
+    )
+    model.m1.requires_grad_(False)
+    return train_end_to_end(model, data, run, checkpoint=checkpoint, progress=progress)
+
+
+class Scheme(NamedTuple):
+    """What a scheme builds, and how it is trained."""
+
+    model: type[M1M2]
+    train: Callable[..., TrainingResult]  # as `train`
+
+
+SCHEMES: Mapping[str, Scheme] = {
+    "end-to-end": Scheme(M1M2, train_end_to_end),
+    "stacked": Scheme(StackedM1M2, train_stacked),
+}
 
 
 @torch.no_grad()

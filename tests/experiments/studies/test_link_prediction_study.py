@@ -13,6 +13,7 @@ from hvae_tutorial.experiments.run import Run
 from hvae_tutorial.experiments.studies import link_prediction
 from hvae_tutorial.experiments.studies.link_prediction import auc_and_ap, fit_graph, measure_split
 from hvae_tutorial.models.vgae import VGAE, gcn_vgae
+from hvae_tutorial.training import journal
 
 
 def tiny(model: str = "n", *, seed: int = 0, **change: Any) -> Run:
@@ -114,7 +115,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint_with_the_very_numbers(
 ) -> None:
     run, graph = tiny("s", epochs=8), karate()
     split = split_edges(graph, 0)
-    monkeypatch.setattr(link_prediction, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(journal, "CHECKPOINT_SECONDS", 0.0)
 
     def fitted(checkpoint: Any) -> tuple[VGAE, dict[str, list[float]]]:
         with seeded(run.seed, torch.device("cpu")):

@@ -1,4 +1,4 @@
-"""The objectives, against models whose log p(x) is known: by quadrature, or in closed form.
+"""The objectives of a VAE, against models whose log p(x) is known: by quadrature, or in closed form.
 
 Statistical checks fix the seed and allow 4.5 standard errors: each fails by chance with probability 7e-6.
 """
@@ -14,7 +14,6 @@ from torch.distributions import Bernoulli, MultivariateNormal, Normal
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hvae_tutorial import objectives
 from hvae_tutorial.models import (
     VAE,
     BernoulliLikelihood,
@@ -23,9 +22,10 @@ from hvae_tutorial.models import (
     PowerSphericalPosterior,
     ProductPosterior,
     VonMisesFisherPosterior,
+    mlp_product_vae,
     mlp_vae,
 )
-from hvae_tutorial.objectives import elbo, iwae_bound
+from hvae_tutorial.objectives import elbo, iwae_bound, vae
 
 STANDARD_ERRORS = 4.5
 
@@ -100,11 +100,11 @@ def test_elbo_against_quadrature(head):
 
 
 @pytest.mark.parametrize("head", WITH_VARIANCE)
-@pytest.mark.parametrize("chunk", [objectives.CHUNK_ELEMENTS, 8])  # 8: two draws of four pixels at a time
+@pytest.mark.parametrize("chunk", [vae.CHUNK_ELEMENTS, 8])  # 8: two draws of four pixels at a time
 def test_fault_9_the_bound_uses_the_likelihood_of_training(head, chunk, monkeypatch):
     # exp(L_K) is an unbiased estimate of p(x), here integrated with torch's Bernoulli. With a Gaussian likelihood in
     # the weights, or a wrong area of the sphere in the prior, it would miss by a factor.
-    monkeypatch.setattr(objectives, "CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(vae, "CHUNK_ELEMENTS", chunk)
     model = tiny_model(head)
     torch.manual_seed(0)
     for num_samples, replicates in ((1, 1000), (5, 200)):
@@ -189,11 +189,11 @@ def model_with_exact_posterior() -> tuple[VAE, MultivariateNormal]:
     return model, MultivariateNormal(bias, covariance)
 
 
-@pytest.mark.parametrize("chunk", [objectives.CHUNK_ELEMENTS, 3, 1, 17, 60])
+@pytest.mark.parametrize("chunk", [vae.CHUNK_ELEMENTS, 3, 1, 17, 60])
 @pytest.mark.parametrize(("points", "num_samples"), [(1, 1), (5, 7), (40, 3), (3, 100)])
 def test_with_the_exact_posterior_the_bound_is_the_evidence(chunk, points, num_samples, monkeypatch):
     # Every weight p(x, z) / q(z|x) is then p(x) itself: no chance, and any block cut wrongly shows.
-    monkeypatch.setattr(objectives, "CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(vae, "CHUNK_ELEMENTS", chunk)
     model, evidence = model_with_exact_posterior()
     x = evidence.sample((points,))
     torch.testing.assert_close(iwae_bound(model, x, num_samples), evidence.log_prob(x), rtol=1e-12, atol=1e-12)
@@ -223,7 +223,7 @@ class LargestTensor(TorchDispatchMode):
 
 @pytest.mark.parametrize(("points", "num_samples"), [(500, 50), (2, 12_500), (25_000, 1)])
 def test_the_bound_needs_bounded_memory(points, num_samples, monkeypatch):
-    monkeypatch.setattr(objectives, "CHUNK_ELEMENTS", 10_000)
+    monkeypatch.setattr(vae, "CHUNK_ELEMENTS", 10_000)
     model = mlp_vae("n", 2, x_dim=20, hidden=(8,))
     with LargestTensor() as largest:
         iwae_bound(model, torch.rand(1, 20).expand(points, -1), num_samples)
@@ -233,7 +233,8 @@ def test_the_bound_needs_bounded_memory(points, num_samples, monkeypatch):
 @pytest.mark.parametrize(("kind", "d"), [("s", 3), ("n", 3), ("ps", 3), ("s", (1, 2)), ("n", (1, 2))])
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
 def test_shapes_and_gradients(kind, d, likelihood):
-    model = mlp_vae(kind, d, x_dim=12, hidden=(8,), likelihood=likelihood)
+    build = mlp_vae if isinstance(d, int) else mlp_product_vae
+    model = build(kind, d, x_dim=12, hidden=(8,), likelihood=likelihood)
     x = torch.rand(5, 12)
     terms = elbo(model, x, beta=0.3)
     assert all(term.shape == (5,) for term in terms)

@@ -1,4 +1,4 @@
-r"""The objective of a VGAE: a plain function of a model and a graph, as `objectives` has them for points.
+r"""The objective of a VGAE: a plain function of a model and a graph, as those of a VAE are of points.
 
 A VGAE explains the adjacency matrix $A$ of a graph, with ones on its diagonal, by a latent $z_u$ for each of the $N$
 nodes. With $\ell_{uv}$ the decoder's logit of the pair $(u, v)$,
@@ -25,7 +25,7 @@ from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from hvae_tutorial.models.vgae import VGAE
-from hvae_tutorial.objectives import ElboTerms
+from hvae_tutorial.objectives.vae import ElboTerms
 
 
 def graph_elbo(model: VGAE, x: Tensor, adjacency: Tensor, edges: Tensor, pairs: Tensor) -> ElboTerms:

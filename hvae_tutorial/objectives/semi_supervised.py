@@ -19,7 +19,8 @@ from hvae_tutorial.checkpoints import fingerprint
 from hvae_tutorial.data import binarize
 from hvae_tutorial.models import M1M2, M2
 from hvae_tutorial.models.layers import check_integer
-from hvae_tutorial.objectives import ElboTerms, bound_of_class, bound_over_classes, unlabelled_bound
+from hvae_tutorial.objectives.classes import bound_of_class, bound_over_classes
+from hvae_tutorial.objectives.vae import ElboTerms
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,7 @@ class SemiSupervised:
     """The objective J, divided by the number of unlabelled points, for `training.fit`, whose `train` they are.
 
     Every batch of unlabelled points is joined by a batch of labelled ones, drawn with replacement, and goes through the
-    model with them. In evaluation mode it is the unlabelled bound alone.
+    model with them. For validation there is the unlabelled bound alone, `unlabelled_bound`.
 
     Attributes:
         x: labelled data, (n, x_dim), on the model's device; intensities with dynamic binarisation.
@@ -76,8 +77,6 @@ class SemiSupervised:
             x: unlabelled data as the likelihood takes them, (batch, x_dim).
             beta: weight of the KL terms.
         """
-        if not model.training:
-            return unlabelled_bound(model, x, beta)
         index = torch.randint(len(self.x), (self.batch_size,), device=x.device)
         x_labelled, y = self.x.index_select(0, index), self.y.index_select(0, index)
         if self.dynamic_binarization:

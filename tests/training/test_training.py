@@ -17,11 +17,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, TensorDataset
 
-from hvae_tutorial import training
 from hvae_tutorial.data import binarize, load
 from hvae_tutorial.models import VAE, mlp_vae
 from hvae_tutorial.objectives import ElboTerms, elbo
-from hvae_tutorial.training import HISTORY, TrainingResult, TrainingSettings, fit, resolve_device
+from hvae_tutorial.training import HISTORY, TrainingResult, TrainingSettings, fit, journal, loop, resolve_device
 
 SETTINGS = TrainingSettings(epochs=4, warmup_epochs=2, batch_size=16, learning_rate=1e-2, device="cpu")
 
@@ -104,7 +103,7 @@ def test_fault_7_training_never_stops_during_warmup():
     # first epoch is by far the best: neither may matter.
     model = new_model()
     falling = iter(range(0, -1000, -1))
-    measured = training._terms_in_batches
+    measured = loop._validate
 
     def falling_elbo(*arguments):
         return [
@@ -112,7 +111,7 @@ def test_fault_7_training_never_stops_during_warmup():
         ]
 
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(training, "_terms_in_batches", falling_elbo)
+        monkeypatch.setattr(loop, "_validate", falling_elbo)
         result = train(model, dataclasses.replace(SETTINGS, epochs=100, warmup_epochs=20, patience=2))
     assert result.history["validation_elbo"] == [-i for i in range(23)]
     assert result.best_epoch == 21
@@ -468,7 +467,7 @@ def test_the_batch_that_broke_training_is_named():
 @pytest.fixture
 def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A path for a checkpoint that is written after every epoch."""
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(journal, "CHECKPOINT_SECONDS", 0.0)
     return tmp_path / "runs" / "checkpoint"
 
 
@@ -478,7 +477,7 @@ class Killed(Exception):
 
 def interrupted(epoch: int, kind: str, settings: TrainingSettings, checkpoint: Path) -> None:
     """Train until the end of this epoch's steps, and break off before it is recorded."""
-    original, count = training.check_finite, 0
+    original, count = loop.check_finite, 0
 
     def killer(*arguments, **terms):
         nonlocal count
@@ -488,7 +487,7 @@ def interrupted(epoch: int, kind: str, settings: TrainingSettings, checkpoint: P
         original(*arguments, **terms)
 
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(training, "check_finite", killer)
+        monkeypatch.setattr(loop, "check_finite", killer)
         with pytest.raises(Killed):
             train(new_model(kind), settings, checkpoint=checkpoint)
 
@@ -615,15 +614,15 @@ def test_a_rule_belongs_to_a_run(checkpoint):
 
 def test_a_checkpoint_is_written_every_few_seconds_and_at_the_end(tmp_path, monkeypatch):
     written = []
-    write = training.write_checkpoint
+    write = journal.write_checkpoint
     monkeypatch.setattr(
-        training,
+        journal,
         "write_checkpoint",
         lambda path, run, state: (written.append(len(state["history"]["beta"])), write(path, run, state)),
     )
     clock = iter(range(0, 10_000, 2))  # two seconds pass between one look at the clock and the next
-    monkeypatch.setattr(training.time, "monotonic", lambda: float(next(clock)))
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 5.0)
+    monkeypatch.setattr(journal.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(journal, "CHECKPOINT_SECONDS", 5.0)
     train(new_model(), dataclasses.replace(SETTINGS, epochs=8), checkpoint=tmp_path / "checkpoint")
     assert written == [3, 6, 8]
 
@@ -699,7 +698,7 @@ from hvae_tutorial.data import binarize
 from hvae_tutorial.models import mlp_vae
 
 torch.set_num_threads(1)
-training.CHECKPOINT_SECONDS = 0.0
+training.journal.CHECKPOINT_SECONDS = 0.0
 
 def run(checkpoint):
     torch.manual_seed(0)

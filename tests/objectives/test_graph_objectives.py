@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hvae_tutorial.data import load, split_edges
-from hvae_tutorial.graph_objectives import all_pairs, graph_elbo, held_out_elbo, terms_of_pairs, uniform_pairs
 from hvae_tutorial.models.vgae import VGAE, gcn_vgae, normalized_adjacency
+from hvae_tutorial.objectives import all_pairs, graph_elbo, held_out_elbo, terms_of_pairs, uniform_pairs
 
 STANDARD_ERRORS = 4.5
 GRAPH = load("karate")
