@@ -10,7 +10,7 @@ from hvae_tutorial.experiments import barrier
 from hvae_tutorial.experiments.registry import check
 from hvae_tutorial.records import Record
 
-SETTINGS = {"until": "end", "initial_bias": 0.0, "test_images": 2000, "importance_samples": 500}
+SETTINGS = {"d": 40, "until": "end", "initial_bias": 0.0, "test_images": 2000, "importance_samples": 500}
 
 
 def run(model: str, seed: int, kl: list[float], **settings: object) -> Record:
@@ -24,7 +24,7 @@ def run(model: str, seed: int, kl: list[float], **settings: object) -> Record:
         "barrier_kl": 4.0,
     }
     record = example_record(
-        experiment="barrier", data="mnist-5k", model=model, d=40, seed=seed, results=results, **{**SETTINGS, **settings}
+        experiment="barrier", data="mnist-5k", model=model, seed=seed, results=results, **{**SETTINGS, **settings}
     )
     curve = {"epoch": list(range(1, len(kl) + 1)), "validation_elbo": [-20.0] * len(kl), "validation_kl": kl}
     return dataclasses.replace(record, history=curve)
@@ -77,6 +77,16 @@ def test_runs_that_end_when_they_have_passed_say_so_and_have_no_ends() -> None:
     assert any("Runs end when they have passed" in note for note in made["barrier"].notes)
     assert not any("Runs end" in note for note in barrier.tables(RUNS)["barrier"].notes)
     assert [*barrier.tables([RUNS[2]])] == ["barrier"]  # to the end, but none has passed
+
+
+def test_without_a_barrier_no_run_is_stuck() -> None:
+    """From m = 13 on, d = 12, there is one: `test_foils` has that."""
+    flat, steep = (run("s-clip", 0, [1.0, 2.0], d=d) for d in (11, 12))
+    assert [barrier.is_stuck(record) for record in (flat, steep)] == [False, True]
+    assert [*barrier.tables([flat])] == ["barrier-ends"]
+    made = barrier.tables([flat, steep])
+    assert [row.label for row in made["barrier"].rows] == ["12"]
+    assert [row.label for row in made["barrier-ends"].rows] == ["11"]
 
 
 def test_where_kappa_starts_is_said_and_is_a_setting_of_its_own() -> None:

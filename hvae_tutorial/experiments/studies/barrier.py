@@ -22,6 +22,7 @@ from hvae_tutorial.experiments.foils import (
 from hvae_tutorial.experiments.protocol import binarized, curves, elbo_terms, log_likelihood, training_settings
 from hvae_tutorial.experiments.run import Run
 from hvae_tutorial.models import VAE, VonMisesFisherPosterior, mlp_vae
+from hvae_tutorial.models.layers import check_choice
 from hvae_tutorial.plotting import Figure
 from hvae_tutorial.records import Record
 from hvae_tutorial.training import TrainingResult, fit
@@ -44,10 +45,9 @@ def build(settings: Mapping[str, Any], x_dim: int) -> VAE:
     Raises:
         ValueError: there is no such sampler.
     """
-    if settings["model"] not in HEADS:
-        raise ValueError(f"model must be one of {', '.join(map(repr, HEADS))}, got {settings['model']!r}")
+    head = HEADS[check_choice("model", settings["model"], HEADS)]
     model = mlp_vae("s", settings["d"], x_dim=x_dim, hidden=settings["hidden"], likelihood=settings["likelihood"])
-    model = _with_head(model, HEADS[settings["model"]])
+    model = _with_head(model, head)
     torch.nn.init.constant_(model.posterior.raw_concentration.bias, settings["initial_bias"])  # type: ignore[arg-type, union-attr]
     return model
 
