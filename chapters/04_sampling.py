@@ -605,7 +605,90 @@ plotting.show(
 )
 
 # %% [markdown]
-# ## The trap: four samplers that fail
+# ## The envelope is a law of its own
+#
+# What are the proposals, before any is thrown away? A height from $g$ and a uniform direction make a point of the
+# sphere. The factor $(1-w^2)^{(m-3)/2}/B$ is that of uniform points. So the density of the proposals, relative to the
+# uniform law, is
+#
+# $$
+# \left(\frac{\sqrt{1-x_0^2}}{1-x_0\,\mu\cdot z}\right)^{m-1}.
+# $$
+#
+# This law has a name. It is the **spherical Cauchy law** of Kato and McCullagh (2020, equation 2), who write
+# $x_0=2\rho/(1+\rho^2)$; on the circle it is the wrapped Cauchy law. It has become a rival of the von Mises-Fisher law
+# in auto-encoders, because it needs no rejection (Sablica and Hornik 2025). In this light Ulrich's sampler says:
+# **a von Mises-Fisher sample is a spherical Cauchy sample that was kept**, and the acceptance is the whole difference
+# between the two.
+#
+# The zoom is plain in the *log-odds* of a height, $\ell=\log\frac{1+w}{1-w}$. We had
+# $\frac{1-w}{1+w}=b\,\frac{1-x}{1+x}$, hence
+#
+# $$
+# \ell_w=\ell_x-\log b .
+# $$
+#
+# It is a **shift**. Concentration moves the law of the log-odds to the right, and changes nothing in its form.
+
+
+# %%
+def spherical_cauchy(mu, kappa, n):
+    x = unit(torch.randn(n, len(mu)))  # uniform points; their height is x @ mu
+    w = zoom(x @ mu, wood(len(mu), kappa)[1])
+    v = unit(x - (x @ mu)[:, None] * mu)
+    return w[:, None] * mu + torch.sqrt(1 - w**2)[:, None] * v
+
+
+def log_odds(w):
+    return torch.log((1 + w) / (1 - w))
+
+
+m, kappa, n = 6, 12.0, 100_000
+b, x0 = wood(m, kappa)
+mu = unit(torch.randn(m))
+z = spherical_cauchy(mu, kappa, n)
+x = (z @ mu - x0) / (1 - x0 * (z @ mu))
+kept = torch.rand(n) < acceptance(x, x0, m)
+assert ks(1 - z[kept] @ mu, m, kappa) < limit < ks(1 - z @ mu, m, kappa)  # keeping some makes the other law
+assert close(kept.double().mean(), acceptance_rate(m, kappa), 5 / math.sqrt(4 * n))
+assert close(log_odds(zoom(x, x0)), log_odds(x) - math.log(b), 1e-6)
+
+# %% [markdown]
+# At one $\kappa$ both laws have the same scale near $\mu$: for large $\kappa$ the median of $1-w$ under the one and
+# its mean under the other are $\frac{m-1}{2\kappa}$. Far out they part. The von Mises-Fisher density falls off
+# exponentially in $1-w$, the other like a power.
+
+# %%
+figure, (left, right) = plotting.subplots(1, 2, size=(8, 3.2))
+angle = torch.linspace(0.002, math.pi - 0.002, 500)
+w = torch.cos(angle)
+flat = density(w, m, 0.0)
+envelope, target = proposal_density(w, m, x0) / flat, density(w, m, kappa) / flat
+left.semilogy(torch.rad2deg(angle), envelope, color=ORANGE)
+left.semilogy(torch.rad2deg(angle), target, color=BLUE)
+left.text(95, 2e-2, "spherical Cauchy", color=ORANGE)
+left.text(62, 3e-6, "von Mises-Fisher", color=BLUE, ha="right")
+left.set(xlabel="angle to $\\mu$ (degrees)", ylabel="density / uniform", xticks=[0, 60, 120, 180])
+grid = torch.linspace(-6, 9, 400)
+tanh = torch.tanh(grid / 2)
+jacobian = (1 - tanh**2) / 2
+for other, colour in ((0.0, "0.5"), (1.0, GREEN), (kappa, ORANGE)):
+    right.plot(grid, proposal_density(tanh, m, wood(m, other)[1]) * jacobian, color=colour)
+    right.text(-math.log(wood(m, other)[0]), 0.43, f"κ = {other:.0f}", color=colour, ha="center")
+right.set(xlabel="log-odds of $w$", ylabel="density", ylim=(0, 0.48))
+plotting.show(
+    figure,
+    "**Figure 4.5.** Left: the envelope and its target as laws on the sphere, m = 6, κ = 12. Right: proposals for "
+    "three concentrations; in log-odds one curve, shifted.",
+    alt="Left: two curves leave the mode together; at 180 degrees the von Mises-Fisher density is a hundred thousand "
+    "times lower. Right: three equal bells at 0, 0.4 and 2.3.",
+)
+shifts = [-math.log(wood(m, other)[0]) for other in (0.0, 1.0, 12.0)]
+assert close(torch.tensor(shifts), torch.tensor([0, 0.39, 2.27]), 0.01)
+assert 1e4 < envelope[-1] / target[-1] < 1e6
+
+# %% [markdown]
+# ## The trap: five samplers that fail
 #
 # **One: a difference of large numbers.** Many codes write $b=(-2\kappa+\sqrt{4\kappa^2+(m-1)^2})/(m-1)$, which is
 # equal on paper. In float32 the root rounds to $2\kappa$ from about $\kappa=10^4$ on. Then $b=0$, each proposal is at
@@ -659,7 +742,7 @@ axes.text(1.2e8, 0.68, "with y", color=BLUE)
 axes.set(xlabel="concentration κ", ylabel="accepted in float32", ylim=(0, 1))
 plotting.show(
     figure,
-    "**Figure 4.5.** One formula written in three ways, m = 5. The stable b lasts until 1 - w has no digits left.",
+    "**Figure 4.6.** One formula written in three ways, m = 5. The stable b lasts until 1 - w has no digits left.",
     alt="One acceptance rate falls to 0 at kappa = 1e4, the second at 1e7, the third stays at 0.69.",
 )
 
@@ -673,6 +756,19 @@ plotting.show(
 # 0.893.
 #
 # **Four: the mirror at $e_1$**, and its patch: see above.
+#
+# **Five: half of a formula replaced.** Both public releases of the paper's authors (`nicola-decao/s-vae-pytorch`,
+# `hyperspherical_vae/distributions/von_mises_fisher.py`, and its TensorFlow twin) know of trap one. Above $\kappa=10$
+# they pass from $b$ to its limit for large $\kappa$, $\frac{m-1}{4\kappa}$, which they have reached at $11$. But
+# that is good for $\kappa\gg m$ only, and Wood's other constants stay exact:
+#
+# $$
+# a=\frac{m-1+2\kappa+s}4,\qquad t=\frac{2ab}{1-(1-b)e},\qquad
+# \log P(\text{accept})=(m-1)\log t-t+\frac{4ab}{1+b}-(m-1)\log(m-1).
+# $$
+#
+# With the exact $b$ this is our $(c\,e^{1-c})^{m-1}$. With another it can exceed zero. A probability above one is taken
+# for one, too much is kept, and the samples have another law. Our test finds it.
 
 # %%
 w = textbook(5, 1e7, float32(wood(5, 1e7)[0]))[0].max().requires_grad_()
@@ -683,13 +779,38 @@ assert not propose(5, math.nan, 1000)[1].any()
 assert close(math.exp(-((1 / 5) ** 2) / 2), 0.980, 0.0005)
 assert close(A(2, 5.0), 0.893, 0.0005)
 
+
+def public_heights(m, kappa, n):
+    """Heights by Wood's steps with the limit of b for large kappa, as the public releases draw for kappa > 11."""
+    s = math.hypot(m - 1, 2 * kappa)
+    a, b, e = (m - 1 + 2 * kappa + s) / 4, (m - 1) / (4 * kappa), (1 - uniform_height(m, n)) / 2
+    t = 2 * a * b / (1 - (1 - b) * e)
+    log_accept = (m - 1) * torch.log(t) - t + 4 * a * b / (1 + b) - (m - 1) * math.log(m - 1)
+    kept = torch.log(torch.rand(n)) < log_accept
+    return ((1 - (1 + b) * e) / (1 - (1 - b) * e))[kept], log_accept.max().item()
+
+
+for m, kappa in [(6, 12.0), (21, 12.0), (41, 12.0), (51, 11.0), (41, 100.0)]:
+    w, highest = public_heights(m, kappa, 100_000)
+    D, mean = ks(1 - w, m, kappa), w.mean().item()
+    print(f"m = {m}, kappa = {kappa:3.0f}: mean of w {mean:6.3f}, should be {A(m, kappa):.3f}; sqrt(n) D = {D:.0f}")
+    assert (limit < D) == (m > 6)
+    assert (highest > 1) == (kappa < 100 and m > 20)
+assert close(public_heights(41, 12.0, 200_000)[0].mean(), 0.088, 0.003)
+assert public_heights(51, 11.0, 200_000)[0].mean() < 0  # the samples point away from mu
+
+# %% [markdown]
+# In few dimensions nothing is to be seen. In many, the samples of $\kappa=12$ are *less* concentrated than those of
+# $\kappa=10$, and at $m=51$ they point away from $\mu$. Training that wants to raise $\kappa$ past $10$ meets a
+# barrier there.
+
 # %% [markdown]
 # ## The library's version
 #
-# `VonMisesFisher.sample` takes the same steps, with LAPACK's mirror.
+# `VonMisesFisher.sample` takes the same steps, with LAPACK's mirror; `SphericalCauchy.sample` is the envelope.
 
 # %%
-from hvae_tutorial.distributions import HypersphericalUniform, VonMisesFisher
+from hvae_tutorial.distributions import HypersphericalUniform, SphericalCauchy, VonMisesFisher
 from hvae_tutorial.sphere import project_to_tangent
 
 g = torch.randn(10, 6)
@@ -705,6 +826,11 @@ assert close(seeded(lambda: HypersphericalUniform(6).sample((9,))), seeded(lambd
 law = VonMisesFisher(unit(torch.randn(3)), 5.0)
 assert close(seeded(lambda: 1 - law.sample((9,)) @ law.loc), seeded(lambda: draw_y(3, 5.0, 9)))
 assert max(distance(*case, lambda mu, k, n: VonMisesFisher(mu, k).sample((n,))) for case in cases) < limit
+assert ks(1 - SphericalCauchy(law.loc, 5.0).sample((10_000,)) @ law.loc, 3, 5.0) > limit
+z = unit(torch.randn(20, 6))
+expected = torch.log(proposal_density(z[:, 0], 6, wood(6, 5.0)[1]) / density(z[:, 0], 6, 0.0))
+cauchy, uniform_law = SphericalCauchy(torch.eye(6)[0], 5.0), HypersphericalUniform(6)
+assert close(cauchy.log_prob(z) - uniform_law.log_prob(z), expected)
 
 law = VonMisesFisher(float32([0, 0, 0, 0, 0, 1]), 1e8)  # in float32
 y = (law.sample((10_000,)) - law.loc).square().sum(-1).double() / 2
@@ -774,7 +900,7 @@ for m in range(2, 100):
 # ## Summary
 #
 # - $z=w\mu+\sqrt{1-w^2}\,v$: height and direction are independent, and only the height is hard.
-# - Zoomed uniform points make an envelope; Wood's constant is the best zoom.
+# - Zoomed uniform points make an envelope, the spherical Cauchy law; Wood's constant is the best zoom.
 # - A proposal is accepted with probability $(c\,e^{1-c})^{m-1}$; the rate exceeds 0.65.
 # - Carry $y=1-w$, avoid cancelling differences, bound the rounds.
 # - Trust a sampler after a test that could have failed.
@@ -784,6 +910,9 @@ for m in range(2, 100):
 # - Ulrich (1984), *Applied Statistics* 33, 158-163: envelope; Beta variable.
 # - Wood (1994), *Commun. Statist. Simul.* 23, 157-164, algorithm VM\*: $b$.
 # - Mardia and Jupp (2000), *Directional Statistics*, section 9.3: tangent-normal decomposition.
+# - Kato and McCullagh (2020), *Bernoulli* 26, 3224-3248, [arXiv 1510.07679](https://arxiv.org/abs/1510.07679): the
+#   envelope's law.
+# - Sablica and Hornik (2025), [arXiv 2506.21278](https://arxiv.org/abs/2506.21278): it in auto-encoders.
 # - Amos (1974), *Math. Comp.* 28, 239-251: $A_m\le x_0$.
 # - Massart (1990), *Ann. Probab.* 18, 1269-1283: the bound on $D$.
 # - Distributions.jl, issue 1423, pull requests 1918 and 1930: the mirror.

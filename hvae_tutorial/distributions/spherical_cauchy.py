@@ -1,14 +1,13 @@
 """The spherical Cauchy law."""
 
 import math
-from typing import Self
 
 import torch
 from torch import Tensor
 
 from hvae_tutorial import special
 from hvae_tutorial.distributions import _moebius
-from hvae_tutorial.distributions._maximum_likelihood import concentration_limit, weighted_points
+from hvae_tutorial.distributions._maximum_likelihood import WeightedPoints
 from hvae_tutorial.distributions._moebius_likelihood import spherical_cauchy_estimate
 from hvae_tutorial.distributions._sampling import envelope_sample
 from hvae_tutorial.distributions.rotationally_symmetric import RotationallySymmetric
@@ -31,6 +30,11 @@ class SphericalCauchy(RotationallySymmetric):
 
     A Moebius map makes it of the uniform law: it is drawn without rejection, and all first gradients are exact.
 
+    Its maximum likelihood (`fit`) is the law whose Moebius map, inverted, takes the data to mean zero (Kato and
+    McCullagh 2020, section 4), by Newton's method in hyperbolic space, where the likelihood is concave. It has no
+    maximum where half of the weight or more lies at one point, and the concentration is then the largest allowed; by
+    default that at which the median distance to ``mu`` is the resolution of the data's dtype.
+
     Args:
         loc: Mean direction ``mu``, unit vectors of shape (..., m), m at least 2. Where it and concentration differ in
             dtype, the parameters have the wider type, and loc, rounded to either, is normalised in it.
@@ -44,8 +48,9 @@ class SphericalCauchy(RotationallySymmetric):
         ValueError: the shapes do not fit; concentration has the shape of loc's batch and an axis of size one more; or
             (validated) loc is not of unit norm or concentration is negative, infinite or NaN.
 
-    Example:
+    Examples:
         >>> import torch
+        >>> from hvae_tutorial.distributions import SphericalCauchy
         >>> law = SphericalCauchy(torch.tensor([1.0, 0.0, 0.0]), 4.0)
         >>> law.rsample((2,)).shape
         torch.Size([2, 3])
@@ -123,39 +128,16 @@ class SphericalCauchy(RotationallySymmetric):
         odds = _moebius.odds(self._kappa, self.m)
         return (self.m - 1) * _moebius.mean_log(odds, self.m, self.concentration.dtype)
 
-    @classmethod
-    def fit(cls, data: Tensor, weights: Tensor | None = None, *, max_concentration: float | None = None) -> Self:
-        r"""Maximum likelihood: the Moebius map to the uniform law after which the mean of the data is zero.
+    @staticmethod
+    def _maximum_likelihood(points: WeightedPoints, limit: float) -> tuple[Tensor, Tensor]:
+        half = (points.points.shape[-1] - 1) / 2
+        loc, zeta = spherical_cauchy_estimate(points, math.asinh(limit / half) / 2)
+        return loc, (torch.sinh(2 * zeta) * half).clamp(max=limit)
 
-        (Kato and McCullagh 2020, section 4.) Newton's method in hyperbolic space, where the likelihood is concave.
-
-        Args:
-            data: Unit vectors, shape (..., n, m): n points for each law of a batch (...).
-            weights: Non-negative weights, shape (..., n), whose batch broadcasts with data's; all equal if None. With
-                responsibilities of shape (n, K), ``fit(data, responsibilities.mT)`` is the M-step of a mixture of K.
-            max_concentration: Largest estimate, a positive number. By default ``(m - 1) / eps^2`` with eps the
-                resolution of data's dtype, at which the median distance to ``mu`` is eps: what is more concentrated
-                cannot be told from rounding (and at most the largest number of the dtype). Data of which half or more
-                lie at one point get it, for there the likelihood has no maximum.
-
-        Returns:
-            The fitted law, batch shape (...), with data's dtype; computed in float64 (memory: a few times that of
-            data, for each law of the batch). It is differentiable in data and weights, but where the concentration is
-            at its maximum its gradient is zero. A law of a batch without any weight, such as a component of a mixture
-            that has lost all points, is uniform.
-
-        Raises:
-            TypeError: data is not a floating-point tensor, weights no real tensor, or max_concentration no number.
-            ValueError: a wrong shape, data off the sphere, weights that are negative, infinite or zero everywhere, or
-                a max_concentration that is not positive and finite.
-        """
-        points = weighted_points(data, weights)
-        m = data.shape[-1]
-        limit = concentration_limit(max_concentration, (m - 1) / 2, data.dtype)
-        loc, zeta = spherical_cauchy_estimate(points, math.asinh(2 * limit / (m - 1)) / 2)
-        concentration = (torch.sinh(2 * zeta) * ((m - 1) / 2)).clamp(max=limit)
-        concentration = torch.where(points.weighted, concentration, 0.0)
-        return cls(loc.to(data.dtype), concentration.to(data.dtype))
+    @staticmethod
+    def _spread(m: int) -> float:
+        """Of the median: for m = 2 and 3 the mean of ``1 - w`` decreases more slowly than ``1 / kappa``."""
+        return (m - 1) / 2
 
     _sample_complement = staticmethod(envelope_sample)
 

@@ -14,6 +14,7 @@ HEADS = {  # by letter, in the order of the rows
     "n": Head("N", "Gaussian"),
     "s": Head("S", "von Mises-Fisher"),
     "ps": Head("PS", "Power Spherical"),
+    "c": Head("C", "spherical Cauchy"),
 }
 
 SAMPLERS = {  # of S-VAEs: that of the library, and the foils of it

@@ -9,6 +9,7 @@ from hvae_tutorial.models.posteriors import (
     Posterior,
     PowerSphericalPosterior,
     ProductPosterior,
+    SphericalCauchyPosterior,
     VonMisesFisherPosterior,
 )
 from hvae_tutorial.models.vae import VAE, mlp_product_vae, mlp_vae
@@ -31,6 +32,7 @@ __all__ = [
     "Posterior",
     "PowerSphericalPosterior",
     "ProductPosterior",
+    "SphericalCauchyPosterior",
     "StackedM1M2",
     "VonMisesFisherPosterior",
     "gcn_vgae",

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, constraints, kl_divergence
 from torch.nn import functional as F
 
-from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, Product, VonMisesFisher
+from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, Product, SphericalCauchy, VonMisesFisher
 from hvae_tutorial.distributions.product import total
+from hvae_tutorial.distributions.rotationally_symmetric import RotationallySymmetric
 from hvae_tutorial.models.layers import at_least_float32, check_integer, glorot_linear
 from hvae_tutorial.sphere import geodesic_distance
 
@@ -151,7 +152,7 @@ class _SpherePosterior(Posterior):
     """What heads on the sphere S^d share: they differ in the family of distributions alone."""
 
     metric = "cosine"
-    family: ClassVar[type[VonMisesFisher] | type[PowerSpherical]]
+    family: ClassVar[type[RotationallySymmetric]]
 
     def __init__(self, in_features: int, d: int) -> None:
         """Build the head.
@@ -206,6 +207,22 @@ class PowerSphericalPosterior(_SpherePosterior):
     """A power spherical distribution on S^d (De Cao and Aziz 2020); parameters and prior as for von Mises-Fisher."""
 
     family = PowerSpherical
+
+
+class SphericalCauchyPosterior(_SpherePosterior):
+    """A spherical Cauchy distribution on S^d (Kato and McCullagh 2020); parameters and prior as for von Mises-Fisher.
+
+    At the same concentration it is as wide near its mode, with tails that fall off like a power.
+
+    Examples:
+        >>> import torch
+        >>> from hvae_tutorial.models import SphericalCauchyPosterior
+        >>> q = SphericalCauchyPosterior(in_features=8, d=2)(torch.ones(5, 8))
+        >>> type(q).__name__, q.batch_shape, q.event_shape
+        ('SphericalCauchy', torch.Size([5]), torch.Size([3]))
+    """
+
+    family = SphericalCauchy
 
 
 class ProductPosterior(Posterior):
@@ -275,6 +292,7 @@ POSTERIORS: dict[str, Callable[[int, int], Posterior]] = {
     "s": VonMisesFisherPosterior,
     "n": GaussianPosterior,
     "ps": PowerSphericalPosterior,
+    "c": SphericalCauchyPosterior,
     "ae": DeterministicPosterior,
 }
 

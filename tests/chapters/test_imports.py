@@ -20,7 +20,7 @@ BUILT: dict[int, dict[str, set[str]]] = {
     3: {"hvae_tutorial.special": {"mean_resultant_length_complement"}},
     4: {
         "hvae_tutorial.sphere": {"project_to_tangent"},
-        "hvae_tutorial.distributions": {"HypersphericalUniform"},
+        "hvae_tutorial.distributions": {"HypersphericalUniform", "SphericalCauchy"},
         "methods": {"sample"},
     },
     5: {

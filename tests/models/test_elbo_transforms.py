@@ -14,7 +14,7 @@ from hvae_tutorial.objectives import elbo
 
 X_DIM = 20
 every_model = pytest.mark.parametrize(
-    ("kind", "d"), [("n", 5), ("s", 1), ("s", 2), ("s", 5), ("s", (2, 2)), ("ps", 5)], ids=str
+    ("kind", "d"), [("n", 5), ("s", 1), ("s", 2), ("s", 5), ("s", (2, 2)), ("ps", 5), ("c", 5)], ids=str
 )
 # While it traces, TorchDynamo itself makes an instance of an autograd function, which PyTorch deprecates.
 pytestmark = pytest.mark.filterwarnings(
@@ -65,7 +65,7 @@ def step(model: VAE, function, x: Tensor) -> tuple[Tensor, list[Tensor]]:
     return torch.stack(terms), [parameter.grad.clone() for parameter in model.parameters()]
 
 
-@pytest.mark.parametrize("kind", ["n", "s", "ps"])
+@pytest.mark.parametrize("kind", ["n", "s", "ps", "c"])
 @pytest.mark.parametrize(
     "backend",
     [
@@ -101,7 +101,7 @@ def test_exported_elbo_takes_batches_of_any_size(kind, d):
 
 
 # Not the Gaussian: torch's own normal distribution cannot be sampled under vmap (seen in 2.13).
-@pytest.mark.parametrize(("kind", "d"), [("s", 1), ("s", 2), ("s", 5), ("s", (2, 2)), ("ps", 5)], ids=str)
+@pytest.mark.parametrize(("kind", "d"), [("s", 1), ("s", 2), ("s", 5), ("s", (2, 2)), ("ps", 5), ("c", 5)], ids=str)
 def test_gradients_of_each_point(kind, d):
     """vmap(grad) of one point's ELBO: their sum is the batch's gradient, which is compared for the divergence."""
     model = new_model(kind, d)

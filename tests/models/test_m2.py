@@ -11,7 +11,7 @@ from hvae_tutorial.models import M1M2, VAE, LatentLikelihood, StackedM1M2, VonMi
 from hvae_tutorial.models.m2 import ClassConditional
 from hvae_tutorial.objectives import labelled_bound, unlabelled_bound
 
-PAIRS = ["nn", "ss", "sn", "ns", ("ps", "n"), ("s", "ps")]
+PAIRS = ["nn", "ss", "sn", "ns", ("ps", "n"), ("s", "ps"), ("c", "c")]
 ALL_X = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 3)  # (8, 3)
 
 
@@ -42,7 +42,7 @@ def test_a_class_conditional_layer_is_a_linear_layer_on_both():
     torch.testing.assert_close(layer(x, y), layer.last(torch.relu(layer.hidden(torch.cat([x, y], -1)))))
 
 
-@pytest.mark.parametrize("kind", ["n", "s", "ps"])
+@pytest.mark.parametrize("kind", ["n", "s", "ps", "c"])
 def test_terms_of_each_class_are_those_of_a_vae_that_is_told_the_class(kind):
     model = shaken(mlp_m2(kind, 2, x_dim=4, hidden=6, num_classes=3))
     x = torch.rand(5, 4, dtype=torch.float64)

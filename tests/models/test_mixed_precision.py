@@ -14,6 +14,7 @@ from hvae_tutorial.models import (
     GaussianPosterior,
     PowerSphericalPosterior,
     ProductPosterior,
+    SphericalCauchyPosterior,
     StackedM1M2,
     VonMisesFisherPosterior,
     gcn_vgae,
@@ -36,9 +37,9 @@ from hvae_tutorial.objectives import (
 
 X_DIM = 12
 KINDS: list[tuple[str, int | tuple[int, ...]]] = [
-    ("n", 3), ("s", 3), ("ps", 3), ("ae", 3), ("n", (2, 3)), ("s", (2, 3)), ("ps", (2, 3)),
+    ("n", 3), ("s", 3), ("ps", 3), ("c", 3), ("ae", 3), ("n", (2, 3)), ("s", (2, 3)), ("ps", (2, 3)),
 ]  # fmt: skip
-HEADS = [GaussianPosterior, VonMisesFisherPosterior, PowerSphericalPosterior]
+HEADS = [GaussianPosterior, VonMisesFisherPosterior, PowerSphericalPosterior, SphericalCauchyPosterior]
 
 
 def autocast() -> torch.autocast:
@@ -152,7 +153,7 @@ def test_m1m2(kinds, scheme):
     assert_equal(in_both_precisions(model, lambda: (model.class_logits(x).log_softmax(-1),)))
 
 
-@pytest.mark.parametrize("kind", ["n", "s", "ps"])
+@pytest.mark.parametrize("kind", ["n", "s", "ps", "c"])
 def test_vgae(kind):
     torch.manual_seed(0)
     model = gcn_vgae(kind, 3, x_dim=X_DIM, hidden=8)

@@ -13,11 +13,12 @@ from hvae_tutorial.models import (
     GaussianPosterior,
     PointMass,
     PowerSphericalPosterior,
+    SphericalCauchyPosterior,
     VonMisesFisherPosterior,
 )
 
 PLANE = [GaussianPosterior, DeterministicPosterior]
-SPHERE = [VonMisesFisherPosterior, PowerSphericalPosterior]
+SPHERE = [VonMisesFisherPosterior, PowerSphericalPosterior, SphericalCauchyPosterior]
 WITH_PRIOR = [GaussianPosterior, *SPHERE]
 
 

@@ -18,7 +18,7 @@ from hvae_tutorial.models import (
 )
 from hvae_tutorial.models.vae import FILE_FORMAT, FILE_VERSION
 
-KINDS = ["s", "n", "ps", "ae"]
+KINDS = ["s", "n", "ps", "c", "ae"]
 
 
 def builder(d):
@@ -88,7 +88,7 @@ def test_parts_of_a_product_start_as_different_heads():
     assert not torch.equal(first.direction.weight, second.direction.weight)
 
 
-@pytest.mark.parametrize(("kind", "d"), [("s", 3), ("n", 3), ("ps", 3), ("s", (2, 1)), ("n", (2, 1))])
+@pytest.mark.parametrize(("kind", "d"), [("s", 3), ("n", 3), ("ps", 3), ("c", 3), ("s", (2, 1)), ("n", (2, 1))])
 def test_sample(kind, d):
     model = builder(d)(kind, d, x_dim=12, hidden=(8,))
     torch.manual_seed(0)
@@ -167,7 +167,9 @@ def test_bad_arguments_of_a_product(arguments, message):
 
 
 @pytest.mark.parametrize("integer", [np.int64, np.uint8])
-@pytest.mark.parametrize(("kind", "d"), [("s", 3), ("n", 3), ("ps", 3), ("ae", 3), ("s", (2, 3)), ("n", (2, 3))])
+@pytest.mark.parametrize(
+    ("kind", "d"), [("s", 3), ("n", 3), ("ps", 3), ("c", 3), ("ae", 3), ("s", (2, 3)), ("n", (2, 3))]
+)
 def test_integers_of_numpy(kind, d, integer, tmp_path):
     theirs = integer(d) if isinstance(d, int) else tuple(map(integer, d))
     torch.manual_seed(0)
