@@ -87,7 +87,7 @@ def identity(value: Any) -> str:
     bare = type(value).__repr__ is object.__repr__  # type: ignore[comparison-overlap]
     if bare or _UNSTABLE.search(words):
         raise ValueError(
-            "with a checkpoint, the objective must be something that the next process can tell from any other: a "
+            "with a checkpoint, objective and stop must be something that the next process can tell from any other: a "
             "function that can be imported, a functools.partial of one, or an object with a __repr__ that says all "
             f"about it, without addresses and arrays; got {words}"
         )

@@ -119,7 +119,7 @@ def test_identity_in_words():
     ids=lambda value: type(value).__name__,
 )
 def test_what_has_no_identity(value):
-    with pytest.raises(ValueError, match="the objective must be something that the next process can tell"):
+    with pytest.raises(ValueError, match="objective and stop must be something that the next process can tell"):
         identity(value)
 
 

@@ -200,7 +200,10 @@ def test_version_names_torch_and_the_device(capsys: pytest.CaptureFixture[str]) 
             "there must be one record whose name contains 'nothing-like-it', got 0",
         ),
         (["records", "show"], "record"),
-        (["records", "table", "9"], "there is no table '9'; choose one of figure1, table1, table2, table3, table4"),
+        (
+            ["records", "table", "9"],
+            "there is no table '9'; choose one of figure1, table1, table2, table3, table4, barrier",
+        ),
         (["records", "table", "1", "--format", "word"], 'Invalid value "word" for --format'),
         (["records", "table", "1", "--data", "digits"], "there are no records of table1 on digits"),
         (["data", "fetch", "cifar"], "unknown data set 'cifar'"),
@@ -580,6 +583,6 @@ def test_completion_can_be_installed() -> None:
 
 
 def test_an_unknown_experiment_has_no_command() -> None:
-    assert set(registry.EXPERIMENTS) == {"figure1", "table1", "table2", "table3", "table4"}
+    assert set(registry.EXPERIMENTS) == {"figure1", "table1", "table2", "table3", "table4", "barrier"}
     with contextlib.suppress(SystemExit):
         cli.main(["reproduce", "--help"])

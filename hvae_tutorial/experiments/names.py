@@ -17,6 +17,12 @@ HEADS = {  # by letter, in the order of the rows
     "c": Head("C", "spherical Cauchy"),
 }
 
+SAMPLERS = {  # of S-VAEs: that of the library, and the foils of it
+    "s": "exact",
+    "s-path": "pathwise gradient",
+    "s-clip": "public law and gradient",
+}
+
 
 def legend() -> str:
     """Return what each letter stands for, for the help of a command."""
@@ -56,9 +62,14 @@ def pair(kinds: str) -> str:
     return "+".join(HEADS[kind].short for kind in heads_of(kinds))
 
 
+def sampler(kind: str) -> str:
+    """Return what tables call an S-VAE's sampler: "s" is the exact one."""
+    return SAMPLERS[kind]
+
+
 def rank(model: str) -> tuple[int, ...]:
     """Return a key that sorts models, or pairs of heads, as the rows of a table: N+N, S+S, ..., S+N, ..., N+S, ..."""
-    single = ["ae", *HEADS]
+    single = [*dict.fromkeys(["ae", *HEADS, *SAMPLERS])]
     if model in single:
         return (single.index(model),)
     first, second = (single.index(letter) for letter in heads_of(model))

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
 from hvae_tutorial.experiments import names, paper
 from hvae_tutorial.experiments.choices import PASSES
 from hvae_tutorial.experiments.experiment import TRAINING, Experiment
@@ -29,6 +32,9 @@ class Table3Options(PointOptions):
 
     scheme: Literal["end-to-end", "stacked"] = "end-to-end"
     """end-to-end, one bound for both models as in the paper; or stacked, M2 on a trained M1."""
+
+    alpha: Annotated[float | None, Parameter(validator=Number(gte=0, lt=float("inf")))] = None
+    """Weight of the classifier's log-likelihood on the labelled images."""
 
 
 def cells(options: Table3Options) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from hvae_tutorial.training.settings import TrainingSettings
 VALIDATION_BATCH = 1024  # points: few enough for the processor's cache, whatever the size of the validation set
 
 Objective = Callable[[Any, Tensor, float], ElboTerms]  # of a model, a batch and the weight of the KL term
+Stop = Callable[[Mapping[str, list[float]]], bool]  # of a history with at least one epoch
 
 HISTORY = (
     "beta",
@@ -44,6 +45,7 @@ def fit(
     *,
     objective: Objective = elbo,
     validation_objective: Objective | None = None,
+    stop: Stop | None = None,
     checkpoint: str | Path | None = None,
     progress: bool = True,
     description: str = "",
@@ -69,15 +71,17 @@ def fit(
             `checkpoints.identity` can tell from others: no lambda.
         validation_objective: what the validation data are judged by, with the model in evaluation mode, where it is not
             the objective itself.
+        stop: also ends training after an epoch when it returns true for the history up to there, as
+            `TrainingResult.history` has it. With a checkpoint it needs an identity, as the objective does.
         checkpoint: file to resume from if it exists, and to write every few seconds and at the end.
         progress: show a progress bar on the standard error stream.
         description: the bar's label.
 
     Raises:
         TypeError: if the data are no tensors, but an array, say, or a `DataLoader`.
-        ValueError: if the model is in half precision, the data have a wrong shape or range, the objective has no
-            identity, or the checkpoint is damaged or belongs to a run with other settings, model, weights, objective or
-            data.
+        ValueError: if the model is in half precision, the data have a wrong shape or range, the objective or `stop` has
+            no identity, or the checkpoint is damaged or belongs to a run with other settings, model, weights, data,
+            objective or `stop`.
         FloatingPointError: if a term or a parameter is no longer finite at the end of an epoch.
 
     Examples:
@@ -96,7 +100,11 @@ def fit(
     run: dict[str, Any] = {}
     if checkpoint is not None:
         data = {"train": train, "validation": validation}
-        run = run_identity(model, data, asdict(settings), objective, device) | {"validation objective": identity(judge)}
+        run = {
+            **run_identity(model, data, asdict(settings), objective, device),
+            "validation objective": identity(judge),
+            "stop": None if stop is None else identity(stop),
+        }
 
     model.to(device)
     train, validation = train.to(device), validation.to(device)
@@ -114,9 +122,9 @@ def fit(
     ):
         torch.manual_seed(settings.seed)
         journal.resume()
-        elbos = journal.values("validation_elbo")
+        finished = _is_finished(journal, settings, stop)
         with _progress_bar(settings.epochs, done=journal.epochs, label=description, show=progress) as bar:
-            while not settings.is_finished(elbos):
+            while not finished:
                 started = time.perf_counter()
                 epoch = journal.epochs + 1
                 beta = settings.kl_weight(epoch)
@@ -130,16 +138,23 @@ def fit(
                     "seconds": time.perf_counter() - started,
                 }
                 journal.add(measured)
-                elbos = journal.values("validation_elbo")
-                if settings.best_epoch(elbos) == epoch:
+                if settings.best_epoch(journal.values("validation_elbo")) == epoch:
                     journal.keep_weights()
-                journal.write_if_due(finished=settings.is_finished(elbos))
+                finished = _is_finished(journal, settings, stop)
+                journal.write_if_due(finished=finished)
                 _advance(bar, measured)
 
     journal.restore_weights()
     model.eval()
     torch.clear_autocast_cache()  # of weights from before
-    return journal.result(settings.best_epoch(elbos))
+    return journal.result(settings.best_epoch(journal.values("validation_elbo")))
+
+
+def _is_finished(journal: Journal, settings: TrainingSettings, stop: Stop | None) -> bool:
+    """Whether the settings, or the caller's rule, end training here."""
+    if settings.is_finished(journal.values("validation_elbo")):
+        return True
+    return stop is not None and journal.epochs > 0 and stop(journal.history)
 
 
 def _train_epoch(

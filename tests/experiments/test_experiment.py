@@ -15,7 +15,7 @@ from hvae_tutorial.models.posteriors import laws
 
 every_experiment = pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
 # Options that say which runs there are, and those that say where and how they are done.
-CELLS = {"data", "dims", "models", "configs", "pairs", "equal_coordinates", "seeds", "seed_list"}
+CELLS = {"data", "samplers", "dims", "models", "configs", "pairs", "equal_coordinates", "seeds", "seed_list"}
 PLACE = {"device", "jobs", "dask", "out"}
 PROTOCOL = {  # the paper's, as the design of the experiments has it
     "epochs": 1000,
@@ -37,7 +37,7 @@ def names(experiment: Experiment) -> set[str]:
 def test_every_option_that_is_no_place_reaches_the_settings_of_every_run(experiment: Experiment, preset: str) -> None:
     """An option that is accepted and then ignored is a number that nobody asked for."""
     for name in names(experiment) - CELLS - PLACE - {"preset"}:
-        value = "stacked" if name == "scheme" else 7
+        value = {"scheme": "stacked", "until": "decided"}.get(name, 7)
         assert experiment.settings[name] != value
         runs = experiment.runs(experiment.options(preset=preset, **{name: value}))
         assert {run.settings[name] for run in runs} == {value}
@@ -60,6 +60,7 @@ def test_every_option_that_is_no_place_reaches_the_settings_of_every_run(experim
         ("table3", {"data": "fashion-mnist"}, "data", {"fashion-mnist"}),
         ("table4", {"data": ("cora",)}, "data", {"cora"}),
         ("table4", {"models": ("ps",)}, "model", {"ps"}),
+        ("barrier", {"samplers": ("s-path", "s")}, "model", {"s-path", "s"}),
         ("figure1", {"seeds": 2}, "seed", {0, 1}),
         ("table4", {"seed_list": (5, 3)}, "seed", {5, 3}),
     ],
@@ -140,6 +141,8 @@ def test_titles_and_file_names() -> None:
         ("table3", {"pairs": ()}, "configs and pairs must not be empty"),
         ("table4", {"data": ()}, "data and models must not be empty"),
         ("table4", {"models": ()}, "data and models must not be empty"),
+        ("barrier", {"dims": ()}, r"dims and samplers must not be empty, got dims \(\) and samplers \('s', 's-clip'\)"),
+        ("barrier", {"samplers": ()}, "dims and samplers must not be empty"),
         ("figure1", {"seeds": 2, "seed_list": (1,)}, r"give --seeds or --seed-list, not both; got 2 and \(1,\)"),
     ],
 )
@@ -247,5 +250,7 @@ def test_a_record_of_no_experiment_or_without_its_results_is_named() -> None:
         check(lacking)
     version = record.provenance["versions"]["hvae_tutorial"]
     key = records.settings_key("table9", record.settings, version)
-    with pytest.raises(ValueError, match=r"experiment must be one of figure1, table1, table3, table4, got 'table9'"):
+    with pytest.raises(
+        ValueError, match=r"experiment must be one of figure1, table1, table3, table4, barrier, got 'table9'"
+    ):
         check(dataclasses.replace(record, experiment="table9", key=key))

@@ -581,10 +581,35 @@ def test_objectives_belong_to_a_run(checkpoint):
 
 def test_an_objective_without_identity_is_refused_with_a_checkpoint(checkpoint):
     objective = lambda model, x, beta: elbo(model, x, beta)  # noqa: E731
-    with pytest.raises(ValueError, match="with a checkpoint, the objective must be something that the next"):
+    with pytest.raises(ValueError, match="with a checkpoint, objective and stop must be something that the next"):
         train(new_model(), checkpoint=checkpoint, objective=objective)
     assert not checkpoint.exists()
     train(new_model(), objective=objective)  # without one, it may be anything
+
+
+def after(history: dict, epochs: int) -> bool:
+    return len(history["validation_kl"]) >= epochs
+
+
+def test_a_rule_ends_training_and_what_it_ended_is_not_resumed(checkpoint):
+    model, stop = new_model(), partial(after, epochs=3)
+    result = train(model, stop=stop, checkpoint=checkpoint)
+    assert (result.epochs, len(result.history["beta"])) == (3, 3)
+    again = train(new_model(), stop=stop, checkpoint=checkpoint)
+    assert again == result
+    whole = train(new_model(), dataclasses.replace(SETTINGS, epochs=3))
+    assert without_time(whole.history) == without_time(result.history)
+    assert train(new_model(), stop=partial(after, epochs=99)).epochs == SETTINGS.epochs  # it never comes
+
+
+def test_a_rule_belongs_to_a_run(checkpoint):
+    train(new_model(), stop=partial(after, epochs=3), checkpoint=checkpoint)
+    for other in (None, partial(after, epochs=4)):
+        with pytest.raises(ValueError, match="belongs to another run: stop was 'partial"):
+            train(new_model(), stop=other, checkpoint=checkpoint)
+    with pytest.raises(ValueError, match="with a checkpoint, objective and stop must be something"):
+        train(new_model(), stop=lambda history: True, checkpoint=checkpoint)
+    assert train(new_model(), stop=lambda history: True).epochs == 1
 
 
 def test_a_checkpoint_is_written_every_few_seconds_and_at_the_end(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hvae_tutorial import plotting
@@ -39,9 +40,14 @@ def train(model: M1M2, data: Dataset, run: Run, *, checkpoint: Path, progress: b
     return SCHEMES[run.settings["scheme"]].train(model, data, run, checkpoint=checkpoint, progress=progress)
 
 
+def labelled(data: Dataset, run: Run) -> NDArray[np.intp]:
+    """Return which training images have their class: a class-balanced few, drawn with the run's seed."""
+    return balanced_indices(data.train_labels.numpy(), run.settings["labels"], np.random.default_rng(run.seed))
+
+
 def train_end_to_end(model: M1M2, data: Dataset, run: Run, *, checkpoint: Path, progress: bool) -> TrainingResult:
     """Train all that has gradients on one bound, with a class-balanced few labels, drawn with the run's seed."""
-    index = balanced_indices(data.train_labels.numpy(), run.settings["labels"], np.random.default_rng(run.seed))
+    index = labelled(data, run)
     device = resolve_device(run.device)
     objective = SemiSupervised(
         data.train[index].to(device),
@@ -94,24 +100,34 @@ SCHEMES: Mapping[str, Scheme] = {
 
 @torch.no_grad()
 def measure(model: M1M2, data: Dataset, run: Run) -> dict[str, float]:
-    """Measure a model on binarised test images, and its accuracy on the validation images.
+    """Measure a model on binarised test images, and its accuracy on the validation and on its own labelled images.
 
     Returns:
-        `accuracy` and `validation_accuracy`, fractions; `elbo`, `reconstruction` and `kl` of the unlabelled bound,
-        means over images and `PASSES` passes; `class_entropy`, the mean entropy of q(y|x) in nats: near log C = 2.3
-        the classifier does not commit itself.
+        `accuracy`, `validation_accuracy` and `labelled_accuracy`, fractions; `elbo`, `reconstruction` and `kl` of the
+        unlabelled bound, means over images and `PASSES` passes; `class_entropy`, the mean entropy of q(y|x) in nats:
+        near log C = 2.3 the classifier does not commit itself; `kl_z2`, the mean of KL(q(z2|z1,y) || p(z2)) over z1 and
+        y as the model has them, over as many passes: a spherical z2 that says nothing has that of kappa = 1, the least.
     """
     images = binarized(data)
     device = next(model.parameters()).device
     test = images.test.to(device)
+    own = labelled(data, run)
     logits = model.class_logits(test)
     passes = [torch.stack([term.mean() for term in unlabelled_bound(model, test)]) for _ in range(PASSES)]
     return {
         "accuracy": _accuracy(logits, data.test_labels),
         "validation_accuracy": _accuracy(model.class_logits(images.validation.to(device)), data.validation_labels),
+        "labelled_accuracy": _accuracy(model.class_logits(images.train[own].to(device)), data.train_labels[own]),
         **dict(zip(ElboTerms._fields, torch.stack(passes).mean(0).tolist(), strict=True)),
         "class_entropy": torch.distributions.Categorical(logits=logits).entropy().mean().item(),
+        "kl_z2": sum(_kl_z2(model, test) for _ in range(PASSES)) / PASSES,
     }
+
+
+def _kl_z2(model: M1M2, x: Tensor) -> float:
+    """The mean of KL(q(z2|z1,y) || p(z2)) over images, one draw of z1 for each, and q(y|z1)."""
+    terms = model.m2.class_terms(model.m1.encode(x).sample())
+    return (terms.logits.softmax(-1).T * terms.kl).sum(0).mean().item()
 
 
 def _accuracy(logits: Tensor, labels: Tensor) -> float:

@@ -90,6 +90,42 @@ def test_accuracy_is_that_of_the_classifier(digits: Dataset) -> None:
     assert measured["class_entropy"] == pytest.approx(0, abs=1e-6)
 
 
+def test_the_accuracy_on_labelled_images_is_on_those_that_the_run_has(digits: Dataset) -> None:
+    run = tiny(labels=50, seed=3)
+    index = balanced_indices(digits.train_labels.numpy(), 50, np.random.default_rng(3))
+    torch.manual_seed(0)
+    model = m1m2.build(run.settings, 64)
+    with torch.no_grad():
+        right = model.class_logits(binarized(digits).train).argmax(-1) == digits.train_labels
+    assert m1m2.measure(model, digits, run)["labelled_accuracy"] == pytest.approx(right[index].float().mean().item())
+    assert right[index].float().mean() != pytest.approx(right.float().mean())
+
+
+def test_the_divergence_of_z2_is_that_of_the_class_that_the_model_sees() -> None:
+    """An encoder of z2 that looks at the class alone, and a classifier that says 7, or nothing."""
+    torch.manual_seed(0)
+    model = mlp_m1m2("sn", 2, 3, x_dim=64, hidden=(8,), m2_hidden=8)
+    digits = load("digits")
+    with torch.no_grad():
+        model.m2.encoder.hidden.weight[:, :3] = 0
+        q = model.m2.posterior(model.m2.encoder(torch.zeros(1, 3), torch.eye(10)))
+        of_class = model.m2.posterior.kl(q)
+        for bias, expected in ((torch.eye(10)[7] * 1e4, of_class[7]), (torch.zeros(10), of_class.mean())):
+            model.m2.classifier[-1].weight.zero_()
+            model.m2.classifier[-1].bias.copy_(bias)
+            assert m1m2.measure(model, digits, tiny())["kl_z2"] == pytest.approx(expected.item(), rel=1e-5)
+    assert of_class[7] != pytest.approx(of_class.mean().item(), rel=0.01)
+
+
+def test_a_spherical_z2_that_says_nothing_has_the_least_divergence() -> None:
+    """kappa = softplus + 1 cannot go below 1: at m = 6 that is 0.0808 nats, by which a dead z2 is known."""
+    model = mlp_m1m2("ss", 5, 5, x_dim=64, hidden=(8,), m2_hidden=8)
+    with torch.no_grad():
+        model.m2.posterior.raw_concentration.weight.zero_()
+        model.m2.posterior.raw_concentration.bias.fill_(-50)
+    assert m1m2.measure(model, load("digits"), tiny())["kl_z2"] == pytest.approx(0.0808, abs=1e-4)
+
+
 def test_the_images_are_binarised_before_they_are_classified(digits: Dataset) -> None:
     run = tiny()
     torch.manual_seed(0)
