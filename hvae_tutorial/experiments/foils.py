@@ -87,7 +87,7 @@ class PublicVonMisesFisher(VonMisesFisher):
         return self._narrow((probability * log_weight).sum(-1) - log_rate)
 
     def _quadrature(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """b (..., 1), nodes e (nodes,), their probabilities (..., nodes), and the log of the rate of acceptance."""
+        """B (..., 1), nodes e (nodes,), their probabilities (..., nodes), and the log of the rate of acceptance."""
         kappa = self.concentration.double().unsqueeze(-1)
         b = _b(kappa, self.m)
         e, log_proposal = (torch.as_tensor(column, device=kappa.device) for column in _beta_rule(self.m))

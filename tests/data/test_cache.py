@@ -109,7 +109,7 @@ def test_progress_goes_to_standard_error_and_nothing_else_is_said(
 ) -> None:
     ends = []
 
-    class Bar(tqdm):  # type: ignore[type-arg]
+    class Bar(tqdm):
         def close(self) -> None:
             ends.append(self.n)
             super().close()

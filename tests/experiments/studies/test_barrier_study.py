@@ -49,7 +49,7 @@ def test_a_seed_gives_all_samplers_the_same_initial_weights(digits: Dataset) -> 
 
 def test_the_initial_bias_sets_where_kappa_starts(digits: Dataset) -> None:
     for bias, kappa in ((0.0, 1 + torch.log(torch.tensor(2.0)).item()), (20.0, 21.0)):
-        found = built(initial_bias=bias).encode(torch.zeros(1, 64)).concentration  # type: ignore[attr-defined]
+        found = built(initial_bias=bias).encode(torch.zeros(1, 64)).concentration
         assert found.item() == pytest.approx(kappa, rel=1e-5)
 
 
@@ -80,7 +80,7 @@ def test_what_is_reported_and_what_is_sampled_differ_where_the_laws_do(bias: flo
     torch.manual_seed(0)
     model = barrier.build(run.settings, 64)
     found = barrier.measure(model, digits, run)
-    kappa = model.encode(binarized(digits).test[:60]).concentration  # type: ignore[attr-defined]
+    kappa = model.encode(binarized(digits).test[:60]).concentration
     assert found["median_concentration"] == pytest.approx(kappa.median().item())
     assert found["kl"] == pytest.approx(special.kl_to_uniform(kappa, 41).mean().item(), rel=1e-4)
     assert found["elbo"] == pytest.approx(found["reconstruction"] - found["kl"], abs=1e-3)
@@ -107,7 +107,7 @@ def test_likelihood_is_measured_at_the_end_alone_and_kappa_by_class(digits: Data
     found = barrier.measure(model, digits, run)
     assert not {"log_likelihood", "reported_log_likelihood"} & found.keys()
     assert [*found["class_concentration"]] == [str(label) for label in range(10)]
-    kappa = model.encode(binarized(digits).test).concentration  # type: ignore[attr-defined]
+    kappa = model.encode(binarized(digits).test).concentration
     for label in range(10):
         chosen = kappa[digits.test_labels == label]
         assert found["class_concentration"][str(label)] == pytest.approx(chosen.median().item())
@@ -125,7 +125,7 @@ def test_the_elbo_at_a_concentration_sees_the_barrier(digits: Dataset) -> None:
             return 100 * (z @ mu)
 
     model.decoder = Reward()
-    model.likelihood.log_prob = lambda x, value: value  # type: ignore[method-assign]
+    model.likelihood.log_prob = lambda x, value: value  # type: ignore[assignment, method-assign]
     torch.manual_seed(0)
     kappa = torch.tensor(12.0, dtype=torch.float64)
     law = PublicVonMisesFisher(mu.double(), kappa)
@@ -152,7 +152,7 @@ def test_the_reported_likelihood_is_no_bound(digits: Dataset) -> None:
     run = tiny(initial_bias=11.0, importance_samples=200)
     torch.manual_seed(0)
     model = barrier.build(run.settings, 64)
-    torch.nn.init.zeros_(model.decoder[-1].weight)  # type: ignore[index]
+    torch.nn.init.zeros_(model.decoder[-1].weight)
     found = barrier.measure(model, digits, run)
     truth = found["reconstruction"]
     assert truth - 0.1 < found["log_likelihood"]["mean"] < truth
