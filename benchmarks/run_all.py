@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = ("accuracy.py", "special_speed.py", "sampling.py", "training_step.py", "m1m2_step.py", "iwae.py")
+SCRIPTS = ("accuracy.py", "special_speed.py", "sampling.py", "laws.py", "training_step.py", "m1m2_step.py", "iwae.py")
 
 
 def main() -> int:

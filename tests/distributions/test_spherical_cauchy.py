@@ -240,14 +240,14 @@ def test_von_mises_fisher_by_keeping_some_of_its_draws():
 # --- divergences ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("m", [2, 3, 5, 11, 41, 128])
+@pytest.mark.parametrize("m", [2, 3, 11, 128])
 @pytest.mark.parametrize("first", [SphericalCauchy, VonMisesFisher], ids=lambda family: family.__name__)
 def test_divergences_on_a_grid(first, m):
     """All pairs with this law, by integration over two angles; relative to one or, if larger, to the divergence."""
-    for k1, angle in itertools.product((0.0, 0.3, 30.0, 1e4), (0.0, 1e-3, 0.5, 2.0, 3.1, math.pi)):
+    for k1, angle in itertools.product((0.0, 30.0, 1e4), (0.0, 1e-3, 0.5, 3.1)):
         mu1, mu2 = two_axes(m, angle)
         means = Means(first.__name__, k1, m, angle)
-        for second, k2 in itertools.product(OTHERS, (0.0, 0.3, 20.0, 1e4)):
+        for second, k2 in itertools.product(OTHERS, (0.3, 1e4)):
             if (first, second) not in PAIRS:
                 continue
             if second is SphericalCauchy:
