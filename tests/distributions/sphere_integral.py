@@ -68,15 +68,15 @@ def _inner_mean(theta: np.ndarray, angle: float, m: int, odds: float | None = No
         t, weights = _rule(np.array([0, np.pi]), np.linspace(0, np.pi, 9))
         weights = weights * np.sin(t) ** (m - 3)
         least, most = np.sin((theta - angle) / 2) ** 2, np.sin(theta) * np.sin(angle)
-        blocks = np.array_split(np.arange(len(theta)), max(1, len(theta) // 500))
-        away = [least[b, None] + most[b, None] * np.sin(t / 2) ** 2 for b in blocks]
+        blocks = np.array_split(np.arange(len(theta)), max(1, len(theta) // 50))
+        away = (least[b, None] + most[b, None] * np.sin(t / 2) ** 2 for b in blocks)
         return np.concatenate([np.log1p(2 * odds * part) @ (weights / weights.sum()) for part in away])
     if m == 2:
         return np.log(np.abs(np.cos((theta - angle) / 2))) + np.log(np.abs(np.cos((theta + angle) / 2)))
     t, weights = _rule(np.array([0, np.pi]), np.linspace(0, np.pi, 9))
     weights = weights * np.sin(t) ** (m - 3)
     least, most = np.cos((theta + angle) / 2) ** 2, np.sin(theta) * np.sin(angle)
-    blocks = np.array_split(np.arange(len(theta)), max(1, len(theta) // 500))
+    blocks = np.array_split(np.arange(len(theta)), max(1, len(theta) // 50))
     means = [np.log(least[b, None] + most[b, None] * np.cos(t / 2) ** 2) @ (weights / weights.sum()) for b in blocks]
     return np.concatenate(means)
 

@@ -32,7 +32,7 @@ PAIRS = [*((SphericalCauchy, other) for other in OTHERS), (VonMisesFisher, Spher
 
 
 def axis(m: int) -> Tensor:
-    return torch.eye(m, dtype=torch.float64)[0]
+    return torch.nn.functional.one_hot(torch.tensor(0), m).double()
 
 
 def directions(*shape: int) -> Tensor:
@@ -243,7 +243,10 @@ def test_von_mises_fisher_by_keeping_some_of_its_draws():
 @pytest.mark.parametrize("m", [2, 3, 11, 128])
 @pytest.mark.parametrize("first", [SphericalCauchy, VonMisesFisher], ids=lambda family: family.__name__)
 def test_divergences_on_a_grid(first, m):
-    """All pairs with this law, by integration over two angles; relative to one or, if larger, to the divergence."""
+    """All pairs with this law, by integration over two angles; relative to one or, if larger, to the divergence.
+
+    From the von Mises-Fisher law, log normalisers of size m log kappa lose a digit at m = 128.
+    """
     for k1, angle in itertools.product((0.0, 30.0, 1e4), (0.0, 1e-3, 0.5, 3.1)):
         mu1, mu2 = two_axes(m, angle)
         means = Means(first.__name__, k1, m, angle)
@@ -263,7 +266,7 @@ def test_divergences_on_a_grid(first, m):
                 expected = means.log_density + phi - k2 + k2 * away
             scale = max(1, expected)
             p, q = first(mu1, torch.tensor(k1, dtype=torch.float64)), second(mu2, torch.tensor(k2, dtype=torch.float64))
-            assert abs(kl_divergence(p, q).item() - expected) <= 1e-10 * scale, (second, k1, angle, k2)
+            assert abs(kl_divergence(p, q).item() - expected) <= (1e-10 + 1e-12 * m) * scale, (second, k1, angle, k2)
             narrow = kl_divergence(first(mu1.float(), k1), second(mu2.float(), k2))
             assert narrow.dtype == torch.float32
             assert abs(narrow.item() - expected) <= 1e-5 * scale, (second, k1, angle, k2)
