@@ -19,7 +19,7 @@
 #
 # - say what a direction costs in $d$ dimensions, and which angle a given KL buys;
 # - build a product of spheres from parts you know, and compare it fairly with one big sphere;
-# - choose between von Mises-Fisher and Power Spherical for reasons that survive a test;
+# - choose between von Mises-Fisher, Power Spherical and spherical Cauchy for reasons that survive a test;
 # - recognise importance weights without a variance, and cure them.
 #
 # **You need**: chapters [6](06_kl_divergence.ipynb), [8](08_s_vae.ipynb) and [9](09_unsupervised.ipynb).
@@ -40,7 +40,7 @@ from torch.distributions import kl_divergence
 
 from hvae_tutorial import plotting
 from hvae_tutorial.data import binarize, load
-from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, VonMisesFisher
+from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, SphericalCauchy, VonMisesFisher
 from hvae_tutorial.experiments import paper
 from hvae_tutorial.models import (
     VAE,
@@ -416,6 +416,58 @@ assert all(0.1 < x < 10 for x in ratio.values())  # neither is faster by an orde
 # %% [markdown]
 # Equal ELBO, within the spread of seeds. And no great gain in speed, against a rejection sampler that accepts two
 # proposals of three ([chapter 4](04_sampling.ipynb)): a Beta variable needs two Gamma variables.
+
+# %% [markdown]
+# ## A third law, without rejection
+#
+# The envelope of [chapter 4](04_sampling.ipynb) is a law of its own, the spherical Cauchy law. It is drawn without
+# rejection, and its samples move along a Moebius map: $\partial w/\partial\kappa=(1-w^2)/\sqrt{(m-1)^2+4\kappa^2}$
+# is the whole gradient. Its divergence is one integral of positive terms, with $x$ a coordinate of a uniform point:
+#
+# $$
+# \mathrm{KL} = (m-1)\Bigl(-\tfrac12\log(1-x_0^2) + E\log(1+x_0x)\Bigr)
+#   = \tfrac{m-1}2\,E\log\Bigl(1+\frac{x_0^2}{1-x_0^2}(1-x^2)\Bigr) .
+# $$
+#
+# (Take the terms of $x$ and $-x$ together: $(1+x_0x)(1-x_0x)=1-x_0^2+x_0^2(1-x^2)$.) What does it do with its nats?
+# Compare the three laws at equal KL.
+
+
+# %%
+def at_divergence(family, m, kl):
+    """The law of a family that is kl nats away from the uniform one."""
+    axis = torch.eye(m, dtype=double)[0]
+    log_kappa = brentq(lambda t: family(axis, number(math.exp(t))).kl_to_uniform().item() - kl, -3, 25)
+    return family(axis, number(math.exp(log_kappa)))
+
+
+families = {"von Mises-Fisher": VonMisesFisher, "Power Spherical": PowerSpherical, "spherical Cauchy": SphericalCauchy}
+far = {}
+torch.manual_seed(3)
+for m, kl in ((3, 7.0), (6, 13.0), (41, 33.0)):
+    for name, family in families.items():
+        law = at_divergence(family, m, kl)
+        w = law.sample((100_000,))[:, 0].clamp(-1, 1)
+        half, most = np.percentile(torch.rad2deg(torch.arccos(w)), [50, 99])
+        far[m, name] = most / half
+        print(
+            f"m = {m:2}, {kl:.0f} nats, {name:16}: half of the draws within {half:.1f} degrees, 99% within {most:.0f}"
+        )
+    assert far[m, "spherical Cauchy"] > far[m, "von Mises-Fisher"]
+assert far[3, "spherical Cauchy"] / far[3, "von Mises-Fisher"] > 2
+assert far[41, "spherical Cauchy"] / far[41, "von Mises-Fisher"] < 1.2
+
+x = torch.randn(200_000, 6, dtype=double)
+x = x[:, 0] / x.norm(dim=1)
+law = at_divergence(SphericalCauchy, 6, 13.0)
+kappa = law.concentration.item()
+x0 = 2 * kappa / (5 + math.hypot(5, 2 * kappa))
+textbook = 5 * (-0.5 * math.log1p(-(x0**2)) + torch.log1p(x0 * x))
+assert abs(textbook.mean() - 13) < 5 * textbook.std() / len(x) ** 0.5
+
+# %% [markdown]
+# At an equal price it is sharper in the middle and wider at the end: a code that is mostly right, and now and then far
+# off. Few dimensions show it most. At $m = 41$ all three laws are thin rings, and hardly differ.
 #
 # ## The trap: "a more stable law"
 #
@@ -657,6 +709,8 @@ assert torch.allclose(library.posterior.distance(z, z) ** 2, 2 * (1 - cosines).s
 # - Davidson, Tomczak, Gavves (2019), [arXiv:1910.02912](https://arxiv.org/abs/1910.02912): product spaces, one κ as a
 #   bottleneck.
 # - Davidson et al. (2018), [arXiv:1804.00891](https://arxiv.org/abs/1804.00891): Table 1; appendix E (the area).
+# - Kato, McCullagh (2020), [arXiv:1510.07679](https://arxiv.org/abs/1510.07679): the spherical Cauchy law. Sablica,
+#   Hornik (2025), [arXiv:2506.21278](https://arxiv.org/abs/2506.21278): as a posterior.
 # - De Cao, Aziz (2020), [arXiv:2006.04437](https://arxiv.org/abs/2006.04437): equations 6 to 9.
 # - s-vae-pytorch, issue 14 and pull request 8: the advice to change the law.
 # - Hesterberg (1995), *Technometrics* 37, 185-194: importance sampling with a defence.
