@@ -11,6 +11,8 @@ from torch import Tensor
 from hvae_tutorial.exercises._cases import Case, Refused
 from hvae_tutorial.exercises._guard import Raised
 
+CLEAR = 1e-3  # relative: smaller factors and constants are inaccuracies
+
 
 @dataclass(frozen=True)
 class Mistake:
@@ -74,11 +76,11 @@ def relation(cases: Sequence[Case], answers: Sequence[Any]) -> str | None:
         ("your numbers are the squares of the right ones: is a square root missing?", truth**2),
         ("your numbers are the square roots of the right ones", truth.sqrt()),
     ]
-    if factor != 0 and math.isfinite(factor):
+    if math.isfinite(factor) and factor != 0 and abs(factor - 1) > CLEAR:
         relations.append(
             (f"your numbers are the right ones times {factor:.6g}, the same factor everywhere", factor * truth)
         )
-    if math.isfinite(offset):
+    if math.isfinite(offset) and abs(offset) > CLEAR * truth.abs().median():
         relations.append(
             (f"your numbers are the right ones plus {offset:.6g}, the same constant everywhere", truth + offset)
         )

@@ -74,14 +74,14 @@ check_lost_share = Exercise(
     importance=4,
     minutes=15,
     question="""\
-How much of the gradient does autograd find, if the sampler is run as it is? Take $f(w) = w$. Write `lost_share`, which
-returns $E[\\partial h/\\partial\\kappa] / A_m'(\\kappa)$, and find the $\\kappa$ at which the circle loses most.
-`mean_resultant_length` of the library may be used.""",
+How much of the gradient does autograd find, if the sampler is run as it is? Take $f(w) = w$. Write `lost_share`,
+which returns $E[\\partial h/\\partial\\kappa] / A_m'(\\kappa)$, and find the $\\kappa$ at which the circle loses
+most. `mean_resultant_length` of the library may be used.""",
     solution=lost_share,
     explanation="""\
-$E[\\partial h/\\partial\\kappa] = E[1-w^2]/\\rho$, and integration by parts turns $E[1-w^2]$ into $(m-1)A/\\kappa$. The
-Riccati equation has $A'$. The difference, $1$ minus the share, is what the score term would have brought. On the circle
-the share is smallest, 0.51, at $\\kappa \\approx 1.65$.""",
+$E[\\partial h/\\partial\\kappa] = E[1-w^2]/\\rho$, and integration by parts turns $E[1-w^2]$ into $(m-1)A/\\kappa$.
+The Riccati equation has $A'$. The difference, $1$ minus the share, is what the score term would have brought. On the
+circle the share is smallest, 0.51, at $\\kappa \\approx 1.65$.""",
     hints=(
         "Both expectations are elementary functions of `A = mean_resultant_length(kappa, m)`.",
         "`dh/dkappa = (1 - w**2) / rho` with `rho = sqrt((m-1)**2 + 4 kappa**2)`, and `kappa E[1 - w**2] = (m-1) A`.",
@@ -227,9 +227,10 @@ sample $f'(w)\\,\\partial h/\\partial\\kappa + f(w)\\,\\partial\\log\\pi_\\kappa
 spread of its values for $f(w) = w$ and $f(w) = w + 10$. `mean_resultant_length` of the library may be used.""",
     solution=corrected_slopes,
     explanation="""\
-The first term moves the sample with its proposal held fixed; the second weighs it by how its probability to be accepted
-changes. The score has two parts: $-\\kappa(w-x_0)^2/\\rho$ from the acceptance, and $x_0 - A$ from the normaliser $M$.
-Without the second part the score has no mean of zero, and a constant added to $f$ changes the result.""",
+The first term moves the sample with its proposal held fixed; the second weighs it by how its probability to be
+accepted changes. The score has two parts: $-\\kappa(w-x_0)^2/\\rho$ from the acceptance, and $x_0 - A$ from the
+normaliser $M$. Without the second part the score has no mean of zero, and a constant added to $f$ changes the
+result.""",
     hints=(
         "`f'` comes from `torch.autograd.grad` with respect to a copy of `w` that requires a gradient.",
         "With `rho = sqrt((m-1)**2 + 4 kappa**2)` and `x0 = 2 kappa / (m-1 + rho)`, `dh/dkappa = (1 - w**2) / rho`.",
@@ -503,16 +504,16 @@ check_implicit_gradient = Exercise(
     importance=5,
     minutes=30,
     question="""\
-The heart of the library: take samples $w$ that somebody has drawn by rejection, and give them the derivative that holds
-their quantile still. Write `implicit_gradient` with a `torch.autograd.Function` whose forward pass returns $w$ and
-whose backward pass multiplies by $dw/d\\kappa$. `mean_resultant_length` of the library may be used, and `dw_dkappa`
-of this chapter, if you copy it.""",
+The heart of the library: take samples $w$ that somebody has drawn by rejection, and give them the derivative that
+holds their quantile still. Write `implicit_gradient` with a `torch.autograd.Function` whose forward pass returns $w$
+and whose backward pass multiplies by $dw/d\\kappa$. `mean_resultant_length` of the library may be used, and
+`dw_dkappa` of this chapter, if you copy it.""",
     solution=implicit_gradient,
     explanation="""\
-$F_\\kappa(w) = u$ at fixed $u$ gives $dw/d\\kappa = -\\partial_\\kappa F / p$, and
-$\\partial_\\kappa F = \\int_{-1}^w (t - A)\\,p\\,dt$ because $t - A$ is the score. The integral over the tail on which
-$t - A$ keeps its sign has nothing to cancel, and in the angle nothing is singular. `forward` may do what it likes:
-autograd asks only `backward`, which must multiply by the gradient that comes in.""",
+$F_\\kappa(w) = u$ at fixed $u$ gives $dw/d\\kappa = -\\partial_\\kappa F / p$, and $\\partial_\\kappa F =
+\\int_{-1}^w (t - A)\\,p\\,dt$ because $t - A$ is the score. The integral over the tail on which $t - A$ keeps its
+sign has nothing to cancel, and in the angle nothing is singular. `forward` may do what it likes: autograd asks only
+`backward`, which must multiply by the gradient that comes in.""",
     hints=(
         "`forward(ctx, w, kappa)` saves both and returns `w.clone()`; `backward(ctx, g)` returns one gradient for each "
         "argument: `None, g * dw_dkappa`.",

@@ -1,7 +1,7 @@
 """Every exercise: its solution passes, its mistakes are recognised, and nothing else passes.
 
-Statistical: a right sampler is refused by one Kolmogorov-Smirnov test with probability 1e-7; a check makes at most 20 of
-them, so all checks of this file together refuse a right solution under fresh seeds with probability 1e-3 at most.
+Statistical: a right sampler is refused by one Kolmogorov-Smirnov test with probability 1e-7; a check makes at most 20
+of them, so all checks of this file refuse a right solution under fresh seeds with probability 1e-3 at most.
 `pytest -s -k table` prints the table of exercises and mistakes.
 """
 
