@@ -680,8 +680,8 @@ assert "differentiated once only" in message
 #
 # ## Exercises
 #
-# Write each function and have it checked, in the [notebook without solutions](student/05_gradients.ipynb), or in a
-# terminal: `hvae exercise show ch05.1`.
+# Write each function and have it checked, in the [notebook without solutions](student/05_gradients.ipynb),
+# or in a terminal: `hvae exercise show ch05.1`.
 
 # %% [markdown] tags=["exercise"]
 # ch05.1

@@ -53,8 +53,8 @@ def _expanded(
         exercise = find(cell.source.strip())
         if exercise is exercises[0]:
             module = f"ch{exercise.chapter:02d}"
-            lines = [needed_imports(exercises), f"from hvae_tutorial.exercises import {module}"]
-            made.append(_code("\n".join(filter(None, lines)), "exercise"))
+            imports = needed_imports(exercises, f"from hvae_tutorial.exercises import {module}")
+            made.append(_code(imports, "exercise"))
         made += expand(exercise)
     return made
 

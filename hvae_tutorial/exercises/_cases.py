@@ -98,7 +98,7 @@ def law(
     args: tuple[Any, ...],
     cdf: Callable[[np.ndarray], np.ndarray],
     *,
-    shape: tuple[int, ...],
+    shape: tuple[int | None, ...],
     of: Callable[[Tensor], Tensor] = lambda answer: answer,
     name: str = "w",
     conditions: Callable[[Tensor], str | None] = lambda answer: None,
@@ -108,14 +108,14 @@ def law(
     Args:
         args: Arguments.
         cdf: Distribution function of the numbers `of(answer)`.
-        shape: What the answer's shape must be.
+        shape: What the answer's shape must be; None where any size will do.
         of: The numbers to test.
         name: What they are called.
         conditions: What each draw must fulfil: says what is wrong, or None.
     """
 
     def judge(answer: Any) -> str | None:
-        problem = misfit(answer, torch.empty(shape, dtype=getattr(answer, "dtype", torch.float64)))
+        problem = _draws_misfit(answer, shape)
         if problem is None and not answer.isfinite().all():
             problem = f"{(~answer.isfinite()).sum()} of {answer.numel()} numbers are not finite"
         if problem is None:
@@ -123,16 +123,31 @@ def law(
         return problem or _ks_problem(np.asarray(of(answer.detach().double())), cdf, name)
 
     def same(one: Any, other: Any) -> bool:
-        if misfit(one, other) or not (one.isfinite().all() and other.isfinite().all()):
+        if _draws_misfit(one, shape) or _draws_misfit(other, shape):
+            return False
+        if not (one.isfinite().all() and other.isfinite().all()):
             return False
         first, second = (np.sort(np.asarray(of(answer.detach().double()))) for answer in (one, other))
         both = np.concatenate([first, second])
         shares = [np.searchsorted(points, both, side="right") / len(points) for points in (first, second)]
         distance = np.abs(shares[0] - shares[1]).max()
         clean = [conditions(answer) is None for answer in (one, other)]
-        return clean[0] == clean[1] and distance * math.sqrt(len(first) / 2) <= KS_LIMIT
+        size = len(first) * len(second) / (len(first) + len(second))
+        return clean[0] == clean[1] and distance * math.sqrt(size) <= KS_LIMIT
 
     return Case(args, judge, same)
+
+
+def _draws_misfit(answer: Any, shape: tuple[int | None, ...]) -> str | None:
+    if not isinstance(answer, Tensor):
+        return misfit(answer, torch.empty(0))
+    if not answer.is_floating_point():
+        return f"the result has dtype {_dtype(answer)}, should be a floating-point tensor"
+    fits = answer.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, answer.shape, strict=True))
+    if not fits:
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        return f"the result has shape {tuple(answer.shape)}, should be ({wanted}{',' if len(shape) == 1 else ''})"
+    return "the result is empty" if answer.numel() == 0 else None
 
 
 def _ks_problem(values: np.ndarray, cdf: Callable[[np.ndarray], np.ndarray], name: str) -> str | None:
@@ -192,7 +207,7 @@ def _difference(answer: Any, truth: Any, rtol: float, atol: float) -> str | None
         return None
     got = torch.as_tensor(answer).detach().double()
     want = torch.as_tensor(truth).detach().double()
-    near = (got - want).abs() <= atol + rtol * want.abs()
+    near = want.isfinite() & ((got - want).abs() <= atol + rtol * want.abs())
     good = near | (got == want) | (got.isnan() & want.isnan())
     if good.all():
         return None

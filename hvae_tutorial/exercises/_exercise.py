@@ -3,6 +3,7 @@
 import ast
 import inspect
 import secrets
+import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -231,20 +232,24 @@ def _wrapped(text: str) -> str:
     return textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
 
 
-def needed_imports(exercises: Sequence[Exercise]) -> str:
-    """Return the imports that stubs and solutions need, of those at the head of the exercises' file."""
+def needed_imports(exercises: Sequence[Exercise], *others: str) -> str:
+    """Return the imports that stubs and solutions need, of those at the head of the exercises' file, and others."""
     (module,) = {inspect.getmodule(exercise.solution) for exercise in exercises}
     assert module is not None
     sources = [source for exercise in exercises for source in (exercise.solution_source, exercise.given_source)]
     nodes = [node for source in sources for node in ast.walk(ast.parse(source))]
     used = {node.id for node in nodes if isinstance(node, ast.Name)}
-    lines = []
+    lines = list(others)
     for node in ast.parse(inspect.getsource(module)).body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             node.names = [alias for alias in node.names if (alias.asname or alias.name) in used]
             if node.names:
                 lines.append(ast.unparse(node))
-    return "\n".join(lines)
+    groups: dict[int, list[str]] = {0: [], 1: [], 2: []}
+    for line in sorted(lines, key=lambda line: (line.startswith("from"), line.split()[1])):
+        top = line.split()[1].partition(".")[0]
+        groups[0 if top in sys.stdlib_module_names else 2 if top == "hvae_tutorial" else 1].append(line)
+    return "\n\n".join("\n".join(group) for group in groups.values() if group)
 
 
 def copied(args: tuple[Any, ...]) -> tuple[Any, ...]:

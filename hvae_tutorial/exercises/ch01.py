@@ -51,8 +51,8 @@ A warm-up. The decoder would like a code at $a$, with tolerance $s$, and the Gau
 with weight $\\beta$. Write `balance`, which returns where the code comes to rest.""",
     solution=balance,
     explanation="""\
-The slope $-(\\mu - a)/s^2 - \\beta\\mu$ is zero at $\\mu = a/(1 + \\beta s^2)$. A tight decoder (small $s$) keeps the
-code at $a$; a loose one lets it fall to the origin.""",
+The slope $-(\\mu - a)/s^2 - \\beta\\mu$ is zero at $\\mu = a/(1 + \\beta s^2)$. A tight decoder (small $s$) keeps
+the code at $a$; a loose one lets it fall to the origin.""",
     hints=(
         "At the best mean the derivative by mu is zero.",
         "Solve `-(mu - a) / s**2 - beta * mu = 0` for mu.",
@@ -109,8 +109,8 @@ The chapter says that $|z|$ is near $\\sqrt d$. How near is its mean? Write `mea
     solution=mean_norm,
     explanation="""\
 In shells, $E|z|$ is a quotient of the integrals of $r^d e^{-r^2/2}$ and $r^{d-1} e^{-r^2/2}$, both Gamma functions:
-$\\sqrt2\\,\\Gamma(\\frac{d+1}2)/\\Gamma(\\frac d2)$. $\\Gamma$ overflows from 171 on, its logarithm never. The result
-is about $\\sqrt d\\,(1 - \\frac1{4d})$: the mean is a little below the root of the mean square.""",
+$\\sqrt2\\,\\Gamma(\\frac{d+1}2)/\\Gamma(\\frac d2)$. $\\Gamma$ overflows from 171 on, its logarithm never. The
+result is about $\\sqrt d\\,(1 - \\frac1{4d})$: the mean is a little below the root of the mean square.""",
     hints=(
         "The density of r = |z| is proportional to `r**(d-1) * exp(-r**2 / 2)`. Substitute `t = r**2 / 2`.",
         "`E|z| = sqrt(2) * Gamma((d+1)/2) / Gamma(d/2)`.",
@@ -187,10 +187,10 @@ $\\kappa$ no longer sees.""",
     explanation="""\
 Along the radius the posterior may be the prior, $\\sigma_1 = 1$, at no cost. What is left is minimal at $\\sigma_2^2
 = 1/(\\kappa + 1)$, $r^2 = \\kappa/(\\kappa+1)$, and costs $\\frac12\\log(1+\\kappa)$: half of $\\log\\kappa$, as on
-the circle, and even less than there. But is the angle still known? With $\\sigma_1 = 1$ and a radius below 1, samples
-reach the origin and pass it, and their angle is anything. $r^2/\\sigma_2^2$ measures the angle only while $\\sigma_1$
-is small beside $r$. At an equal mean length of the direction $z/|z|$ the stretched ring is cheaper than the round
-one, and the circle is cheaper than both.""",
+the circle, and even less than there. But is the angle still known? With $\\sigma_1 = 1$ and a radius below 1,
+samples reach the origin and pass it, and their angle is anything. $r^2/\\sigma_2^2$ measures the angle only while
+$\\sigma_1$ is small beside $r$. At an equal mean length of the direction $z/|z|$ the stretched ring is cheaper than
+the round one, and the circle is cheaper than both.""",
     hints=(
         "Write down the KL divergence of chapter 1 for one coordinate along the radius, with mean r and width s1, "
         "and one "

@@ -191,8 +191,8 @@ $r = \\lVert \\bar z \\rVert$. `mean_resultant_length` of the library may be use
     solution=fit_concentration,
     explanation="""\
 $A_m' = 1 - A_m^2 - \\frac{m-1}\\kappa A_m$ is positive, so there is one solution. Newton's method starts at $r(m -
-r^2)/(1 - r^2)$, which is within a few per cent, and doubles the number of right digits at each step. The start itself
-is often taken for the answer; it is wrong in the second or third digit.""",
+r^2)/(1 - r^2)$, which is within a few per cent, and doubles the number of right digits at each step. The start
+itself is often taken for the answer; it is wrong in the second or third digit.""",
     hints=(
         "The likelihood depends on z through the length r of the mean vector alone. Solve A(kappa) = r.",
         "Newton: `kappa += (r - A) / A'`, with `A' = 1 - A**2 - (m-1) A / kappa`.",
@@ -418,13 +418,13 @@ check_how_many = Exercise(
     minutes=15,
     question="""\
 More components always fit the training points better, so the choice is made on points that were held out. Write
-`how_many`: the smallest model that is within one standard error of the best. In the chapter the blocks are kilometres
-of the valley.""",
+`how_many`: the smallest model that is within one standard error of the best. In the chapter the blocks are
+kilometres of the valley.""",
     solution=how_many,
     explanation="""\
-Two models are compared on the same points, so the scatter that they share cancels in the difference: the error of the
-difference is much smaller than that of either mean. And a thousand neighbours are no thousand facts: their mean is
-one number a block. Both mistakes are common, and they go in opposite directions.""",
+Two models are compared on the same points, so the scatter that they share cancels in the difference: the error of
+the difference is much smaller than that of either mean. And a thousand neighbours are no thousand facts: their mean
+is one number a block. Both mistakes are common, and they go in opposite directions.""",
     hints=(
         "First the mean score of each block and model, shape (B, K). The best model is that of the largest mean.",
         "`behind = means[:, best, None] - means` has one difference a block and model.",

@@ -178,12 +178,12 @@ check_bessel_ratio = Exercise(
     importance=3,
     minutes=20,
     question="""\
-Write `bessel_ratio`, which returns $A_m(\\kappa)$ by $A_m = 1/(m/\\kappa + A_{m+2})$ and no Bessel function. In which
-direction? From which start? With how many steps?""",
+Write `bessel_ratio`, which returns $A_m(\\kappa)$ by $A_m = 1/(m/\\kappa + A_{m+2})$ and no Bessel function. In
+which direction? From which start? With how many steps?""",
     solution=bessel_ratio,
     explanation="""\
-A relative error shrinks by $A_m A_{m+2}$ at each step down, and grows by the inverse at each step up. So any start is
-forgotten on the way down, the faster the larger $m/\\kappa$. For $m \\ll \\kappa$ errors fade only as
+A relative error shrinks by $A_m A_{m+2}$ at each step down, and grows by the inverse at each step up. So any start
+is forgotten on the way down, the faster the larger $m/\\kappa$. For $m \\ll \\kappa$ errors fade only as
 $e^{-M^2/4\\kappa}$, which asks for a number of steps proportional to $\\sqrt\\kappa$; Amos' bound as a start saves
 about a third of them.""",
     hints=(
@@ -272,8 +272,8 @@ def _normaliser_cases(rng: Generator) -> Iterator[Case]:
     for m in (3, int(rng.integers(4, 60))):
         kappa = np.array([float(log_uniform(rng, 1e7, 1e12)), 1e20])
         log_area = math.log(2) + m / 2 * math.log(math.pi) - math.lgamma(m / 2)
-        truth = kappa - (m - 1) / 2 * np.log(kappa / (2 * math.pi)) - log_area  # the Gaussian limit
-        yield value((torch.from_numpy(kappa), m), torch.from_numpy(truth), rtol=1e-9)
+        limit = kappa - (m - 1) / 2 * np.log(kappa / (2 * math.pi)) - log_area  # that of the Gaussian law
+        yield value((torch.from_numpy(kappa), m), torch.from_numpy(limit), rtol=1e-9)
 
 
 check_log_normaliser = Exercise(
@@ -290,8 +290,8 @@ is in one corner. Substitute $w = (x_0 + x)/(1 + x_0x)$ first, and use the same 
     solution=log_normaliser,
     explanation="""\
 After the substitution the integrand is $(c\\,e^{1-c})^{m-1} \\le 1$ with $c = 1/(1 + x_0x)$, smooth and broad at
-every $\\kappa$, and 200 nodes are more than enough. The factor in front is $e^{\\kappa x_0}(1-x_0^2)^{(m-1)/2}$. $1 -
-x_0^2$ must not be computed by subtraction: $\\kappa(1 - x_0^2) = (m-1)x_0$ gives $-\\log(1 - x_0^2) = \\log(1 +
+every $\\kappa$, and 200 nodes are more than enough. The factor in front is $e^{\\kappa x_0}(1-x_0^2)^{(m-1)/2}$. $1
+- x_0^2$ must not be computed by subtraction: $\\kappa(1 - x_0^2) = (m-1)x_0$ gives $-\\log(1 - x_0^2) = \\log(1 +
 \\kappa x_0/(m-1))$.""",
     hints=(
         "`x0 = 2 kappa / (m-1 + sqrt((m-1)**2 + 4 kappa**2))`, `c = 1 / (1 + x0 x)`, and `kappa w = kappa x0 + "

@@ -350,14 +350,14 @@ check_surrogate = Exercise(
     importance=3,
     minutes=25,
     question="""\
-Training code wants one number to call `backward()` on. Write `surrogate`: a scalar whose value is the mean of $f(w)$,
-and whose gradient by autograd is that of the score cure, without a formula for any derivative. `log_partition` of the
-library may be used.""",
+Training code wants one number to call `backward()` on. Write `surrogate`: a scalar whose value is the mean of
+$f(w)$, and whose gradient by autograd is that of the score cure, without a formula for any derivative.
+`log_partition` of the library may be used.""",
     solution=surrogate,
     explanation="""\
-$f\\cdot(\\log\\pi - \\text{the same, detached})$ has the value zero and the gradient $f\\,\\partial\\log\\pi$, if $f$
-is detached. Added to $f(w)$, through which autograd finds the pathwise term, it completes Lemma 2. Here $\\log\\pi$
-holds $x$ fixed, so it is $\\log a_\\kappa(x) + \\log M$ and not the density of $w$.""",
+$f\\cdot(\\log\\pi - \\text{the same, detached})$ has the value zero and the gradient $f\\,\\partial\\log\\pi$, if
+$f$ is detached. Added to $f(w)$, through which autograd finds the pathwise term, it completes Lemma 2. Here
+$\\log\\pi$ holds $x$ fixed, so it is $\\log a_\\kappa(x) + \\log M$ and not the density of $w$.""",
     hints=(
         "`y * (s - s.detach())` has the value 0; its gradient is `y` times that of `s`.",
         "`log_pi = (m-1) (log c + 1 - c) + log M` with `c = 1 / (1 + x0 x)`; autograd differentiates it for you.",

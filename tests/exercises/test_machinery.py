@@ -15,7 +15,7 @@ from scipy import stats
 from torch import Tensor
 from toy import TOY, library_variance, spread
 
-from hvae_tutorial.exercises._cases import law
+from hvae_tutorial.exercises._cases import law, value
 
 
 def spread_by(result: Callable[[Tensor, float], Any]) -> str:
@@ -224,3 +224,22 @@ def test_samples_are_compared_with_a_law_and_with_one_another() -> None:
     assert "has shape (3,)" in (case.judge(normal[:3]) or "")
     normal[:7] = torch.nan
     assert case.judge(normal) == "7 of 20000 numbers are not finite"
+
+
+def test_infinity_agrees_with_infinity_alone() -> None:
+    case = value((), torch.tensor([1.0, -torch.inf]), rtol=0.1)
+    assert case.judge(torch.tensor([1.0, -torch.inf])) is None
+    assert case.judge(torch.tensor([1.0, 5.0])) is not None
+    assert not case.same(torch.tensor([1.0, 5.0]), torch.tensor([1.0, -torch.inf]))
+    assert case.same(torch.tensor([1.0, torch.nan]), torch.tensor([1.0, torch.nan]))
+
+
+def test_draws_of_any_number() -> None:
+    case = law((), stats.norm.cdf, shape=(None, 2), of=lambda points: points[:, 0])
+    torch.manual_seed(1)
+    few, many = torch.randn(2000, 2), torch.randn(5000, 2)
+    assert case.judge(few) is None
+    assert case.same(few, many)
+    assert case.judge(few[:, :1]) == "the result has shape (2000, 1), should be (any, 2)"
+    assert case.judge(few[:0]) == "the result is empty"
+    assert case.judge(few.long()) == "the result has dtype int64, should be a floating-point tensor"
