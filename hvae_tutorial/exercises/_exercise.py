@@ -143,7 +143,7 @@ class Exercise:
         drawn = secrets.randbelow(10**6) if seed is None else seed
         cases = list(self.cases(np.random.default_rng(drawn)))
         seen: set[str] = set()
-        watched = {f.__code__: f"hvae_tutorial's {f.__name__}" for f in self.replaces}
+        watched = {f.__code__: f"hvae_tutorial's {f.__qualname__}" for f in self.replaces}
         watched[self.solution.__code__] = "the reference solution"
         answers: list[Any] = []
         first: tuple[int, str] | None = None

@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import betainc
 from torch import Tensor
 
-from hvae_tutorial.distributions import HypersphericalUniform, VonMisesFisher
+from hvae_tutorial.distributions import SphericalCauchy, VonMisesFisher
 from hvae_tutorial.exercises import _reference
 from hvae_tutorial.exercises._cases import Case, law, log_uniform, misfit, unit_vectors, value
 from hvae_tutorial.exercises._diagnosis import Mistake
@@ -686,7 +686,7 @@ derivative by $x_0$ and $\\mu$ is exact: this law can be reparameterised with au
             "this zooms away from mu: the sign of x0.",
         ),
     ),
-    replaces=(HypersphericalUniform.sample,),
+    replaces=(SphericalCauchy.rsample,),
 )
 
 # --- 4.6 -------------------------------------------------------------------------------------------------------------
