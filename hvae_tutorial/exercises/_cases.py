@@ -210,8 +210,7 @@ def _difference(answer: Any, truth: Any, rtol: float, atol: float) -> str | None
             if found:
                 return f"part {number} of the result: {found}"
         return None
-    got = torch.as_tensor(answer).detach().double()
-    want = torch.as_tensor(truth).detach().double()
+    got, want = doubles(answer), doubles(truth)
     near = want.isfinite() & ((got - want).abs() <= atol + rtol * want.abs())
     good = near | (got == want) | (got.isnan() & want.isnan())
     if good.all():
@@ -227,6 +226,11 @@ def _difference(answer: Any, truth: Any, rtol: float, atol: float) -> str | None
     if right and abs(yours / right - 1) < 1e-3:
         ratio = f", relative error {abs(yours / right - 1):.1e}, allowed {rtol + atol / abs(right):.0e}"
     return f"yours {yours:.6g}{where}, should be {right:.6g}{ratio}"
+
+
+def doubles(value: Any) -> Tensor:
+    """Return a number or tensor as a tensor of float64; a number is not rounded to float32 on the way."""
+    return value.detach().double() if isinstance(value, Tensor) else torch.tensor(float(value), dtype=torch.float64)
 
 
 def small(value: Any) -> str:

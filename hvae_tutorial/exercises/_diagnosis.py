@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hvae_tutorial.exercises._cases import Case, Refused
+from hvae_tutorial.exercises._cases import Case, Refused, doubles
 from hvae_tutorial.exercises._guard import Raised
 
 CLEAR = 1e-3  # relative: smaller factors and constants are inaccuracies
@@ -55,7 +55,7 @@ def relation(cases: Sequence[Case], answers: Sequence[Any]) -> str | None:
             continue
         if not isinstance(case.truth, Tensor | float) or not isinstance(answer, Tensor | float | int):
             return None
-        want, got = (torch.as_tensor(x).detach().double().flatten() for x in (case.truth, answer))
+        want, got = (doubles(x).flatten() for x in (case.truth, answer))
         if want.shape != got.shape:
             return None
         wanted.append(want)

@@ -14,6 +14,7 @@ import pages
 import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_markdown_cell
+from test_imports import too_early
 
 from hvae_tutorial.exercises import all_exercises, find, heading
 from hvae_tutorial.exercises._exercise import Exercise
@@ -60,6 +61,13 @@ def test_every_exercise_is_in_its_chapter_once() -> None:
     assert in_chapters == [exercise.id for exercise in all_exercises()]
     for source in SOURCES:
         assert {exercise.chapter for exercise in named(source)} == {int(source.stem[:2])}
+
+
+@every_source
+def test_exercises_use_only_what_is_built(source: Path) -> None:
+    for exercise in named(source):
+        code = "\n\n".join([exercise.imports, exercise.given_source, exercise.solution_source])
+        assert not too_early(code, exercise.chapter)
 
 
 @every_source

@@ -243,3 +243,13 @@ def test_draws_of_any_number() -> None:
     assert case.judge(few[:, :1]) == "the result has shape (2000, 1), should be (any, 2)"
     assert case.judge(few[:0]) == "the result is empty"
     assert case.judge(few.long()) == "the result has dtype int64, should be a floating-point tensor"
+
+
+def test_numbers_are_compared_in_double_precision() -> None:
+    case = value((), 1 / 3, rtol=1e-12)
+    for same in (1 / 3, np.float64(1 / 3), torch.tensor(1 / 3, dtype=torch.float64)):
+        assert case.judge(same) is None
+        assert case.same(same, 1 / 3)
+    for other in (1 / 3 + 1e-9, np.float64(1 / 3 + 1e-9), torch.tensor(1 / 3)):
+        assert "relative error" in (case.judge(other) or "")
+        assert not case.same(other, 1 / 3)
