@@ -427,8 +427,10 @@ the difference is much smaller than that of either mean. And a thousand neighbou
 is one number a block. Both mistakes are common, and they go in opposite directions.""",
     hints=(
         "First the mean score of each block and model, shape (B, K). The best model is that of the largest mean.",
-        "`behind = means[:, best, None] - means` has one difference a block and model.",
-        "Its standard error is `behind.std(0) / sqrt(B)`. Take the first k with `behind.mean(0) <= error`.",
+        "Subtract each model's score from that of the best, block by block: how far is it behind? Shape (B, K) again.",
+        "The standard error of the mean over blocks is that of B numbers: their `std(0)`, divided by the root of B. "
+        "Take the "
+        "first model that is behind by no more.",
     ),
     cases=_how_many_cases,
     checked="24 sets of scores, 6 to 11 blocks, one to five components, against loops",

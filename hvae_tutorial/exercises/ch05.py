@@ -83,7 +83,7 @@ $E[\\partial h/\\partial\\kappa] = E[1-w^2]/\\rho$, and integration by parts tur
 The Riccati equation has $A'$. The difference, $1$ minus the share, is what the score term would have brought. On the
 circle the share is smallest, 0.51, at $\\kappa \\approx 1.65$.""",
     hints=(
-        "Both expectations are elementary functions of `A = mean_resultant_length(kappa, m)`.",
+        "Both expectations are elementary functions of A, which `mean_resultant_length` computes.",
         "`dh/dkappa = (1 - w**2) / rho` with `rho = sqrt((m-1)**2 + 4 kappa**2)`, and `kappa E[1 - w**2] = (m-1) A`.",
         "`A' = 1 - A**2 - (m-1) A / kappa`. Divide.",
     ),
