@@ -53,9 +53,9 @@ def index(slugs: Sequence[str]) -> str:
 
 
 def _table(exercises: Iterable[Exercise], slugs: dict[int, str]) -> str:
-    rows = ["| | exercise | difficulty | importance | minutes |", "|---|---|---|---|---|"]
+    rows = ["| exercise | difficulty | importance | minutes |", "|---|---|---|---|"]
     for exercise in exercises:
         link = f"chapters/{slugs[exercise.chapter]}.md#{slugify(heading(exercise), '-')}"
         levels = f"{stars(exercise.difficulty)} | {stars(exercise.importance)}"
-        rows.append(f"| {exercise.number} | [{exercise.title}]({link}) | {levels} | {exercise.minutes} |")
+        rows.append(f"| [{exercise.number} {exercise.title}]({link}) | {levels} | {exercise.minutes} |")
     return "\n".join(rows)

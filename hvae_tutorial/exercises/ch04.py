@@ -353,7 +353,7 @@ $\\mu$, and $|a|^2 = 2(1 + |\\mu_1|) \\ge 2$ never vanishes. The patch found in 
     ),
     cases=_place_cases,
     checked="norms, heights and the law of directions of 20000 points, m from 3 to 20, mu anywhere, at e1, at -e1 and "
-    "2e-5 from e1, float64 and float32",
+    "2e-5 from e1, float64 and float32; a right function is refused with probability 1e-6",
     mistakes=(
         Mistake(
             lambda w, g, mu: w[:, None] * mu + _root(w) * _unit(g),
@@ -385,7 +385,7 @@ $\\mu$, and $|a|^2 = 2(1 + |\\mu_1|) \\ge 2$ never vanishes. The patch found in 
 
 
 def published_sampler(m: int, kappa: float, n: int) -> Tensor:
-    """n heights w, as published code draws them: a port, with its constants."""
+    """n heights w, after published code, with its constants."""
     root = math.sqrt(4 * kappa**2 + (m - 1) ** 2)
     exact, approximate = (m - 1) / (2 * kappa + root), (m - 1) / (4 * kappa)
     share = min(max(kappa - 10, 0), 1)
@@ -533,10 +533,10 @@ check_find_faults = Exercise(
     importance=5,
     minutes=25,
     question="""\
-`published_sampler` is a port of a sampler that has been used in many papers. Its samples look right. Write
-`find_faults`, a Kolmogorov-Smirnov test that tells where its law is wrong; `height_distribution` has the exact
-distribution function. Try it on $(m, \\kappa) = (5, 5)$, $(41, 10)$ and $(41, 12)$. Then find the line that is to
-blame, and say why it was not noticed at $m = 3$.""",
+`published_sampler` is a port of published code, and its samples look right. Write `find_faults`, a
+Kolmogorov-Smirnov test that tells where its law is wrong; `height_distribution` has the exact distribution function.
+Try it on $(m, \\kappa) = (5, 5)$, $(41, 10)$ and $(41, 12)$. Then find the line that is to blame, and say why it was
+not noticed at $m = 3$.""",
     solution=find_faults,
     explanation="""\
 Beyond $\\kappa = 10$ the code passes to $b = (m-1)/(4\\kappa)$, which is close to the exact $b$ only if $\\kappa
@@ -552,7 +552,7 @@ one test is not a limit for ten: divide the error rate by their number.""",
     ),
     cases=_fault_cases,
     checked="the published sampler at nine laws, a right one, a right one with bad luck (sqrt(n) D = 1.6), one with "
-    "the right mean and a wrong law, one too concentrated",
+    "the right mean and a wrong law, one too concentrated; a test at the level asked for fails with probability 4e-6",
     mistakes=(
         Mistake(
             _faults_by(lambda w, F, m, kappa: math.sqrt(N) * max(_above(F), _below(F)) > 1.36),

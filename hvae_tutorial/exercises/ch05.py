@@ -477,7 +477,7 @@ def _implicit_truth(w: float, kappa: float, m: int) -> float:
         inner, outer = mass(k, 0.0, theta), mass(k, theta, math.pi)
         return inner / (inner + outer)
 
-    step = 1e-3 * kappa
+    step = 5e-3 * kappa
     slope = (8 * (above(kappa + step) - above(kappa - step)) - above(kappa + 2 * step) + above(kappa - 2 * step)) / 12
     return slope / step / float(_density(torch.tensor(w).double(), torch.tensor(kappa).double(), m))
 
@@ -487,7 +487,7 @@ def _implicit_cases(rng: Generator) -> Iterator[Case]:
     for number, (m, kappa) in enumerate(laws):
         n = int(rng.integers(3, 6))
         w = _reference.quantile(rng.uniform(0.02, 0.98, n), kappa, m)
-        dtype, rtol = (torch.float32, 2e-3) if number == 3 else (torch.float64, 1e-5)
+        dtype, rtol = (torch.float32, 2e-3) if number == 3 else (torch.float64, 1e-4)
         draws = torch.from_numpy(w).to(dtype)
         args = (draws, torch.full((n,), kappa, dtype=dtype), m)
         truth = torch.tensor([_implicit_truth(float(x), kappa, m) for x in draws], dtype=dtype)

@@ -151,7 +151,7 @@ def test_the_index_lists_every_exercise_with_its_place() -> None:
     text = exercise_pages.index(slugs)
     for exercise in all_exercises():
         (slug,) = [slug for slug in slugs if int(slug[:2]) == exercise.chapter]
-        row = f"| {exercise.number} | [{exercise.title}](chapters/{slug}.md#"
+        row = f"| [{exercise.number} {exercise.title}](chapters/{slug}.md#"
         assert row in text
         assert f"## {exercise.topic}\n" in text
     assert "ch05" not in exercise_pages.index(slugs[:1]).partition("##")[2]  # without a page there is no link
