@@ -11,7 +11,7 @@ from scipy.integrate import quad
 from torch import Tensor
 
 from hvae_tutorial.exercises import _reference
-from hvae_tutorial.exercises._cases import Case, gradient, log_uniform, value
+from hvae_tutorial.exercises._cases import Case, doubles, gradient, log_uniform, value
 from hvae_tutorial.exercises._diagnosis import Mistake
 from hvae_tutorial.exercises._exercise import Exercise
 from hvae_tutorial.special import (
@@ -479,7 +479,7 @@ def _implicit_truth(w: float, kappa: float, m: int) -> float:
 
     step = 5e-3 * kappa
     slope = (8 * (above(kappa + step) - above(kappa - step)) - above(kappa + 2 * step) + above(kappa - 2 * step)) / 12
-    return slope / step / float(_density(torch.tensor(w).double(), torch.tensor(kappa).double(), m))
+    return slope / step / float(_density(doubles(w), doubles(kappa), m))
 
 
 def _implicit_cases(rng: Generator) -> Iterator[Case]:

@@ -4,7 +4,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from hvae_tutorial.exercises import _reference
+from hvae_tutorial.exercises import _reference, ch05
 
 LAWS = [(2, 0.01), (2, 2.0), (2, 300.0), (3, 1e-3), (3, 5.0), (5, 17.0), (10, 1e4), (41, 12.0), (200, 0.5), (200, 1e3)]
 
@@ -35,3 +35,26 @@ def test_distribution_function(m: int, kappa: float) -> None:
         for w, share in zip(places, _reference.cdf(places, kappa, m), strict=True):
             theta = mpmath.acos(mpmath.mpf(float(w)))
             assert float(mass(theta, end) / mass(0, end)) == pytest.approx(share, abs=1e-6)
+
+
+@pytest.mark.parametrize(("m", "kappa"), [(2, 2.0), (10, 10.0), (5, 80.0)])
+def test_implicit_derivative(m: int, kappa: float) -> None:
+    for u in (0.02, 0.98):
+        w = float(_reference.quantile(np.array([u]), kappa, m)[0])
+        with mpmath.workdps(22):
+            theta = mpmath.acos(mpmath.mpf(w))
+
+            def f(s, k):
+                return mpmath.exp(k * (mpmath.cos(s) - 1)) * mpmath.sin(s) ** (m - 2)
+
+            def masses(k, theta=theta):
+                ends = [mpmath.linspace(0, theta, 4), mpmath.linspace(theta, mpmath.pi, 6)]
+                return [mpmath.quad(lambda s: f(s, k), cuts) for cuts in ends]
+
+            def above(k):
+                inner, outer = masses(k)
+                return inner / (inner + outer)
+
+            slope = mpmath.diff(above, mpmath.mpf(kappa))
+            exact = float(slope * sum(masses(kappa)) / f(theta, kappa) * mpmath.sin(theta))
+        assert ch05._implicit_truth(w, kappa, m) == pytest.approx(exact, rel=3e-7)
