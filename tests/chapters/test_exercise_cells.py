@@ -119,7 +119,7 @@ def test_links_of_a_student_lead_to_the_chapters(source: Path) -> None:
 def test_unsolved_it_runs_to_its_end(source: Path, tmp_path: Path) -> None:
     notebook = student(source)
     resources = {"metadata": {"path": str(tmp_path)}}
-    client = NotebookClient(notebook, timeout=notebooks.SECONDS, resources=resources)
+    client = NotebookClient(notebook, timeout=notebooks.SECONDS, coalesce_streams=True, resources=resources)
     client.execute(env={**os.environ, "OMP_NUM_THREADS": "1", "HVAE_PROGRESS": str(tmp_path / "progress.json")})
     said = [cell.outputs[0].text for cell in tagged(notebook.cells, "check")]
     assert said == [f"{exercise.id} {exercise.title}: not written yet.\n" for exercise in named(source)]
@@ -177,3 +177,27 @@ def test_other_cells_stay_and_imports_come_once() -> None:
         assert sum("from hvae_tutorial.exercises import ch05" in cell.source for cell in made) == 1
     assert made[0].source == "See [chapter 4](../04_sampling.ipynb#x), [here](05_gradients.ipynb)."
     assert find("ch05.1").stub in [cell.source for cell in made]
+
+
+def test_in_a_kernel_lines_are_named_and_an_endless_loop_is_given_up(tmp_path: Path) -> None:
+    code = "\n".join(
+        [
+            "from hvae_tutorial.exercises import ch01",
+            "def endless(a, s, beta):",
+            "    while True:",
+            "        a = a",
+            "def wrong(a, s, beta):",
+            "    return a.real.nothing",
+            "print(ch01.check_balance.check(endless, 1, seconds=1))",
+            "print(ch01.check_balance.check(wrong, 1))",
+            "print('alive')",
+        ]
+    )
+    notebook = nbformat.v4.new_notebook(cells=[new_code_cell(code)])
+    notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    NotebookClient(notebook, coalesce_streams=True, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    text = notebook.cells[0].outputs[0].text
+    assert "no answer within 1 s" in text
+    assert re.search(r"line [34], in endless: (while True|a = a)", text)
+    assert "line 6, in wrong: return a.real.nothing" in text
+    assert text.endswith("alive\n")
