@@ -337,8 +337,7 @@ check_place = Exercise(
     question="""\
 Only the height $w$ of a sample is hard to draw. Write `place`, which makes points $z = w\\mu + \\sqrt{1-w^2}\\,v$ of
 it, with $v$ uniform across $\\mu$. Take the directions from Gaussian vectors: by projection, or by a mirror that
-carries an axis to $\\mu$. Mind the poles: at $\\mu = e_1$ and next to it Householder's vector $e_1 - \\mu$
-vanishes.""",
+carries an axis to $\\mu$. Mind the poles: at $\\mu = e_1$ and next to it Householder's vector $e_1 - \\mu$ vanishes.""",
     solution=place,
     explanation="""\
 Projecting $g$ onto the tangent space and normalising is the short way, and passes too. The mirror $I -
@@ -533,17 +532,17 @@ check_find_faults = Exercise(
     importance=5,
     minutes=25,
     question="""\
-`published_sampler` is a port of published code, and its samples look right. Write `find_faults`, a
-Kolmogorov-Smirnov test that tells where its law is wrong; `height_distribution` has the exact distribution function.
-Try it on $(m, \\kappa) = (5, 5)$, $(41, 10)$ and $(41, 12)$. Then find the line that is to blame, and say why it was
-not noticed at $m = 3$.""",
+`published_sampler` is the sampler of trap five as it was published: exact up to $\\kappa = 10$, then passing to the
+other constant. Its samples look right. Write `find_faults`, a Kolmogorov-Smirnov test that tells where its law is
+wrong; `height_distribution` has the exact distribution function. Try it on $(m, \\kappa) = (5, 5)$, $(41, 10)$ and
+$(41, 12)$. From which $\\kappa$ on is it wrong at $m = 41$? And how many samples would it take to see it at $m = 5$?""",
     solution=find_faults,
     explanation="""\
 Beyond $\\kappa = 10$ the code passes to $b = (m-1)/(4\\kappa)$, which is close to the exact $b$ only if $\\kappa
-\\gg m$. At $(41, 12)$ it is 0.83 in place of 0.57, and the constants of the acceptance no longer belong to the
-proposals: the log acceptance exceeds 0 and is clipped, nearly every proposal is kept, and the mean height is 0.09 in
-place of 0.27. For $m \\le 5$ the two $b$ are within a few per cent, and tests at $m = 3$ see nothing. A limit for
-one test is not a limit for ten: divide the error rate by their number.""",
+\\gg m$. At $(41, 12)$ it is 0.83 in place of 0.57, and the other constants no longer belong to the proposals: the
+log acceptance exceeds 0, nearly every proposal is kept, and the mean height is 0.09 in place of 0.27. At $(5, 12)$
+the two laws differ by $D = 0.0017$, for which three million samples are needed: tests in few dimensions see nothing.
+A limit for one test is not a limit for ten: divide the error rate by their number.""",
     hints=(
         "Sort the samples. The empirical distribution function is i/n just after the i-th sample and (i-1)/n just "
         "before.",

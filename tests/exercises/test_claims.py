@@ -72,6 +72,21 @@ def test_what_is_wrong_at_41_and_12() -> None:
         assert (m - 1) / 48 / ((m - 1) / (24 + math.hypot(24, m - 1))) == pytest.approx(1, abs=0.03)
 
 
+def test_how_many_samples_it_takes_at_5_and_12() -> None:
+    m, kappa, b = 5, 12.0, 4 / 48
+    a = (4 + 24 + math.hypot(24, 4)) / 4
+    theta = np.linspace(0, math.pi, 100_001)
+    e = (1 - np.cos(theta)) / 2
+    t = 2 * a * b / (1 - (1 - b) * e)
+    log_acceptance = 4 * np.log(t) - t + 4 * a * b / (1 + b) - 4 * math.log(4)
+    kept = np.sin(theta) ** (m - 2) * np.exp(np.minimum(log_acceptance, 0))
+    w = (1 - (1 + b) * e) / (1 - (1 - b) * e)
+    F = 1 - np.cumsum(kept) / kept.sum()  # w falls as theta grows
+    D = np.abs(F - _reference.cdf(w, kappa, m)).max()
+    assert f"{D:.4f}" == "0.0017"
+    assert 2e6 < (2.9 / D) ** 2 < 4e6
+
+
 def test_bad_luck_of_that_size_is_rare_and_the_usual_level_is_passed_by_it() -> None:
     u = np.sort(ch04.unlucky_sampler(3, 0.0, 20_000).numpy())  # uniform on (-1, 1) without concentration
     F = (u + 1) / 2
