@@ -337,7 +337,8 @@ check_place = Exercise(
     question="""\
 Only the height $w$ of a sample is hard to draw. Write `place`, which makes points $z = w\\mu + \\sqrt{1-w^2}\\,v$ of
 it, with $v$ uniform across $\\mu$. Take the directions from Gaussian vectors: by projection, or by a mirror that
-carries an axis to $\\mu$. Mind the poles: at $\\mu = e_1$ and next to it Householder's vector $e_1 - \\mu$ vanishes.""",
+carries an axis to $\\mu$. Mind the poles: at $\\mu = e_1$ and next to it Householder's vector $e_1 - \\mu$
+vanishes.""",
     solution=place,
     explanation="""\
 Projecting $g$ onto the tangent space and normalising is the short way, and passes too. The mirror $I -
@@ -535,7 +536,8 @@ check_find_faults = Exercise(
 `published_sampler` is the sampler of trap five as it was published: exact up to $\\kappa = 10$, then passing to the
 other constant. Its samples look right. Write `find_faults`, a Kolmogorov-Smirnov test that tells where its law is
 wrong; `height_distribution` has the exact distribution function. Try it on $(m, \\kappa) = (5, 5)$, $(41, 10)$ and
-$(41, 12)$. From which $\\kappa$ on is it wrong at $m = 41$? And how many samples would it take to see it at $m = 5$?""",
+$(41, 12)$. From which $\\kappa$ on is it wrong at $m = 41$? And how many samples would it take to see it at
+$m = 5$?""",
     solution=find_faults,
     explanation="""\
 Beyond $\\kappa = 10$ the code passes to $b = (m-1)/(4\\kappa)$, which is close to the exact $b$ only if $\\kappa
