@@ -290,8 +290,8 @@ is in one corner. Substitute $w = (x_0 + x)/(1 + x_0x)$ first, and use the same 
     solution=log_normaliser,
     explanation="""\
 After the substitution the integrand is $(c\\,e^{1-c})^{m-1} \\le 1$ with $c = 1/(1 + x_0x)$, smooth and broad at
-every $\\kappa$, and 200 nodes are more than enough. The factor in front is $e^{\\kappa x_0}(1-x_0^2)^{(m-1)/2}$. $1
-- x_0^2$ must not be computed by subtraction: $\\kappa(1 - x_0^2) = (m-1)x_0$ gives $-\\log(1 - x_0^2) = \\log(1 +
+every $\\kappa$, and 200 nodes are more than enough. The factor in front is $e^{\\kappa x_0}(1-x_0^2)^{(m-1)/2}$.
+$1 - x_0^2$ must not be computed by subtraction: $\\kappa(1 - x_0^2) = (m-1)x_0$ gives $-\\log(1 - x_0^2) = \\log(1 +
 \\kappa x_0/(m-1))$.""",
     hints=(
         "`x0 = 2 kappa / (m-1 + sqrt((m-1)**2 + 4 kappa**2))`, `c = 1 / (1 + x0 x)`, and `kappa w = kappa x0 + "

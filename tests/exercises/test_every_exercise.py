@@ -80,6 +80,13 @@ def test_it_is_complete(exercise: Exercise) -> None:
     assert f"`{exercise.name}`" in exercise.question
 
 
+@every_exercise
+def test_no_line_of_the_texts_is_taken_for_a_list_or_a_heading(exercise: Exercise) -> None:
+    for text in (exercise.question, exercise.explanation, *exercise.hints):
+        assert not re.search(r"^\s*([-+*>#]|\d+[.)]\s|=+\s*$)", text, flags=re.MULTILINE), text
+        assert text.count("$") % 2 == 0
+
+
 def test_names_and_ids() -> None:
     from hvae_tutorial.exercises import ch01
 
