@@ -99,7 +99,7 @@ def _notebook(chapter: list[NotebookNode]) -> NotebookNode:
 
 
 def is_current(source: Path) -> bool:
-    """Whether the notebooks are there and have the source's cells. (They may be older than the library.)"""
+    """Whether the notebooks are there and have the source's cells; they may be older than the library."""
     wanted = [(source.with_suffix(".ipynb"), unexecuted(source)), (student_path(source), student(source))]
     for path, notebook in wanted:
         if path.exists() != (notebook is not None):

@@ -11,7 +11,7 @@ and `hvae exercise` does the same in a terminal.
 import importlib
 import pkgutil
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hvae_tutorial.exercises import _progress
 
@@ -103,7 +103,7 @@ def stars(number: int) -> str:
     return "★" * number + "☆" * (5 - number)
 
 
-def _state(entry: dict | None) -> str:
+def _state(entry: dict[str, Any] | None) -> str:
     if not entry:
         return ""
     if entry["passed"]:

@@ -227,8 +227,7 @@ about a third of them.""",
 
 
 def gauss_rule(m: int, n: int = 200) -> tuple[Tensor, Tensor]:
-    """Nodes x and weights for expectations over a coordinate x of a uniform point of R^m: E f(x) = sum(weights * "
-    "f(x))."""
+    """Nodes x and weights of E f(x) = sum(weights * f(x)), with x a coordinate of a uniform point of R^m."""
     x, weights = roots_gegenbauer(n, m / 2 - 1) if m > 2 else (np.cos((np.arange(n) + 0.5) * np.pi / n), np.ones(n))
     return torch.from_numpy(x), torch.from_numpy(weights / weights.sum())
 

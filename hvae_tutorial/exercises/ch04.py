@@ -146,7 +146,7 @@ def _envelope_truth(x: np.ndarray, kappa: float, m: int) -> tuple[np.ndarray, np
     """From the definition: densities, a change of variables, and the best x0 by search."""
 
     def L(w: np.ndarray | float, x0: float) -> np.ndarray | float:
-        """log f/g up to a constant: g(w) is s(x) dx/dw with x = (w - x0) / (1 - x0 w)."""
+        """Log f/g up to a constant: g(w) is s(x) dx/dw with x = (w - x0) / (1 - x0 w)."""
         return kappa * w - (m - 1) / 2 * math.log1p(-x0 * x0) + (m - 1) * np.log1p(-x0 * w)
 
     def top(x0: float) -> float:
@@ -385,7 +385,7 @@ $\\mu$, and $|a|^2 = 2(1 + |\\mu_1|) \\ge 2$ never vanishes. The patch found in 
 
 
 def published_sampler(m: int, kappa: float, n: int) -> Tensor:
-    """n heights w, after published code, with its constants."""
+    """Draw n heights w, after published code, with its constants."""
     root = math.sqrt(4 * kappa**2 + (m - 1) ** 2)
     exact, approximate = (m - 1) / (2 * kappa + root), (m - 1) / (4 * kappa)
     share = min(max(kappa - 10, 0), 1)

@@ -11,7 +11,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 if TYPE_CHECKING:
-    from hvae_tutorial.exercises import Exercise
+    from hvae_tutorial.exercises._exercise import Exercise
 
 exercise = App(name="exercise", help="The exercises of the course.\n\nExample: `hvae exercise show ch05.1`")
 

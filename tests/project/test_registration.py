@@ -247,8 +247,8 @@ def test_an_exercise_is_found_listed_checked_and_put_into_its_chapter(
             cli.main(["exercise", "show", "ch98.1"])
         assert toy.stub in capsys.readouterr().out
         _hooks()
-        import exercise_cells  # type: ignore[import-not-found]
-        import exercise_pages  # type: ignore[import-not-found]
+        import exercise_cells
+        import exercise_pages
         from nbformat.v4 import new_markdown_cell
 
         named = [new_markdown_cell("ch98.1", metadata={"tags": ["exercise"]})]
