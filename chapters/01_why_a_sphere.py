@@ -427,7 +427,7 @@ assert abs(terms["S-VAE"].elbo.mean() - terms["N-VAE, β = 1"].elbo.mean()) < 12
 # knows the circle, though not where on it the clusters are.
 #
 # One warning. The two ELBOs, $\beta = 1$ and S-VAE, are close here, and which is ahead changes with learning rate and
-# epochs: the last exercise is to find settings for both. What the geometry decides is the price and the hole.
+# epochs. What the geometry decides is the price and the hole.
 
 # %% [markdown]
 # ## The trap: the same number for both
@@ -533,12 +533,17 @@ assert torch.allclose(kl, torch.tensor(prices, dtype=torch.float64), atol=1e-9)
 # %% [markdown]
 # ## Exercises
 #
-# Coding exercises will stand here:
-#
-# - the exact mean of $|z|$ for $N(0, I)$ (difficulty 2, 15 minutes);
-# - the cheapest posterior on a ring when $\sigma_1 \ne \sigma_2$ (difficulty 4, 30 minutes);
-# - training settings that put the N-VAE's ELBO ahead on the circle, and others that put it behind (difficulty 2, 20
-#   minutes).
+# Write each function and have it checked, in the [notebook without solutions](student/01_why_a_sphere.ipynb),
+# or in a terminal: `hvae exercise show ch01.1`.
+
+# %% [markdown] tags=["exercise"]
+# ch01.1
+
+# %% [markdown] tags=["exercise"]
+# ch01.2
+
+# %% [markdown] tags=["exercise"]
+# ch01.3
 
 # %% [markdown]
 # ## Summary

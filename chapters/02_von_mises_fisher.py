@@ -610,9 +610,23 @@ assert (single + log_area(3) - truth).abs().max() < 2e-5
 # </details>
 #
 # ## Exercises
-# To come: the density of $w$ for any $m$ (difficulty 2, 15 minutes), and EM with a component that stays uniform (3, 30
-# minutes).
 #
+# Write each function and have it checked, in the [notebook without solutions](student/02_von_mises_fisher.ipynb),
+# or in a terminal: `hvae exercise show ch02.1`.
+
+# %% [markdown] tags=["exercise"]
+# ch02.1
+
+# %% [markdown] tags=["exercise"]
+# ch02.2
+
+# %% [markdown] tags=["exercise"]
+# ch02.3
+
+# %% [markdown] tags=["exercise"]
+# ch02.4
+
+# %% [markdown]
 # ## Summary
 #
 # 1. $S_m = 2\pi^{m/2} / \Gamma(m/2)$, and slices of the sphere give the law of $w = \mu\cdot z$.

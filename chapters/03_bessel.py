@@ -630,10 +630,19 @@ assert abs(difference / complement - 1) > 0.1
 #
 # ## Exercises
 #
-# Three coding exercises will stand here: the downward recurrence with a certificate from Amos' bounds (difficulty 2, 15
-# minutes), $\phi_m$ by Gauss' rule after the library's substitution (3, 20 minutes), and $1-A_m$ for large $\kappa$
-# from Hankel's expansion without a subtraction (4, 30 minutes).
-#
+# Write each function and have it checked, in the [notebook without solutions](student/03_bessel.ipynb),
+# or in a terminal: `hvae exercise show ch03.1`.
+
+# %% [markdown] tags=["exercise"]
+# ch03.1
+
+# %% [markdown] tags=["exercise"]
+# ch03.2
+
+# %% [markdown] tags=["exercise"]
+# ch03.3
+
+# %% [markdown]
 # ## Summary
 #
 # 1. At $m=128$, $\kappa=1.7$, `ive` is 0 in float32, its logarithm $-\infty$, the gradient NaN.

@@ -894,9 +894,28 @@ for m in range(2, 100):
 # %% [markdown]
 # ## Exercises
 #
-# Here will stand: the height of a uniform point (difficulty 2, 10 minutes); the best envelope (3, 20); LAPACK's mirror
-# (3, 20); float32 up to $\kappa=10^8$ (4, 30).
-#
+# Write each function and have it checked, in the [notebook without solutions](student/04_sampling.ipynb),
+# or in a terminal: `hvae exercise show ch04.1`.
+
+# %% [markdown] tags=["exercise"]
+# ch04.1
+
+# %% [markdown] tags=["exercise"]
+# ch04.2
+
+# %% [markdown] tags=["exercise"]
+# ch04.3
+
+# %% [markdown] tags=["exercise"]
+# ch04.4
+
+# %% [markdown] tags=["exercise"]
+# ch04.5
+
+# %% [markdown] tags=["exercise"]
+# ch04.6
+
+# %% [markdown]
 # ## Summary
 #
 # - $z=w\mu+\sqrt{1-w^2}\,v$: height and direction are independent, and only the height is hard.

@@ -680,12 +680,22 @@ assert "differentiated once only" in message
 #
 # ## Exercises
 #
-# Three coding exercises will stand here:
-#
-# - a surrogate loss whose autograd gradient has the correction (difficulty 3, 20 minutes);
-# - implicit gradients for the density $(1+w)^\kappa(1-w^2)^{(m-3)/2}$ (difficulty 4, 30 minutes);
-# - `rsample` as your own `torch.autograd.Function` (difficulty 3, 25 minutes).
-#
+# Write each function and have it checked, in the [notebook without solutions](student/05_gradients.ipynb),
+# or in a terminal: `hvae exercise show ch05.1`.
+
+# %% [markdown] tags=["exercise"]
+# ch05.1
+
+# %% [markdown] tags=["exercise"]
+# ch05.2
+
+# %% [markdown] tags=["exercise"]
+# ch05.3
+
+# %% [markdown] tags=["exercise"]
+# ch05.4
+
+# %% [markdown]
 # ## Summary
 #
 # - Rejection makes a sample jump as $\kappa$ changes; autograd sees the pieces only and loses up to half.

@@ -1,4 +1,4 @@
-"""The command line: `hvae reproduce | evaluate | sample | records | data`.
+"""The command line: `hvae reproduce | evaluate | sample | records | data | exercise`.
 
 Nothing heavy is imported before a command needs it, so that `--help` and typing errors answer at once.
 """
@@ -18,6 +18,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 from hvae_tutorial import __version__
+from hvae_tutorial.exercises.commands import exercise
 from hvae_tutorial.experiments.experiment import Experiment, groups
 from hvae_tutorial.experiments.options import Options, whole
 from hvae_tutorial.experiments.progress import PlainLines
@@ -46,7 +47,7 @@ records = App(
     help="The records of real runs that come with the library.\n\nExample: `hvae records table 1 --data mnist`",
 )
 data = App(name="data", help="The data sets.\n\nExample: `hvae data list`")
-for group in (reproduce, records, data):
+for group in (reproduce, records, data, exercise):
     app.command(group)
 app.register_install_completion_command()
 

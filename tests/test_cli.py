@@ -38,6 +38,8 @@ COMMANDS = [
     ["data"],
     ["data", "fetch"],
     ["data", "list"],
+    ["exercise"],
+    *(["exercise", name] for name in ("list", "show", "hint", "check", "solution", "progress")),
 ]
 
 

@@ -1,4 +1,4 @@
-"""What the site shows beside the files in docs/: the chapters, their downloads, the pages of results and of formulas.
+"""What the site shows beside the files in docs/: chapters, downloads, and pages of exercises, results and formulas.
 
 MkDocs calls the functions whose names begin with `on_`. Nothing is written into docs/: pages are made in memory from
 chapters/, from the committed records and from `formulas.py`.
@@ -13,6 +13,7 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
+import exercise_pages
 import formulas
 import nbformat
 import notebooks
@@ -94,13 +95,18 @@ def published() -> dict[str, str | bytes]:
     repository = notebooks.project()["urls"]["Repository"]
     made: dict[str, str | bytes] = {f"chapters/{name}": content}
     made |= {"results.md": results_page(), "formulas.md": formulas_page(repository)}
+    made["exercises.md"] = exercise_pages.index([path.stem for path in executed()])
     for path in executed():
-        downloads = pages.Downloads(path.name, f"{path.stem}.py", name, repository)
+        student = notebooks.student_path(path)
+        open_exercises = f"student/{student.name}" if student.exists() else ""
+        downloads = pages.Downloads(path.name, f"{path.stem}.py", name, repository, open_exercises)
         page = pages.chapter_page(nbformat.read(path, as_version=4), path.stem, downloads)
         made[f"chapters/{path.stem}.md"] = page.markdown
         made |= {f"chapters/{picture}": png for picture, png in page.pictures.items()}
         made[f"chapters/{path.name}"] = path.read_bytes()
         made[f"chapters/{path.stem}.py"] = path.with_suffix(".py").read_bytes()
+        if open_exercises:
+            made[f"chapters/{open_exercises}"] = student.read_bytes()
     return made
 
 

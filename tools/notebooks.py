@@ -3,7 +3,10 @@
 `chapters/NN_name.py` (jupytext's py:percent) is the source; `chapters/NN_name.ipynb` is made from it and executed in an
 empty folder. A rebuild changes only what the chapter itself changes: no timings, fixed cell ids, no kernel version. A
 cell that fails, warns or prints to the error stream fails the build, which names chapter and cell; the old notebook
-then stays as it was.
+then stays as it was. So does a solution that its own checker refuses.
+
+Where the source names exercises, `chapters/student/NN_name.ipynb` is made too: the same chapter, not executed, with
+stubs in place of solutions.
 """
 
 import argparse
@@ -15,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import exercise_cells
 import joblib
 import jupytext
 import nbformat
@@ -64,28 +68,45 @@ def sources() -> list[Path]:
 
 
 def unexecuted(source: Path) -> NotebookNode:
-    """The notebook of a chapter before it is run: the set-up cell, then the source's cells."""
-    notebook = jupytext.read(source)
+    """The notebook of a chapter before it is run: the set-up cell, then the source's cells with solved exercises."""
+    return _notebook(exercise_cells.with_solutions(jupytext.read(source).cells))
+
+
+def student(source: Path) -> NotebookNode | None:
+    """The notebook of a chapter with open exercises; None if it has none."""
+    read = jupytext.read(source).cells
+    return _notebook(exercise_cells.without_solutions(read)) if exercise_cells.named(read) else None
+
+
+def student_path(source: Path) -> Path:
+    """Where a chapter's notebook with open exercises is."""
+    return source.parent / "student" / f"{source.stem}.ipynb"
+
+
+def _notebook(chapter: list[NotebookNode]) -> NotebookNode:
     setup = nbformat.v4.new_code_cell(
         SETUP.format(target=install_target()), metadata={"tags": ["setup", "nbval-ignore-output"]}
     )
-    notebook.cells.insert(0, setup)
-    for number, cell in enumerate(notebook.cells):
-        cell["id"] = f"cell-{number:03d}"
-    notebook.metadata = {
+    metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
+    notebook = nbformat.v4.new_notebook(cells=[setup, *chapter], metadata=metadata)
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number:03d}"
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     return notebook
 
 
 def is_current(source: Path) -> bool:
-    """Whether the executed notebook is there and has the source's cells; it may be older than the library."""
-    path = source.with_suffix(".ipynb")
-    if not path.exists():
-        return False
-    return cells(nbformat.read(path, as_version=4)) == cells(unexecuted(source))
+    """Whether the notebooks are there and have the source's cells; they may be older than the library."""
+    wanted = [(source.with_suffix(".ipynb"), unexecuted(source)), (student_path(source), student(source))]
+    for path, notebook in wanted:
+        if path.exists() != (notebook is not None):
+            return False
+        if notebook is not None and cells(nbformat.read(path, as_version=4)) != cells(notebook):
+            return False
+    return True
 
 
 def cells(notebook: NotebookNode) -> list[tuple[str, str]]:
@@ -94,10 +115,10 @@ def cells(notebook: NotebookNode) -> list[tuple[str, str]]:
 
 
 def build(source: Path) -> None:
-    """Execute one chapter and write its notebook.
+    """Execute one chapter and write its notebook, and that of a student.
 
     Raises:
-        ChapterError: a cell fails, or writes to the error stream.
+        ChapterError: a cell fails, or writes to the error stream, or a solution does not pass its check.
     """
     notebook = unexecuted(source)
     with tempfile.TemporaryDirectory() as folder:
@@ -118,8 +139,13 @@ def build(source: Path) -> None:
         for output in _outputs(cell, "stream"):
             if output.name == "stderr":
                 raise ChapterError(f"{source.stem}, cell {number} writes to the error stream:\n{output.text}")
+        if "check" in cell.metadata.get("tags", []) and exercise_cells.PASSED not in cell.outputs[0].text:
+            raise ChapterError(f"{source.stem}, cell {number}: {cell.outputs[0].text}")
     notebook.metadata["language_info"] = {"name": "python"}
     write_atomically(source.with_suffix(".ipynb"), nbformat.writes(notebook).encode() + b"\n")
+    opened = student(source)
+    if opened is not None:
+        write_atomically(student_path(source), nbformat.writes(opened).encode() + b"\n")
 
 
 def _outputs(cell: NotebookNode, kind: str) -> list[NotebookNode]:

@@ -20,6 +20,7 @@ CHANGED = 1e-3  # part of the pixels that a palette may change visibly
 TIME = re.compile(r"^\*\*Time\*\*: +(\d+) minutes?\.?\n*", flags=re.MULTILINE)
 CHAPTER_LINK = re.compile(r"\]\((?:\./)?(\d\d_\w+)\.ipynb((?:#[^)\s]*)?)\)")
 FENCE = re.compile(r"^ *(```+|~~~+)")
+SOLUTION = '<details class="solution" markdown="1">\n<summary>Solution</summary>'
 LIST_ITEM = re.compile(r"^( *)([-*+]|\d+\.) +\S")
 
 
@@ -35,6 +36,7 @@ class Downloads:
     source: str
     wheel: str
     repository: str = ""  # address of the repository, or nothing
+    student: str = ""  # the notebook with open exercises, or nothing
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,14 @@ def chapter_page(notebook: NotebookNode, slug: str, downloads: Downloads) -> Pag
     """
     parts: list[str] = []
     pictures: dict[str, bytes] = {}
+    solving = False
     for cell in notebook.cells:
-        if "setup" in cell.metadata.get("tags", []):
+        tags = cell.metadata.get("tags", [])
+        if "setup" in tags:
             continue
+        if ("solution" in tags) != solving:
+            solving = not solving
+            parts.append(SOLUTION if solving else "</details>")
         if cell.cell_type == "markdown":
             parts.append(prose(cell.source))
         elif cell.cell_type == "code":
@@ -99,6 +106,8 @@ def header(slug: str, time: int | None, downloads: Downloads) -> str:
         buttons.insert(0, f"[Open in Colab]({colab})")
     else:
         buttons.append(f"[Library]({downloads.wheel}){{ download='' }}")
+    if downloads.student:
+        buttons.append(f"[Without solutions]({downloads.student}){{ download='' }}")
     if downloads.repository:
         buttons.append(f"[Source]({downloads.repository}/blob/main/chapters/{slug}.py)")
     lines = [

@@ -29,6 +29,7 @@ FLOORS = [
     "records",
     "plotting",
     "experiments",
+    "exercises",
     "cli",
 ]
 

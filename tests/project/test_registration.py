@@ -1,4 +1,4 @@
-"""Adding a data set, a head or a table touches the places that CONTRIBUTING lists, and no others.
+"""Adding a data set, a head, a table or an exercise touches the places that CONTRIBUTING lists, and no others.
 
 Each test adds a toy through exactly these places, then uses it wherever such a thing is used.
 """
@@ -14,7 +14,7 @@ import pytest
 import torch
 from cyclopts import App
 
-from hvae_tutorial import cli, data
+from hvae_tutorial import cli, data, exercises
 from hvae_tutorial.data import Dataset
 from hvae_tutorial.experiments import names, table1, table3, table4
 from hvae_tutorial.experiments.execute import draw_samples, evaluate_model
@@ -229,6 +229,35 @@ def test_a_table_is_on_the_page_of_results(monkeypatch: pytest.MonkeyPatch, tmp_
     assert "Table 5 on circle" in page
 
 
+def test_an_exercise_is_found_listed_checked_and_put_into_its_chapter(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its file is all that the library needs; the chapter says its id."""
+    text = (Path(__file__).parents[1] / "exercises" / "toy.py").read_text(encoding="utf-8")
+    file = tmp_path / "ch98.py"
+    file.write_text(text.replace("ch99.1", "ch98.1").replace("\nTOY =", "\ncheck_spread ="), encoding="utf-8")
+    monkeypatch.setattr(exercises, "__path__", [*exercises.__path__, str(tmp_path)])
+    monkeypatch.setenv("HVAE_PROGRESS", str(tmp_path / "progress.json"))
+    try:
+        toy = exercises.find("ch98.1")
+        toy(toy.solution)
+        exercises.progress(98)
+        assert "solved" in capsys.readouterr().out
+        with pytest.raises(SystemExit):
+            cli.main(["exercise", "show", "ch98.1"])
+        assert toy.stub in capsys.readouterr().out
+        _hooks()
+        import exercise_cells
+        import exercise_pages
+        from nbformat.v4 import new_markdown_cell
+
+        named = [new_markdown_cell("ch98.1", metadata={"tags": ["exercise"]})]
+        assert "ch98.check_spread(spread)" in [cell.source for cell in exercise_cells.without_solutions(named)]
+        assert "[98.1 A toy](chapters/98_toys.md#" in exercise_pages.index(["98_toys"])
+    finally:
+        sys.modules.pop("hvae_tutorial.exercises.ch98", None)
+
+
 def _hooks() -> ModuleType:
     tools = Path(__file__).parents[2] / "tools"
     if not tools.is_dir():
@@ -254,6 +283,7 @@ def _hooks() -> ModuleType:
             "A table",
             ["experiments/tableN.py", "experiments/registry.py", "experiments/paper.py", "tests/experiments/"],
         ),
+        ("An exercise", ["exercises/chNN.py", "chapters/NN_name.py"]),
     ],
 )
 def test_contributing_lists_the_places(what: str, places: list[str]) -> None:

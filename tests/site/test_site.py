@@ -339,7 +339,7 @@ def test_looks(browser, site: Path, screenshots: Path, look: str) -> None:
     with opened(browser, **options) as context:
         page = context.new_page()
         chapter = notebooks.sources()[-1].stem
-        for name in ("index", f"chapters/{chapter}", "notation", "results", "api/distributions"):
+        for name in ("index", f"chapters/{chapter}", "exercises", "notation", "results", "api/distributions"):
             page.goto(f"{site.as_uri()}/{name}.html")
             assert page.locator("body").get_attribute("data-md-color-scheme") == ("slate" if dark else "default")
             page.evaluate("document.fonts.ready.then(() => true)")

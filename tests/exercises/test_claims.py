@@ -1,0 +1,121 @@
+"""Numbers that questions, hints and explanations state."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import quad
+from scipy.optimize import brentq, minimize, minimize_scalar
+from scipy.stats import norm
+
+from hvae_tutorial.exercises import _reference, ch01, ch02, ch03, ch04, ch05
+
+
+def direction_length(r: float, s1: float, s2: float) -> float:
+    """E z1/|z| for independent z1 ~ N(r, s1^2) and z2 ~ N(0, s2^2): 1/|z| is an integral of Gaussians."""
+
+    def f(s: float) -> float:
+        a, b = 1 + (s * s1) ** 2, 1 + (s * s2) ** 2
+        return math.exp(-((r * s) ** 2) / (2 * a)) / (a**1.5 * math.sqrt(b))
+
+    return r * math.sqrt(2 / math.pi) * quad(f, 0, math.inf)[0]
+
+
+def test_what_kappa_no_longer_sees_on_a_ring_with_two_widths() -> None:
+    wanted = _reference.mean(100.0, 2)
+    circle = 100 * wanted - _reference.log_partition(100.0, 2)
+
+    def price(logs: np.ndarray) -> float:
+        s1, s2 = np.exp(logs)
+        r = brentq(lambda r: direction_length(r, s1, s2) - wanted, 1e-3, 200)
+        return 0.5 * (r**2 + s1**2 + s2**2 - 2) - math.log(s1 * s2)
+
+    round_ring = minimize_scalar(lambda log: price(np.array([log, log])), bounds=(-4, 0), method="bounded").fun
+    stretched = minimize(price, [-1.0, -2.0], method="Nelder-Mead").fun
+    naive = direction_length(math.sqrt(100 / 101), 1.0, math.sqrt(1 / 101))
+    text = ch01.check_ring_price.explanation
+    for number, digits in ((wanted, 3), (naive, 2), (round_ring, 2), (stretched, 2), (circle, 2)):
+        assert f"{number:.{digits}f}" in text
+    assert ch01.ring_price(100.0) < circle < stretched < round_ring
+
+
+def test_banerjees_start_is_within_a_few_per_cent_and_no_closer() -> None:
+    r = torch.linspace(0.05, 0.95, 19, dtype=torch.float64)
+    errors = [
+        float(x * (m - x**2) / (1 - x**2) / ch02._best_concentration(float(x), m) - 1) for m in (2, 3, 10) for x in r
+    ]
+    assert 0.01 < max(map(abs, errors)) < 0.07
+
+
+def test_amos_bound_saves_about_a_third_of_the_steps() -> None:
+    def needed(start) -> int:
+        return next(
+            steps
+            for steps in range(1, 2000)
+            if abs(ch03._recurrence(1e4, 2, steps, start) / _reference.mean(1e4, 2) - 1) < 1e-9
+        )
+
+    amos = needed(lambda n: 2e4 / (n - 1 + math.hypot(n - 1, 2e4)))
+    assert 0.5 < amos / needed(lambda n: 1.0) < 0.75
+    assert amos < 20 + 8 * math.sqrt(1e4)
+
+
+def test_what_is_wrong_at_41_and_12() -> None:
+    """Statistical: the mean of 20,000 heights, whose standard error is 0.001, to 0.005."""
+    exact = 40 / (24 + math.hypot(24, 40))
+    assert (f"{40 / 48:.2f}", f"{exact:.2f}") == ("0.83", "0.57")
+    torch.manual_seed(0)
+    assert float(ch04.published_sampler(41, 12.0, 20_000).mean()) == pytest.approx(0.09, abs=0.005)
+    assert f"{_reference.mean(12.0, 41):.2f}" == "0.27"
+    for m in (2, 3, 4, 5):
+        assert (m - 1) / 48 / ((m - 1) / (24 + math.hypot(24, m - 1))) == pytest.approx(1, abs=0.03)
+
+
+def test_how_many_samples_it_takes_at_5_and_12() -> None:
+    m, kappa, b = 5, 12.0, 4 / 48
+    a = (4 + 24 + math.hypot(24, 4)) / 4
+    theta = np.linspace(0, math.pi, 100_001)
+    e = (1 - np.cos(theta)) / 2
+    t = 2 * a * b / (1 - (1 - b) * e)
+    log_acceptance = 4 * np.log(t) - t + 4 * a * b / (1 + b) - 4 * math.log(4)
+    kept = np.sin(theta) ** (m - 2) * np.exp(np.minimum(log_acceptance, 0))
+    w = (1 - (1 + b) * e) / (1 - (1 - b) * e)
+    F = 1 - np.cumsum(kept) / kept.sum()  # w falls as theta grows
+    D = np.abs(F - _reference.cdf(w, kappa, m)).max()
+    assert f"{D:.4f}" == "0.0017"
+    assert 2e6 < (2.9 / D) ** 2 < 4e6
+
+
+def test_bad_luck_of_that_size_is_rare_and_the_usual_level_is_passed_by_it() -> None:
+    u = np.sort(ch04.unlucky_sampler(3, 0.0, 20_000).numpy())  # uniform on (-1, 1) without concentration
+    F = (u + 1) / 2
+    n = len(F)
+    statistic = math.sqrt(n) * max((np.arange(1, n + 1) / n - F).max(), (F - np.arange(n) / n).max())
+    assert statistic == pytest.approx(1.6, abs=0.05)
+    assert 2 * math.exp(-2 * 1.6**2) == pytest.approx(1 / 84, rel=0.02)
+    assert pytest.approx(0.4, abs=0.01) == 1 - 0.95**10  # of ten right samplers
+
+
+def test_the_share_that_is_kept() -> None:
+    rates = [
+        math.exp(_reference.log_partition(k, m) - k * x0 - (m - 1) / 2 * math.log1p(-(x0**2)))
+        for m in (2, 3, 10, 100)
+        for k in (0.01, 1.0, 10.0, 1e3)
+        for x0 in [_reference.zoom_constant(k, m)]
+    ]
+    assert 0.65 < min(rates) < 0.7
+    assert 0.999 < max(rates) <= 1 + 1e-9
+
+
+def test_the_circle_loses_most_at_the_stated_place() -> None:
+    kappa = torch.linspace(0.5, 5, 901, dtype=torch.float64)
+    share = ch05.lost_share(kappa, 2)
+    assert f"{float(share.min()):.2f}" == "0.51"
+    assert float(kappa[share.argmin()]) == pytest.approx(1.65, abs=0.02)
+
+
+def test_the_root_of_the_mean_square_is_a_little_above_the_mean() -> None:
+    for d in (10, 100, 1000):
+        assert ch01.mean_norm(d) == pytest.approx(math.sqrt(d) * (1 - 1 / (4 * d)), rel=1 / d**1.9)
+    assert math.isclose(ch01.mean_norm(1), 2 * norm.pdf(0))

@@ -1,0 +1,109 @@
+"""Known mistakes written anew, in other words than the checkers' own: the diagnosis has to know them all the same."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import special, stats
+from torch import Tensor
+
+from hvae_tutorial import exercises
+
+normalize = torch.nn.functional.normalize
+
+
+def through_accepted_proposals(w: Tensor, kappa: Tensor, m: int) -> Tensor:
+    """What S-VAE code does: reparameterise the accepted proposal, Wood's way, and let autograd run."""
+    k = kappa.detach()
+    b = (m - 1) / (2 * k + torch.sqrt(4 * k**2 + (m - 1) ** 2))
+    e = (1 - w) / ((1 + b) - (1 - b) * w)  # the proposal that gave w
+    b = (-2 * kappa + torch.sqrt(4 * kappa**2 + (m - 1) ** 2)) / (m - 1)
+    return (1 - (1 + b) * e) / (1 - (1 - b) * e)
+
+
+def detached(w: Tensor, kappa: Tensor, m: int) -> Tensor:
+    return torch.from_numpy(w.numpy() * np.ones_like(kappa.detach().numpy()))
+
+
+def textbook_ratio(kappa: float, m: int) -> float:
+    with np.errstate(all="ignore"):
+        return np.divide(special.iv(m / 2, kappa), special.iv(m / 2 - 1, kappa))
+
+
+def sinh_naive(kappa: Tensor) -> Tensor:
+    return ((kappa.exp() - (-kappa).exp()) / (2 * kappa)).log()
+
+
+def banerjee(z: Tensor) -> Tensor:
+    r = torch.linalg.norm(z.sum(0)) / len(z)
+    return (z.shape[1] * r - r**3) / (1 - r**2)
+
+
+def kmeans(z: Tensor, mus: Tensor, kappas: Tensor, shares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    m = z.shape[1]
+    nu = m / 2 - 1
+    norms = torch.from_numpy(np.log(special.ive(nu, kappas.numpy())) + kappas.numpy() - nu * np.log(kappas.numpy()))
+    chosen = (shares.log() + z @ (kappas[:, None] * mus).T - norms).argmax(1)
+    sums = torch.stack([z[chosen == k].sum(0) for k in range(len(shares))])
+    counts = torch.bincount(chosen, minlength=len(shares))
+    lengths = sums.norm(dim=1)
+    kappas = torch.stack([solve(length / count, m) for length, count in zip(lengths, counts, strict=True)])
+    return normalize(sums, dim=1), kappas, counts.double() / len(z)
+
+
+def solve(r: Tensor, m: int) -> Tensor:
+    from hvae_tutorial.special import concentration_from_mean_resultant_length
+
+    return concentration_from_mean_resultant_length(r, m)
+
+
+def five_per_cent(sampler: Callable[..., Tensor], laws: list) -> list:
+    from hvae_tutorial.exercises.ch04 import height_distribution
+
+    return [
+        (m, kappa)
+        for m, kappa in laws
+        if stats.kstest(
+            sampler(m, kappa, 20_000).numpy(),
+            lambda w, m=m, k=kappa: height_distribution(torch.from_numpy(w), m, k).numpy(),
+        ).pvalue
+        < 0.05
+    ]
+
+
+def added_noise(mu: Tensor, x0: float, n: int) -> Tensor:
+    return normalize(normalize(torch.randn(n, len(mu), dtype=mu.dtype), dim=1) + x0 * mu, dim=1)
+
+
+def gram_schmidt_forgotten(w: Tensor, g: Tensor, mu: Tensor) -> Tensor:
+    return torch.einsum("n,m->nm", w, mu) + (1 - w[:, None].square()).clamp(min=0).sqrt() * normalize(g, dim=1)
+
+
+def as_for_uniform_points(z: Tensor, mu: Tensor, kappa: float) -> Tensor:
+    return z[torch.rand(len(z)) < (kappa * (z * mu).sum(1) - kappa).exp()]
+
+
+WRONG: list[tuple[str, Callable[..., Any], str]] = [
+    ("ch01.2", lambda d: d**0.5, "the root of the mean square"),
+    ("ch01.3", lambda kappa: math.log((2 + kappa) / 2), "the round posterior's price"),
+    ("ch02.1", lambda degrees, kappa: 1 - math.exp(kappa * (math.cos(math.pi * degrees / 180) - 1)), "normaliser"),
+    ("ch02.2", banerjee, "this is Banerjee's approximation"),
+    ("ch02.3", kmeans, "this is k-means"),
+    ("ch03.1", sinh_naive, "sinh overflows"),
+    ("ch03.2", textbook_ratio, "the quotient of two Bessel functions"),
+    ("ch04.3", gram_schmidt_forgotten, "normalised but not projected"),
+    ("ch04.4", five_per_cent, "1.36 is the limit of one test"),
+    ("ch04.5", added_noise, "points moved by x0 mu"),
+    ("ch04.6", as_for_uniform_points, "is for uniform proposals"),
+    ("ch05.4", through_accepted_proposals, "the acceptance correction is missing"),
+    ("ch05.4", detached, "the result is detached"),
+]
+
+
+@pytest.mark.parametrize(("id", "function", "says"), WRONG, ids=[f"{id}-{f.__name__}" for id, f, _ in WRONG])
+def test_the_cause_is_named(id: str, function: Callable[..., Any], says: str) -> None:
+    text = " ".join(str(exercises.find(id).check(function, 4)).split())
+    assert says in text, text
