@@ -68,7 +68,8 @@ def test_no_sweep_overwrites_the_tables_of_another(tmp_path: Path) -> None:
     files = [path for report in sweeps for path in report.files]
     assert len(set(files)) == len(files)
     pictures = [path for path in files if path.suffix == ".png"]
-    assert len(pictures) == 3 * 4 + 3 - 4
+    # of each dimension three, and the map of its latent space where that can be drawn
+    assert len(pictures) == 4 + 7 + 4 + 4
     assert all(imread(path).min() < 0.5 for path in pictures)  # something dark is on each
     tables = [path for path in files if path.name == "table2.md"]
     assert len(tables) == 4
@@ -180,6 +181,7 @@ def test_each_set_of_images_has_a_folder_and_the_graphs_have_one(tmp_path: Path)
         "table2": "table1-digits",
         "table3": "table3-digits",
         "table4": "table4",
+        "barrier": "barrier-digits",
     }
 
 
