@@ -160,8 +160,9 @@ plotting.show(
 # $$
 #
 # This is Lemma 2 of the S-VAE paper, differentiated, after Naesseth et al. (2017). Their $g/r$, target over proposal
-# density, is our $M_\kappa a_\kappa$. In general $f$ depends on $z$, that is, on $w$ and the tangent direction $v$. The
-# law of $v$ does not depend on $\kappa$: condition on it, and the argument stands.
+# density (their $g$ is chapter 4's $f$, their $r$ its $g$), is our $M_\kappa a_\kappa$. In general $f$ depends on $z$,
+# that is, on $w$ and the tangent direction $v$. The law of $v$ does not depend on $\kappa$: condition on it, and the
+# argument stands.
 #
 # Autograd gives $g_{\text{rep}}$ alone. It holds the accepted $x$ fixed. The **correction** $g_{\text{cor}}$ is
 # missing. Its factor $\partial\log\pi_\kappa/\partial\kappa$ is called a *score*. The mean of a score is zero, for
@@ -189,7 +190,7 @@ plotting.show(
 #
 # ## Both terms in closed form
 #
-# Recall that $\kappa x_0^2+(m-1)x_0-\kappa=0$. So $\kappa(1-x_0^2)=(m-1)x_0$, by the formula for the root
+# Chapter 4 has $\kappa(1-x_0^2)=(m-1)x_0$. So $\kappa x_0^2+(m-1)x_0-\kappa=0$, by the formula for the root
 # $m-1+2\kappa x_0=\rho$, and by differentiation $dx_0/d\kappa=(1-x_0^2)/\rho$.
 #
 # **Pathwise.** By the quotient rule $\partial w/\partial x_0=(1-x^2)\,c^2$. Also
@@ -396,11 +397,13 @@ def dw_dkappa(w, kappa, m):
     A, theta, sine = mean_resultant_length(kappa, m), torch.acos(w), torch.sqrt((1 - w) * (1 + w))
     width = torch.rsqrt(kappa * w.clamp(min=0) + (m - 2) / sine**2)
     length = torch.minimum(torch.where(w > A, theta, math.pi - theta), 9 * width)
-    s = theta[:, None] + (torch.sign(A - w) * length)[:, None] * x
+    s = theta[:, None] + (torch.where(w > A, -1.0, 1.0) * length)[:, None] * x
     ratio = torch.exp(kappa * (torch.cos(s) - w[:, None])) * (torch.sin(s) / sine[:, None]) ** (m - 2)
     return sine * length * (((torch.cos(s) - A).abs() * ratio) @ g)
 
 
+at_mean = mean_resultant_length(torch.tensor([2.0]), 5)  # neither tail is empty at w = A
+assert torch.allclose(*(form(at_mean, torch.tensor(2.0), 5) for form in (dw_dkappa, by_definition)))
 for m, value, dtype in [(2, 2.0, torch.float64), (10, 100.0, torch.float32)]:
     kappa = torch.tensor(value)
     w, p = law(kappa, m)

@@ -352,16 +352,16 @@ check_surrogate = Exercise(
     question="""\
 Training code wants one number to call `backward()` on. Write `surrogate`: a scalar whose value is the mean of
 $f(w)$, and whose gradient by autograd is that of the score cure, without a formula for any derivative.
-`log_partition` of the library may be used.""",
+`log_partition` of the library may be used. Chapter 4 has $1/M = e^{\\phi - \\kappa x_0} (1 - x_0^2)^{-(m-1)/2}$.""",
     solution=surrogate,
     explanation="""\
-$f\\cdot(\\log\\pi - \\text{the same, detached})$ has the value zero and the gradient $f\\,\\partial\\log\\pi$, if
-$f$ is detached. Added to $f(w)$, through which autograd finds the pathwise term, it completes Lemma 2. Here
+$f\\cdot(\\log\\pi - \\text{the same, detached})$ has the value zero and the gradient
+$f\\,\\partial\\log\\pi$; the derivative of $f$ is multiplied by zero. Added to $f(w)$, through which autograd finds the pathwise term, it completes Lemma 2. Here
 $\\log\\pi$ holds $x$ fixed, so it is $\\log a_\\kappa(x) + \\log M$ and not the density of $w$.""",
     hints=(
         "`y * (s - s.detach())` has the value 0; its gradient is `y` times that of `s`.",
         "`log_pi = (m-1) (log c + 1 - c) + log M` with `c = 1 / (1 + x0 x)`; autograd differentiates it for you.",
-        "`log M = kappa x0 + (m-1)/2 log(1 - x0**2) - phi`, and f must be detached where it multiplies the score.",
+        "`log M = kappa x0 + (m-1)/2 log(1 - x0**2) - phi`.",
     ),
     cases=_surrogate_cases,
     checked="value and gradient for four functions f, m from 2 to 40, kappa from 0.5 to 50, against finite differences",
@@ -421,7 +421,7 @@ def implicit_gradient(w: Tensor, kappa: Tensor, m: int) -> Tensor:
             # The tail on which t - A does not change its sign, as far as nine widths of the density.
             width = torch.rsqrt(kappa * w.clamp(min=0) + (m - 2) / torch.sin(theta) ** 2)
             length = torch.minimum(torch.where(w > A, theta, math.pi - theta), 9 * width)
-            s = theta[:, None] + (torch.sign(A - w) * length)[:, None] * (nodes + 1) / 2
+            s = theta[:, None] + (torch.where(w > A, -1.0, 1.0) * length)[:, None] * (nodes + 1) / 2
             ratio = torch.exp(kappa[:, None] * (torch.cos(s) - w[:, None]))
             ratio = ratio * (torch.sin(s) / torch.sin(theta)[:, None]) ** (m - 2)
             integral = length * (((torch.cos(s) - A[:, None]).abs() * ratio) @ (weights / 2))
@@ -486,14 +486,20 @@ def _implicit_cases(rng: Generator) -> Iterator[Case]:
     laws = [(5, 2.0), (2, 2.0), (10, 10.0), (3, 5.0), (int(rng.integers(4, 40)), float(log_uniform(rng, 0.3, 100)))]
     for number, (m, kappa) in enumerate(laws):
         n = int(rng.integers(3, 6))
-        w = _reference.quantile(rng.uniform(0.02, 0.98, n), kappa, m)
         dtype, rtol = (torch.float32, 2e-3) if number == 3 else (torch.float64, 1e-4)
-        draws = torch.from_numpy(w).to(dtype)
-        args = (draws, torch.full((n,), kappa, dtype=dtype), m)
-        truth = torch.tensor([_implicit_truth(float(x), kappa, m) for x in draws], dtype=dtype)
+        kappas = torch.from_numpy(kappa * rng.uniform(0.7, 1.4, n)).to(dtype)
+        shares = rng.uniform(0.02, 0.98, n)
+        w = [_reference.quantile(u, float(k), m) for u, k in zip(shares, kappas, strict=True)]
+        draws = torch.tensor(np.array(w), dtype=dtype)
+        if number == 0:
+            draws[-1] = mean_resultant_length(kappas, m)[-1]  # neither above A nor below
+        args = (draws, kappas, m)
+        truth = torch.tensor(
+            [_implicit_truth(float(x), float(k), m) for x, k in zip(draws, kappas, strict=True)], dtype=dtype
+        )
         weights = torch.from_numpy(rng.uniform(0.5, 2, n) * rng.choice([-1, 1], n)).to(dtype)
         yield value(args, draws, rtol=1e-4 * rtol)
-        yield gradient(args, 1, weights, weights * truth, rtol=rtol)
+        yield gradient(args, 1, weights, weights * truth, rtol=rtol, atol=1e-9)
 
 
 check_implicit_gradient = Exercise(
@@ -507,7 +513,8 @@ check_implicit_gradient = Exercise(
 The heart of the library: take samples $w$ that somebody has drawn by rejection, and give them the derivative that
 holds their quantile still. Write `implicit_gradient` with a `torch.autograd.Function` whose forward pass returns $w$
 and whose backward pass multiplies by $dw/d\\kappa$. `mean_resultant_length` of the library may be used, and
-`dw_dkappa` of this chapter, if you copy it.""",
+`dw_dkappa` of this chapter, if you copy it. The chapter's `dw_dkappa` takes one $\\kappa$. Here each sample has its
+own: write `kappa[:, None]` and `A[:, None]` inside the integral.""",
     solution=implicit_gradient,
     explanation="""\
 $F_\\kappa(w) = u$ at fixed $u$ gives $dw/d\\kappa = -\\partial_\\kappa F / p$, and $\\partial_\\kappa F =
@@ -523,8 +530,8 @@ sign has nothing to cancel, and in the angle nothing is singular. `forward` may 
         "the other tail, from theta to pi, with A - cos(s).",
     ),
     cases=_implicit_cases,
-    checked="values, and gradients with random weights, m from 2 to 40, kappa from 0.3 to 100, float64 and float32, "
-    "against finite differences of the distribution function",
+    checked="values, and gradients with random weights, m from 2 to 40, kappa from 0.2 to 140, another for each sample, "
+    "float64 and float32, against finite differences of the distribution function",
     mistakes=(
         Mistake(
             _attached(_pathwise),
@@ -542,6 +549,14 @@ sign has nothing to cancel, and in the angle nothing is singular. `forward` may 
         Mistake(
             _attached(lambda w, kappa, m: mean_resultant_length_derivative(kappa, m)),
             "each sample got A'(kappa), which is only the mean of dw/dkappa over the samples.",
+        ),
+        Mistake(
+            _attached(lambda w, kappa, m: _exact(w, kappa[:1].expand_as(kappa), m)),
+            "one kappa was taken for all samples, the first: each has its own, `kappa[:, None]` inside the integral.",
+        ),
+        Mistake(
+            _attached(lambda w, kappa, m: _exact(w, kappa, m) * (mean_resultant_length(kappa, m) != w)),
+            "the derivative is 0 for a sample that equals A, since torch.sign(A - w) is: take one of the tails there.",
         ),
         Mistake(
             _attached(_exact, ignore=True),
