@@ -85,8 +85,9 @@ print(", ".join(f"S_{m} = {areas[m]:.3g}" for m in (2, 3, 7, 20, 41)))
 # f_m(w) = \frac{S_{m-1}}{S_m}\, (1 - w^2)^{(m-3)/2}, \qquad -1 < w < 1.
 # $$
 #
-# In code the angle is better: nothing is infinite at the ends. With Gauss-Legendre nodes on $[0, \pi]$ (a refined
-# trapezoidal rule), each with the probability of its band, an expectation over $w$ is a sum.
+# In code the angle is better: nothing is infinite at the ends. With Gauss-Legendre nodes on $[0, \pi]$ (a
+# quadrature rule with unequal nodes and weights), each with the probability of its band, an expectation over $w$ is a
+# sum.
 
 # %%
 nodes, weight = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(200))
@@ -162,7 +163,7 @@ def log_density(z, mu, kappa):
     return kappa * (z @ mu) - moments(kappa, m)[0] - log_area(m)
 
 
-def cap_share(c, kappa):
+def share_above(c, kappa):
     """Probability of w > c on S^2."""
     return math.expm1(-kappa * (1 - c)) / math.expm1(-2 * kappa)
 
@@ -183,7 +184,7 @@ mu = torch.tensor([0.8, 0.0, 0.6])
 figure, panels = plotting.subplots(1, 3, size=(7, 1.8))
 for axes, kappa in zip(panels, (1.0, 10.0, 100.0), strict=True):
     edge = 1 + math.log1p(0.95 * math.expm1(-2 * kappa)) / kappa
-    assert math.isclose(cap_share(edge, kappa), 0.95)
+    assert math.isclose(share_above(edge, kappa), 0.95)
     axes.pcolormesh(x, y, log_density(globe, mu, kappa).exp().numpy(), cmap="Blues", shading="gouraud")
     axes.contour(x, y, (globe @ mu).numpy(), levels=[edge], colors="#D55E00", linestyles="solid")
     axes.set_title(f"κ = {kappa:.0f}, 95% within {math.degrees(math.acos(edge)):.0f}°", fontsize=9)
@@ -403,7 +404,7 @@ plotting.show(
     "**Figure 2.4.** Steepness of all cells, and of the fitted law. At $\\kappa = 29$ the sphere is flat to the eye.",
     alt="A histogram of slopes, with more flat and fewer very steep cells than the fitted curve.",
 )
-flat, steep = (cap_share(math.cos(math.radians(degrees)), kappa) for degrees in (3, 30))
+flat, steep = (share_above(math.cos(math.radians(degrees)), kappa) for degrees in (3, 30))
 assert (slope < 3).double().mean() > 1.5 * flat
 assert (slope > 30).double().mean() < 0.25 * (1 - steep)
 

@@ -15,7 +15,7 @@
 #
 # - split a point of the sphere into independent height and direction;
 # - derive the usual rejection sampler, its constant and its acceptance rate;
-# - test a sampler, and recognise four faults of published ones.
+# - test a sampler, and recognise five faults of published ones.
 #
 # **You need**: change of variables; $\phi_m$ and $A_m$ from [chapter 2](02_von_mises_fisher.ipynb).
 #
@@ -315,7 +315,7 @@ plotting.show(
 # \qquad r_2=\sqrt{\tfrac e{2\pi}}=0.658,\quad r_3=\tfrac e4=0.680,\quad r_\infty=\tfrac1{\sqrt2}.
 # $$
 #
-# At worst two proposals in three are good.
+# At worst 0.658 of the proposals are good.
 
 
 # %%
@@ -654,8 +654,8 @@ assert close(kept.double().mean(), acceptance_rate(m, kappa), 5 / math.sqrt(4 * 
 assert close(log_odds(zoom(x, x0)), log_odds(x) - math.log(b), 1e-6)
 
 # %% [markdown]
-# At one $\kappa$ both laws have the same scale near $\mu$: for large $\kappa$ the median of $1-w$ under the one and
-# its mean under the other are $\frac{m-1}{2\kappa}$. Far out they part. The von Mises-Fisher density falls off
+# At one $\kappa$ both laws have the same scale near $\mu$: for large $\kappa$ the median of $1-w$ under the spherical
+# Cauchy law and its mean under the von Mises-Fisher law are $\frac{m-1}{2\kappa}$. Far out they part. The von Mises-Fisher density falls off
 # exponentially in $1-w$, the other like a power.
 
 # %%
@@ -757,9 +757,9 @@ plotting.show(
 #
 # **Four: the mirror at $e_1$**, and its patch: see above.
 #
-# **Five: half of a formula replaced.** Both public releases of the paper's authors (`nicola-decao/s-vae-pytorch`,
-# `hyperspherical_vae/distributions/von_mises_fisher.py`, and its TensorFlow twin) know of trap one. Above $\kappa=10$
-# they pass from $b$ to its limit for large $\kappa$, $\frac{m-1}{4\kappa}$, which they have reached at $11$. But
+# **Five: half of a formula replaced.** Both public releases of the S-VAE paper (Davidson et al. 2018)
+# (`nicola-decao/s-vae-pytorch`, `hyperspherical_vae/distributions/von_mises_fisher.py`, and its TensorFlow twin) know
+# of trap one. Above $\kappa=10$ they pass from $b$ to its limit for large $\kappa$, $\frac{m-1}{4\kappa}$, which they have reached at $11$. But
 # that is good for $\kappa\gg m$ only, and Wood's other constants stay exact:
 #
 # $$
@@ -931,6 +931,8 @@ for m in range(2, 100):
 # - Mardia and Jupp (2000), *Directional Statistics*, section 9.3: tangent-normal decomposition.
 # - Kato and McCullagh (2020), *Bernoulli* 26, 3224-3248, [arXiv 1510.07679](https://arxiv.org/abs/1510.07679): the
 #   envelope's law.
+# - Davidson et al. (2018), [arXiv 1804.00891](https://arxiv.org/abs/1804.00891): the S-VAE, whose public code has
+#   trap five.
 # - Sablica and Hornik (2025), [arXiv 2506.21278](https://arxiv.org/abs/2506.21278): it in auto-encoders.
 # - Amos (1974), *Math. Comp.* 28, 239-251: $A_m\le x_0$.
 # - Massart (1990), *Ann. Probab.* 18, 1269-1283: the bound on $D$.

@@ -397,7 +397,7 @@ def dw_dkappa(w, kappa, m):
     A, theta, sine = mean_resultant_length(kappa, m), torch.acos(w), torch.sqrt((1 - w) * (1 + w))
     width = torch.rsqrt(kappa * w.clamp(min=0) + (m - 2) / sine**2)
     length = torch.minimum(torch.where(w > A, theta, math.pi - theta), 9 * width)
-    s = theta[:, None] + (torch.where(w > A, -1.0, 1.0) * length)[:, None] * x
+    s = theta[:, None] + torch.where(w > A, -length, length)[:, None] * x
     ratio = torch.exp(kappa * (torch.cos(s) - w[:, None])) * (torch.sin(s) / sine[:, None]) ** (m - 2)
     return sine * length * (((torch.cos(s) - A).abs() * ratio) @ g)
 

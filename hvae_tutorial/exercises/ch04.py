@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hvae_tutorial.distributions import SphericalCauchy, VonMisesFisher
 from hvae_tutorial.exercises import _reference
-from hvae_tutorial.exercises._cases import Case, law, log_uniform, misfit, unit_vectors, value
+from hvae_tutorial.exercises._cases import Case, Refused, law, log_uniform, misfit, small, unit_vectors, value, value_of
 from hvae_tutorial.exercises._diagnosis import Mistake
 from hvae_tutorial.exercises._exercise import Exercise
 from hvae_tutorial.sphere import project_to_tangent
@@ -226,6 +226,17 @@ $(c\\,e^{1-c})^{m-1}$: no number is large.""",
         ),
         Mistake(
             lambda x, kappa, m: _envelope(
+                x,
+                kappa,
+                m,
+                scale=kappa * (x0 := _reference.zoom_constant(kappa, m))
+                + (m - 1) / 2 * math.log1p(-x0 * x0)
+                - _reference.log_partition(kappa, m),
+            ),
+            "phi is left in: this is f/g itself, whose maximum is M. Divide by M, and phi cancels.",
+        ),
+        Mistake(
+            lambda x, kappa, m: _envelope(
                 x, kappa, m, scale=kappa * (x0 := _reference.zoom_constant(kappa, m)) + (m - 1) * math.log1p(-x0 * x0)
             ),
             "not scaled: subtract the value of log f/g at w = x0, so that the probability is 1 there.",
@@ -421,8 +432,8 @@ def find_faults(sampler: Callable[[int, float, int], Tensor], laws: list[tuple[i
         laws: Pairs (m, kappa) to try.
 
     Returns:
-        Those of `laws` at which the law is wrong, in their order. A right sampler is accused with probability 1e-6 at
-        most, for all pairs together (P(sqrt(n) D > t) <= 2 exp(-2 t^2)).
+        Those of `laws` at which the law is wrong, in their order: sqrt(n) D exceeds a limit t. A right sampler shall be
+        accused with probability 1e-6, for all pairs together, by the bound P(sqrt(n) D > t) <= 2 exp(-2 t^2) of one.
     """
     n = 20_000
     limit = math.sqrt(math.log(2 * len(laws) / 1e-6) / 2)
@@ -462,6 +473,22 @@ def eager_sampler(m: int, kappa: float, n: int) -> Tensor:
     return exact_sampler(m, 2 * kappa, n)
 
 
+def at_the_limit(beyond: float, side: int) -> Callable[[int, float, int], Tensor]:
+    """Samples whose sqrt(n) D is given, chosen one by one.
+
+    Args:
+        beyond: sqrt(n) D.
+        side: 1 if the largest distance is just before a sample, -1 if it is just after one.
+    """
+
+    def borderline_sampler(m: int, kappa: float, n: int) -> Tensor:
+        u = (torch.randperm(n, dtype=torch.float64) + 0.5) / n
+        bump = (1.5 - (u - 0.5).abs() / 0.2).clamp(0, 1)
+        return _inverted(u + side * (beyond / math.sqrt(n) - 0.5 / n) * bump, m, kappa)
+
+    return borderline_sampler
+
+
 def _inverted(u: Tensor, m: int, kappa: float) -> Tensor:
     grid = (
         1 - np.geomspace(2, 1e-7 / max(kappa, 1.0), 20_001) if kappa > 20 else np.cos(np.linspace(math.pi, 0, 20_001))
@@ -481,6 +508,13 @@ def _fault_cases(rng: Generator) -> Iterator[Case]:
         (narrow_sampler, shuffled([(5, 5.0), (41, 12.0)]), {(5, 5.0), (41, 12.0)}),
         (eager_sampler, shuffled([(5, 5.0), (41, 12.0)]), {(5, 5.0), (41, 12.0)}),
     ]
+    # The limit t itself, with several numbers of pairs. A side of D that is left out changes sqrt(n) D by
+    # 1/sqrt(n) = 0.007, and t by the exact law of D, in place of its bound, is less by 0.001.
+    pairs = [(5, 5.0), (10, 8.0), (3, 2.0), (20, 3.0), (2, 1.0), (41, 12.0)]
+    for beyond, side in [(-0.03, 1), (-0.03, -1), (0.03, 1), (0.004, 1), (0.004, -1)]:
+        laws = shuffled(pairs)[: int(rng.integers(4, 7))]
+        plans.append((at_the_limit(_limit(len(laws)) + beyond, side), laws, set(laws) if beyond > 0 else set()))
+    plans.append((at_the_limit(_limit(1) - 0.03, 1), shuffled(pairs), set()))
     for sampler, laws, wrong in plans:
         judge = functools.partial(_accused, expected=[pair for pair in laws if pair in wrong])
         yield Case((sampler, laws), judge, same=lambda one, other: isinstance(one, list) and one == other)
@@ -497,32 +531,43 @@ def _accused(answer: object, expected: list[tuple[int, float]]) -> str | None:
     return "; ".join(filter(None, parts)) or f"in another order than they were given: {answer}"
 
 
+def _limit(K: int, level: float = 1e-6) -> float:
+    return math.sqrt(math.log(2 * K / level) / 2)
+
+
 def _faults_by(
-    test: Callable[[Tensor, Tensor, int, float], bool],
+    statistic: Callable[[Tensor, Tensor, int, float], float], limit: Callable[[int], float] = _limit
 ) -> Callable[[Callable[[int, float, int], Tensor], list[tuple[int, float]]], list[tuple[int, float]]]:
-    """A wrong test: it takes the sorted samples, F there, m and kappa."""
+    """A wrong test: `statistic` takes the sorted samples, F there, m and kappa; `limit` the number of pairs."""
 
     def find(sampler: Callable[[int, float, int], Tensor], laws: list[tuple[int, float]]) -> list[tuple[int, float]]:
         wrong = []
         for m, kappa in laws:
             w = sampler(m, kappa, N).sort().values
-            if test(w, height_distribution(w, m, kappa), m, kappa):
+            if statistic(w, height_distribution(w, m, kappa), m, kappa) > limit(len(laws)):
                 wrong.append((m, kappa))
         return wrong
 
     return find
 
 
-def _above(F: Tensor) -> float:
-    return float((torch.arange(1, N + 1, dtype=torch.float64) / N - F).max())
+def _after(F: Tensor) -> Tensor:
+    """sqrt(n) (F_n - F), just after each sample."""
+    return math.sqrt(N) * (torch.arange(1, N + 1, dtype=torch.float64) / N - F)
 
 
-def _below(F: Tensor) -> float:
-    return float((F - torch.arange(N, dtype=torch.float64) / N).max())
+def _before(F: Tensor) -> Tensor:
+    """The same just before each sample."""
+    return _after(F) - 1 / math.sqrt(N)
 
 
-def _mean_is_off(w: Tensor, F: Tensor, m: int, kappa: float) -> bool:
-    return abs(float(w.mean()) - _reference.mean(kappa, m)) > 6 * float(w.std()) / math.sqrt(N)
+def _distance(w: Tensor, F: Tensor, m: int, kappa: float) -> float:
+    """sqrt(n) D."""
+    return max(float(_after(F).max()), -float(_before(F).min()))
+
+
+def _mean_is_off(w: Tensor, F: Tensor, m: int, kappa: float) -> float:
+    return math.sqrt(N) * abs(float(w.mean()) - _reference.mean(kappa, m)) / float(w.std())
 
 
 check_find_faults = Exercise(
@@ -537,7 +582,7 @@ check_find_faults = Exercise(
 other constant. Its samples look right. Write `find_faults`, a Kolmogorov-Smirnov test that tells where its law is
 wrong; `height_distribution` has the exact distribution function. Try it on $(m, \\kappa) = (5, 5)$, $(41, 10)$ and
 $(41, 12)$. From which $\\kappa$ on is it wrong at $m = 41$? And how many samples would it take to see it at
-$m = 5$?""",
+$m = 5$, $\\kappa = 12$?""",
     solution=find_faults,
     explanation="""\
 Beyond $\\kappa = 10$ the code passes to $b = (m-1)/(4\\kappa)$, which is close to the exact $b$ only if $\\kappa
@@ -553,28 +598,46 @@ A limit for one test is not a limit for ten: divide the error rate by their numb
     ),
     cases=_fault_cases,
     checked="the published sampler at nine laws, a right one, a right one with bad luck (sqrt(n) D = 1.6), one with "
-    "the right mean and a wrong law, one too concentrated; a test at the level asked for fails with probability 4e-6",
+    "the right mean and a wrong law, one too concentrated, and samples with sqrt(n) D on both sides of the limit; a "
+    "test at the level asked for fails with probability 4e-6",
     mistakes=(
         Mistake(
-            _faults_by(lambda w, F, m, kappa: math.sqrt(N) * max(_above(F), _below(F)) > 1.36),
+            _faults_by(_distance, lambda K: 1.36),
             "1.36 is the limit of one test at the level 5%: of ten right samplers it accuses four. Divide the error "
-            "rate "
-            "by the number of tests.",
+            "rate by the number of tests.",
         ),
         Mistake(
-            _faults_by(_mean_is_off),
+            _faults_by(_distance, lambda K: _limit(K, 0.05)),
+            "the error rate is 5% for all pairs together; 1e-6 is asked for.",
+        ),
+        Mistake(
+            _faults_by(_distance, lambda K: _limit(1)),
+            "the error rate 1e-6 is that of one pair; for K of them divide it by K: `2 K exp(-2 t**2) = 1e-6`.",
+        ),
+        Mistake(
+            _faults_by(_mean_is_off, lambda K: 6.0),
             "only the mean was compared: a sampler may have the right mean and the wrong law.",
         ),
         Mistake(
-            _faults_by(lambda w, F, m, kappa: math.sqrt(N) * _above(F) > 2.95),
+            _faults_by(lambda w, F, m, kappa: float(_after(F).max())),
             "only one side was looked at: F_n - F may be negative too.",
         ),
         Mistake(
-            _faults_by(lambda w, F, m, kappa: max(_above(F), _below(F)) > 2.95),
+            _faults_by(lambda w, F, m, kappa: float(_after(F).abs().max())),
+            "F_n was compared with F just after each sample only, where it is i/n; just before it is (i-1)/n, and the "
+            "largest distance may be there.",
+        ),
+        Mistake(
+            _faults_by(lambda w, F, m, kappa: float(_before(F).abs().max())),
+            "F_n was compared with F just before each sample only, where it is (i-1)/n; just after it is i/n, and the "
+            "largest distance may be there.",
+        ),
+        Mistake(
+            _faults_by(lambda w, F, m, kappa: _distance(w, F, m, kappa) / math.sqrt(N)),
             "the factor sqrt(n) is missing: D itself is never larger than 1.",
         ),
         Mistake(
-            _faults_by(lambda w, F, m, kappa: math.sqrt(N) * max(_above(F), _below(F)) <= 2.95),
+            _faults_by(lambda w, F, m, kappa: -_distance(w, F, m, kappa), lambda K: -_limit(K)),
             "these are the laws that pass: those that fail are wanted.",
         ),
     ),
@@ -713,12 +776,16 @@ def keep(z: Tensor, mu: Tensor, kappa: float) -> Tensor:
     return z[torch.rand(len(z), dtype=z.dtype) < torch.exp(log_probability)]
 
 
+SINGLES = 1000  # draws that are handed over one by one
+
+
 def _keep_cases(rng: Generator) -> Iterator[Case]:
-    laws = [(5, 3.0), (3, 10.0), (10, 50.0), (int(rng.integers(4, 40)), float(log_uniform(rng, 1, 100)))]
-    for m, kappa in laws:
+    laws = [(5, 3.0), (3, 10.0), (10, 50.0), (int(rng.integers(4, 40)), float(log_uniform(rng, 1, 100))), (5, 10.0)]
+    for number, (m, kappa) in enumerate(laws):
+        n, ask = (SINGLES, _one_by_one) if number == 4 else (N, value_of)
         mu = unit_vectors(rng, 1, m)[0]
         x0 = _reference.zoom_constant(kappa, m)
-        y = unit_vectors(rng, N, m)
+        y = unit_vectors(rng, n, m)
         u = (y @ mu)[:, None]
         w = (x0 + u) / (1 + x0 * u)
         z = w * mu + torch.sqrt((1 - w**2) / (1 - u**2)) * (y - u * mu)
@@ -731,21 +798,48 @@ def _keep_cases(rng: Generator) -> Iterator[Case]:
             of=functools.partial(_height, mu=mu),
             name="mu.z",
         )
-        yield dataclasses.replace(tested, judge=functools.partial(_law_and_number, tested=tested, rate=rate))
+        yield dataclasses.replace(
+            tested,
+            judge=functools.partial(_law_and_number, tested=tested, rate=rate, n=n),
+            same=functools.partial(_same_law_and_number, tested=tested, n=n),
+            ask=ask,
+        )
+
+
+def _one_by_one(keep: Callable[..., Tensor], args: tuple[Tensor, Tensor, float]) -> Tensor:
+    """What is kept of single draws: each is kept or not, whatever the others are."""
+    z, mu, kappa = args
+    parts = []
+    for draw in z.split(1):
+        part = keep(draw, mu, kappa)
+        problem = None if isinstance(part, Tensor) else misfit(part, draw)
+        if problem or part.shape not in ((0, len(mu)), (1, len(mu))):
+            raise Refused(problem or f"of one draw, it keeps {small(part)}; the shape should be (0 or 1, {len(mu)})")
+        parts.append(part)
+    return torch.cat(parts)
 
 
 def _height(z: Tensor, mu: Tensor) -> Tensor:
     return z @ mu
 
 
-def _law_and_number(kept: object, tested: Case, rate: float) -> str | None:
+def _law_and_number(kept: object, tested: Case, rate: float, n: int) -> str | None:
     problem = tested.judge(kept)
     if problem or not isinstance(kept, Tensor):
         return problem
-    off = (len(kept) / N - rate) / math.sqrt(rate * (1 - rate) / N)
+    off = (len(kept) / n - rate) / math.sqrt(rate * (1 - rate) / n)
     if abs(off) <= 5.4:  # a right rate is farther off with probability 7e-8
         return None
-    return f"the share {len(kept) / N:.3f} of the draws is kept, should be {rate:.3f}"
+    singly = ", when they are handed over one at a time" if n == SINGLES else ""
+    return f"the share {len(kept) / n:.3f} of the draws is kept{singly}, should be {rate:.3f}"
+
+
+def _same_law_and_number(one: object, other: object, tested: Case, n: int) -> bool:
+    if not tested.same(one, other):
+        return False
+    assert isinstance(one, Tensor)
+    assert isinstance(other, Tensor)
+    return abs(len(one) - len(other)) <= 5.4 * math.sqrt(n / 2)
 
 
 def _kept(
@@ -786,8 +880,8 @@ and all of the draws are kept.""",
         "`log f/g = kappa w + (m-1) log(1 - x0 w)`, and its maximum is at w = x0.",
     ),
     cases=_keep_cases,
-    checked=f"{N} draws at m from 3 to 40 and kappa from 1 to 100: the law of heights by Kolmogorov-Smirnov tests that "
-    "refuse a right function with probability 1e-7 each, and the share that is kept",
+    checked=f"{N} draws at m from 3 to 40 and kappa from 1 to 100, and {SINGLES} one by one: the law of "
+    "heights by Kolmogorov-Smirnov tests that refuse a right function with probability 1e-7 each, and the share that is kept",
     mistakes=(
         Mistake(lambda z, mu, kappa: z, "nothing was thrown away: these are the spherical Cauchy draws."),
         Mistake(
@@ -801,6 +895,14 @@ and all of the draws are kept.""",
         Mistake(
             _kept(lambda w, kappa, m, x0: kappa * w + (m - 1) * torch.log(1 - x0 * w)),
             "f/g is not divided by its maximum: where it exceeds 1, too few are kept.",
+        ),
+        Mistake(
+            _kept(lambda w, kappa, m, x0: (L := _log_keep(w, kappa, m, x0)) - L.max()),
+            "the maximum of f/g is the one at w = x0, not that of your sample: of a single draw, all would be kept.",
+        ),
+        Mistake(
+            _kept(lambda w, kappa, m, x0: (m - 1) * (1 - torch.log1p(x0 * w) - 1 / (1 + x0 * w))),
+            "w stands where x should: c = 1 / (1 + x0 x) takes the uniform height x = (w - x0) / (1 - x0 w).",
         ),
         Mistake(_kept(_log_keep, others=True), "these are the draws to throw away."),
         Mistake(

@@ -356,8 +356,9 @@ $f(w)$, and whose gradient by autograd is that of the score cure, without a form
     solution=surrogate,
     explanation="""\
 $f\\cdot(\\log\\pi - \\text{the same, detached})$ has the value zero and the gradient
-$f\\,\\partial\\log\\pi$; the derivative of $f$ is multiplied by zero. Added to $f(w)$, through which autograd finds the pathwise term, it completes Lemma 2. Here
-$\\log\\pi$ holds $x$ fixed, so it is $\\log a_\\kappa(x) + \\log M$ and not the density of $w$.""",
+$f\\,\\partial\\log\\pi$; the derivative of $f$ is multiplied by zero. Added to $f(w)$, through which autograd
+finds the pathwise term, it completes Lemma 2. Here $\\log\\pi$ holds $x$ fixed, so it is $\\log a_\\kappa(x) +
+\\log M$ and not the density of $w$.""",
     hints=(
         "`y * (s - s.detach())` has the value 0; its gradient is `y` times that of `s`.",
         "`log_pi = (m-1) (log c + 1 - c) + log M` with `c = 1 / (1 + x0 x)`; autograd differentiates it for you.",
@@ -421,7 +422,7 @@ def implicit_gradient(w: Tensor, kappa: Tensor, m: int) -> Tensor:
             # The tail on which t - A does not change its sign, as far as nine widths of the density.
             width = torch.rsqrt(kappa * w.clamp(min=0) + (m - 2) / torch.sin(theta) ** 2)
             length = torch.minimum(torch.where(w > A, theta, math.pi - theta), 9 * width)
-            s = theta[:, None] + (torch.where(w > A, -1.0, 1.0) * length)[:, None] * (nodes + 1) / 2
+            s = theta[:, None] + torch.where(w > A, -length, length)[:, None] * (nodes + 1) / 2
             ratio = torch.exp(kappa[:, None] * (torch.cos(s) - w[:, None]))
             ratio = ratio * (torch.sin(s) / torch.sin(theta)[:, None]) ** (m - 2)
             integral = length * (((torch.cos(s) - A[:, None]).abs() * ratio) @ (weights / 2))
@@ -530,8 +531,8 @@ sign has nothing to cancel, and in the angle nothing is singular. `forward` may 
         "the other tail, from theta to pi, with A - cos(s).",
     ),
     cases=_implicit_cases,
-    checked="values, and gradients with random weights, m from 2 to 40, kappa from 0.2 to 140, another for each sample, "
-    "float64 and float32, against finite differences of the distribution function",
+    checked="values, and gradients with random weights, m from 2 to 40, kappa from 0.2 to 140, another for each "
+    "sample, float64 and float32, against finite differences of the distribution function",
     mistakes=(
         Mistake(
             _attached(_pathwise),
