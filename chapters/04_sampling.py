@@ -655,8 +655,8 @@ assert close(log_odds(zoom(x, x0)), log_odds(x) - math.log(b), 1e-6)
 
 # %% [markdown]
 # At one $\kappa$ both laws have the same scale near $\mu$: for large $\kappa$ the median of $1-w$ under the spherical
-# Cauchy law and its mean under the von Mises-Fisher law are $\frac{m-1}{2\kappa}$. Far out they part. The von Mises-Fisher density falls off
-# exponentially in $1-w$, the other like a power.
+# Cauchy law and its mean under the von Mises-Fisher law are $\frac{m-1}{2\kappa}$. Far out they part. The von
+# Mises-Fisher density falls off exponentially in $1-w$, the other like a power.
 
 # %%
 figure, (left, right) = plotting.subplots(1, 2, size=(8, 3.2))
@@ -759,8 +759,8 @@ plotting.show(
 #
 # **Five: half of a formula replaced.** Both public releases of the S-VAE paper (Davidson et al. 2018)
 # (`nicola-decao/s-vae-pytorch`, `hyperspherical_vae/distributions/von_mises_fisher.py`, and its TensorFlow twin) know
-# of trap one. Above $\kappa=10$ they pass from $b$ to its limit for large $\kappa$, $\frac{m-1}{4\kappa}$, which they have reached at $11$. But
-# that is good for $\kappa\gg m$ only, and Wood's other constants stay exact:
+# of trap one. Above $\kappa=10$ they pass from $b$ to its limit for large $\kappa$, $\frac{m-1}{4\kappa}$, which they
+# have reached at $11$. But that is good for $\kappa\gg m$ only, and Wood's other constants stay exact:
 #
 # $$
 # a=\frac{m-1+2\kappa+s}4,\qquad t=\frac{2ab}{1-(1-b)e},\qquad

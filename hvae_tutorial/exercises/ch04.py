@@ -881,7 +881,8 @@ and all of the draws are kept.""",
     ),
     cases=_keep_cases,
     checked=f"{N} draws at m from 3 to 40 and kappa from 1 to 100, and {SINGLES} one by one: the law of "
-    "heights by Kolmogorov-Smirnov tests that refuse a right function with probability 1e-7 each, and the share that is kept",
+    "heights by Kolmogorov-Smirnov tests that refuse a right function with probability 1e-7 each, and the share that "
+    "is kept",
     mistakes=(
         Mistake(lambda z, mu, kappa: z, "nothing was thrown away: these are the spherical Cauchy draws."),
         Mistake(

@@ -40,6 +40,15 @@ def test_what_kappa_no_longer_sees_on_a_ring_with_two_widths() -> None:
     assert ch01.ring_price(100.0) < circle < stretched < round_ring
 
 
+def test_the_obvious_formula_loses_digits_in_a_small_cap() -> None:
+    kappa, angle = 0.001, math.radians(0.01)
+    c = math.cos(angle)
+    obvious = (math.exp(kappa) - math.exp(kappa * c)) / (math.exp(kappa) - math.exp(-kappa))
+    truth = math.expm1(-2 * kappa * math.sin(angle / 2) ** 2) / math.expm1(-2 * kappa)
+    assert f"{abs(obvious / truth - 1):.0e}" == "9e-06"
+    assert ch02.cap_share(0.01, kappa) == pytest.approx(truth, rel=1e-7)
+
+
 def test_banerjees_start_is_within_a_few_per_cent_and_no_closer() -> None:
     r = torch.linspace(0.05, 0.95, 19, dtype=torch.float64)
     errors = [
