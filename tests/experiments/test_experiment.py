@@ -216,8 +216,8 @@ def test_every_setting_that_a_preset_has_is_one(experiment: Experiment) -> None:
 
 
 def test_models_are_named_and_ranked() -> None:
-    assert [vae(kind) for kind in ("ae", *HEADS)] == ["autoencoder", "N-VAE", "S-VAE", "PS-VAE"]
-    assert [vgae(kind) for kind in HEADS] == ["N-VGAE", "S-VGAE", "PS-VGAE"]
+    assert [vae(kind) for kind in ("ae", *HEADS)] == ["autoencoder", "N-VAE", "S-VAE", "PS-VAE", "C-VAE"]
+    assert [vgae(kind) for kind in HEADS] == ["N-VGAE", "S-VGAE", "PS-VGAE", "C-VGAE"]
     assert sorted(["sn", "ps", "s", "nn", "n", "ae"], key=rank) == ["ae", "n", "s", "ps", "nn", "sn"]
 
 
@@ -227,8 +227,9 @@ def test_every_head_with_a_density_has_a_name() -> None:
 
 def test_pairs_are_read_written_named_and_ranked() -> None:
     in_order = {
-        "nn": "N+N", "ss": "S+S", "ps+ps": "PS+PS", "sn": "S+N", "ps+n": "PS+N", "ns": "N+S", "ps+s": "PS+S",
-        "n+ps": "N+PS", "s+ps": "S+PS",
+        "nn": "N+N", "ss": "S+S", "ps+ps": "PS+PS", "cc": "C+C", "sn": "S+N", "ps+n": "PS+N", "cn": "C+N",
+        "ns": "N+S", "ps+s": "PS+S", "cs": "C+S", "n+ps": "N+PS", "s+ps": "S+PS", "c+ps": "C+PS",
+        "nc": "N+C", "sc": "S+C", "ps+c": "PS+C",
     }  # fmt: skip
     assert {written: pair(written) for written in in_order} == in_order
     assert sorted({*in_order}, key=rank) == list(in_order)

@@ -222,14 +222,14 @@ def test_latent_likelihood_is_the_heads_density():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: mlp_m2("x", 2), r"kind must be one of 's', 'n', 'ps', 'ae', got 'x'"),
+        (lambda: mlp_m2("x", 2), r"kind must be one of 's', 'n', 'ps', 'c', 'ae', got 'x'"),
         (lambda: mlp_m2("s", 0), r"d must be an integer >= 1, got 0"),
         (lambda: mlp_m2("s", 2, hidden=0), r"hidden must be an integer >= 1, got 0"),
         (lambda: mlp_m2("s", 2, num_classes=0), r"num_classes must be an integer >= 1, got 0"),
         (lambda: mlp_m2("s", 2, likelihood="x"), r"likelihood must be one of 'bernoulli', 'gaussian', got 'x'"),
         (lambda: mlp_m1m2("s", 2, 2), r"kinds must be two letters, for z1 and for z2, as 'sn' or .*, got 's'"),
-        (lambda: mlp_m1m2("sa", 2, 2), r"every letter in kinds must be one of 's', 'n', 'ps', got 'a'"),
-        (lambda: mlp_m1m2(("n", "ae"), 2, 2), r"every letter in kinds must be one of 's', 'n', 'ps', got 'ae'"),
+        (lambda: mlp_m1m2("sa", 2, 2), r"every letter in kinds must be one of 's', 'n', 'ps', 'c', got 'a'"),
+        (lambda: mlp_m1m2(("n", "ae"), 2, 2), r"every letter in kinds must be one of 's', 'n', 'ps', 'c', got 'ae'"),
         (lambda: mlp_m2("s", 2).class_terms(torch.rand(3, 5)), r"x must have shape \(batch, 784\), got \(3, 5\)"),
         (
             lambda: M1M2(mlp_m1m2("ss", 2, 2).m1, mlp_m1m2("nn", 2, 2).m2),
