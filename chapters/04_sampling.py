@@ -666,13 +666,13 @@ flat = density(w, m, 0.0)
 envelope, target = proposal_density(w, m, x0) / flat, density(w, m, kappa) / flat
 left.semilogy(torch.rad2deg(angle), envelope, color=ORANGE)
 left.semilogy(torch.rad2deg(angle), target, color=BLUE)
-left.text(95, 2e-2, "spherical Cauchy", color=ORANGE)
-left.text(62, 3e-6, "von Mises-Fisher", color=BLUE, ha="right")
+left.text(92, 0.3, "spherical Cauchy", color=ORANGE)
+left.text(84, 1e-5, "von Mises-Fisher", color=BLUE, ha="right")
 left.set(xlabel="angle to $\\mu$ (degrees)", ylabel="density / uniform", xticks=[0, 60, 120, 180])
 grid = torch.linspace(-6, 9, 400)
 tanh = torch.tanh(grid / 2)
 jacobian = (1 - tanh**2) / 2
-for other, colour in ((0.0, "0.5"), (1.0, GREEN), (kappa, ORANGE)):
+for other, colour in ((0.0, "0.5"), (kappa, ORANGE), (150.0, GREEN)):
     right.plot(grid, proposal_density(tanh, m, wood(m, other)[1]) * jacobian, color=colour)
     right.text(-math.log(wood(m, other)[0]), 0.43, f"κ = {other:.0f}", color=colour, ha="center")
 right.set(xlabel="log-odds of $w$", ylabel="density", ylim=(0, 0.48))
@@ -681,10 +681,10 @@ plotting.show(
     "**Figure 4.5.** Left: the envelope and its target as laws on the sphere, m = 6, κ = 12. Right: proposals for "
     "three concentrations; in log-odds one curve, shifted.",
     alt="Left: two curves leave the mode together; at 180 degrees the von Mises-Fisher density is a hundred thousand "
-    "times lower. Right: three equal bells at 0, 0.4 and 2.3.",
+    "times lower. Right: three equal bells at 0, 2.3 and 4.8.",
 )
-shifts = [-math.log(wood(m, other)[0]) for other in (0.0, 1.0, 12.0)]
-assert close(torch.tensor(shifts), torch.tensor([0, 0.39, 2.27]), 0.01)
+shifts = [-math.log(wood(m, other)[0]) for other in (0.0, 12.0, 150.0)]
+assert close(torch.tensor(shifts), torch.tensor([0, 2.27, 4.79]), 0.01)
 assert 1e4 < envelope[-1] / target[-1] < 1e6
 
 # %% [markdown]
