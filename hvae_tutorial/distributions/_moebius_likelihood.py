@@ -87,7 +87,7 @@ def _moved(centre: _Centre, step: Tensor, limit: float) -> _Centre:
     length = torch.linalg.vector_norm(step, dim=-1, keepdim=True)
     tiny = length < 1e-8
     safe = torch.where(tiny, 1.0, length)
-    stretched = torch.where(tiny, step, torch.where(tiny, 0.0, step / safe) * torch.sinh(safe))
+    stretched = torch.where(tiny, step, step / safe * torch.sinh(safe))
     cosh = torch.where(tiny, 1.0, torch.cosh(safe))
     along = (stretched * loc).sum(-1, keepdim=True)
     across = stretched - along * loc

@@ -61,7 +61,7 @@ def envelope_sample(kappa: Tensor, m: int, repeats: int = 1) -> Tensor:
 
     Here the far tail counts, where ``x`` is near -1. With ``1 - x`` and ``1 + x``, each a sum of positive terms,
 
-    $$y = 2 q\, rac{1 - x}{(1 + x) + q\, (1 - x)},\qquad q = rac{1 - x_0}{1 + x_0} .$$
+    $$y = 2 q\, \frac{1 - x}{(1 + x) + q\, (1 - x)},\qquad q = \frac{1 - x_0}{1 + x_0} .$$
 
     Arguments and result as in `sample_complement`.
     """

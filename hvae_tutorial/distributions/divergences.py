@@ -31,7 +31,7 @@ def _joint_batch_shape(p: _Law, q: _Law) -> torch.Size:
 @register_kl(PowerSpherical, HypersphericalUniform)
 @register_kl(SphericalCauchy, HypersphericalUniform)
 def _kl_to_uniform(p: VonMisesFisher | PowerSpherical | SphericalCauchy, q: HypersphericalUniform) -> Tensor:
-    """Davidson et al. 2018, equation 8; De Cao and Aziz 2020, section 3.3."""
+    """Davidson et al. 2018, equation 8; De Cao and Aziz 2020, section 3.3; for the third see its `kl_to_uniform`."""
     return expand_to(p.kl_to_uniform(), _joint_batch_shape(p, q))
 
 
