@@ -672,13 +672,13 @@ left.semilogy(torch.rad2deg(angle), target, color=BLUE)
 left.text(92, 0.3, "spherical Cauchy", color=ORANGE)
 left.text(84, 1e-5, "von Mises-Fisher", color=BLUE, ha="right")
 left.set(xlabel="angle to $\\mu$ (degrees)", ylabel="density / uniform", xticks=[0, 60, 120, 180])
-grid = torch.linspace(-6, 9, 400)
+grid = torch.linspace(-3.5, 8, 400)
 tanh = torch.tanh(grid / 2)
 jacobian = (1 - tanh**2) / 2
 for other, colour in ((0.0, "0.5"), (kappa, ORANGE), (150.0, GREEN)):
     right.plot(grid, proposal_density(tanh, m, wood(m, other)[1]) * jacobian, color=colour)
     right.text(-math.log(wood(m, other)[0]), 0.43, f"κ = {other:.0f}", color=colour, ha="center")
-right.set(xlabel="log-odds of $w$", ylabel="density", ylim=(0, 0.48))
+right.set(xlabel="log-odds of $w$", ylabel="density", ylim=(0, 0.48), xlim=(-3.5, 8))
 plotting.show(
     figure,
     "**Figure 4.5.** Left: the envelope and its target as laws on the sphere, m = 6, κ = 12. Right: proposals for "
