@@ -34,6 +34,7 @@ __all__ = [
     "learning_curves",
     "reconstructions",
     "samples",
+    "say",
     "show",
     "sphere_scatter",
     "subplots",
@@ -109,6 +110,17 @@ def show(figure: Figure, caption: str, *, alt: str) -> None:
     size = {"width": round(100 * width), "height": round(100 * height)}
     display(picture, metadata={"image/png": {"alt": alt, **size}}, raw=True)
     display(Markdown(caption))
+
+
+def say(text: str) -> None:
+    """Show a sentence in a notebook: prose whose numbers the code has computed, by an f-string.
+
+    Args:
+        text: in Markdown, formulas included.
+    """
+    from IPython.display import display  # comes with Jupyter
+
+    display({"text/markdown": text, "text/plain": text}, raw=True)
 
 
 @rc_context(_STYLE)

@@ -207,7 +207,7 @@ def test_version_names_torch_and_the_device(capsys: pytest.CaptureFixture[str]) 
             "there is no table '9'; choose one of figure1, table1, table2, table3, table4, barrier",
         ),
         (["records", "table", "1", "--format", "word"], 'Invalid value "word" for --format'),
-        (["records", "table", "1", "--data", "digits"], "there are no records of table1 on digits"),
+        (["records", "table", "1", "--data", "fashion-mnist"], "there are no records of table1 on fashion-mnist"),
         (["data", "fetch", "cifar"], "unknown data set 'cifar'"),
         (["data", "fetch"], "name data sets to fetch, or say --all"),
         (["data", "fetch", "digits", "--all"], "name data sets to fetch, or say --all"),

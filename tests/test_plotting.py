@@ -122,6 +122,14 @@ def test_show_displays_the_picture_with_its_description_and_a_caption(monkeypatc
     assert shown[2][0] == shown[0][0]  # the same bytes
 
 
+def test_say_displays_a_sentence_in_markdown(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[Any, dict[str, Any]]] = []
+    monkeypatch.setattr("IPython.display.display", lambda data, **k: shown.append((data, k)))
+    plotting.say(r"At $\kappa=2$ the mean is **0.54**.")
+    text = r"At $\kappa=2$ the mean is **0.54**."
+    assert shown == [({"text/markdown": text, "text/plain": text}, {"raw": True})]
+
+
 def test_tensors_are_taken_as_arrays_are() -> None:
     axes = plotting.latent_plane(torch.from_numpy(PLANE), torch.from_numpy(LABELS)).axes[0]
     np.testing.assert_allclose(axes.collections[0].get_offsets(), PLANE)
