@@ -32,10 +32,6 @@ def spherical_cauchy_estimate(data: WeightedPoints, limit: float) -> tuple[Tenso
     # Where 1 - w has the mean of a concentrated law in many dimensions; for others it is a start.
     centre = _Centre(loc, torch.log((2 - complement) / complement.clamp(min=1e-300)).clamp(0, 2 * limit) / 2)
     value = _log_likelihood(detached, centre)
-    # Half of the weight at one point: the likelihood rises as far as it is followed towards that point.
-    heaviest = detached.shares.argmax(-1)[..., None, None].expand(*loc.shape[:-1], 1, loc.shape[-1])
-    point = detached.points.expand(*loc.shape[:-1], *data.points.shape[-2:]).gather(-2, heaviest).squeeze(-2)
-    centre, value = _better(detached, centre, value, _Centre(point, torch.full_like(centre.zeta, limit)))
     for _ in range(200):
         mean, newton = _steps(detached, centre)
         best, best_value = centre, value
@@ -44,6 +40,10 @@ def spherical_cauchy_estimate(data: WeightedPoints, limit: float) -> tuple[Tenso
         if not bool((best_value > value).any()):
             break
         centre, value = best, best_value
+    # Half of the weight at one point: the likelihood rises as far as it is followed towards that point.
+    heaviest = detached.shares.argmax(-1)[..., None, None].expand(*loc.shape[:-1], 1, loc.shape[-1])
+    point = detached.points.expand(*loc.shape[:-1], *data.points.shape[-2:]).gather(-2, heaviest).squeeze(-2)
+    centre, _ = _better(detached, centre, value, _Centre(point, torch.full_like(centre.zeta, limit)))
     inside = centre.zeta < limit
     for _ in range(STEPS_WITH_GRADIENT):
         _, newton = _steps(data, centre)

@@ -336,19 +336,45 @@ def test_estimate_is_scipy_s(m, kappa):
     np.testing.assert_allclose((x0 * law.loc).numpy(), estimate_by_scipy(data, weights), atol=2e-6)
 
 
+def centred(data: torch.Tensor, law: SphericalCauchy) -> torch.Tensor:
+    """The data moved by the inverse of the Moebius map y -> (1 - |psi|^2) (y + psi) / |y + psi|^2 + psi of the law."""
+    h = law.concentration / (law.loc.shape[-1] - 1)
+    x0 = h / (torch.hypot(h, torch.tensor(0.5)) + 0.5)
+    psi = ((x0 / (1 + torch.sqrt(1 - x0**2))).unsqueeze(-1) * law.loc).unsqueeze(-2)
+    away = data - psi
+    return (1 - psi.square().sum(-1, keepdim=True)) * away / away.square().sum(-1, keepdim=True) - psi
+
+
 @pytest.mark.parametrize("kappa", [1.0, 50.0, 1e6])
 @pytest.mark.parametrize("m", [2, 5, 41])
 def test_the_estimate_centres_the_data(m, kappa):
     """The Moebius map of the ball (Kato and McCullagh 2020, equation 1), inverted, takes the data to mean zero."""
     data = SphericalCauchy(directions(m), kappa).sample((3 * m,))
-    law = SphericalCauchy.fit(data)
-    h = law.concentration / (m - 1)
-    x0 = h / (torch.hypot(h, torch.tensor(0.5)) + 0.5)
-    psi = x0 / (1 + torch.sqrt(1 - x0**2)) * law.loc
-    # inverse of y -> (1 - |psi|^2) (y + psi) / |y + psi|^2 + psi
-    away = data - psi
-    centred = (1 - psi @ psi) * away / away.square().sum(-1, keepdim=True) - psi
-    assert centred.mean(0).norm() < 1e-7 * max(1, kappa) ** 0.5
+    assert centred(data, SphericalCauchy.fit(data)).mean(0).norm() < 1e-7 * max(1, kappa) ** 0.5
+
+
+def test_three_points_of_any_spread_and_weight_are_centred():
+    """Also where two of them, nearly in one place, have most of the weight: there is a maximum, far from the centre."""
+    base, spread = directions(2500, 1, 2), 10 ** (4 * torch.rand(2500, 1, 1, dtype=torch.float64) - 3)
+    data = torch.nn.functional.normalize(base + spread * torch.randn(2500, 3, 2, dtype=torch.float64), dim=-1)
+    shares = torch.rand(2500, 3, dtype=torch.float64) + 0.02
+    shares = shares / shares.sum(-1, keepdim=True)
+    inside = (shares < 0.48).all(-1)  # half of the weight at one point has no maximum
+    data, shares = data[inside], shares[inside]
+    law = SphericalCauchy.fit(data, shares)
+    mean = (shares.unsqueeze(-1) * centred(data, law)).sum(-2)
+    assert len(mean) > 1000
+    # The direction is known to eps, and the law's width is 1/kappa.
+    assert (mean.norm(dim=-1) < 1e-8 + 1e-15 * law.concentration).all()
+
+
+def test_newton_s_overshoot_is_no_end():
+    """Here a Newton step lowers the likelihood: one along the gradient has to follow."""
+    angles = torch.tensor([1.4398, 1.1437, -0.5524], dtype=torch.float64)
+    weights = torch.tensor([0.3283, 0.1852, 0.4865], dtype=torch.float64)
+    data = torch.stack([angles.cos(), angles.sin()], dim=-1)
+    mean = weights.unsqueeze(-1) * centred(data, SphericalCauchy.fit(data, weights))
+    assert mean.sum(0).norm() < 1e-12
 
 
 def test_half_of_the_weight_at_one_point_has_no_maximum():

@@ -7,9 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.distributions import kl_divergence
+from torch.distributions import Independent, kl_divergence
 from torch.nn import functional as F
 
+from hvae_tutorial.distributions import PowerSpherical, SphericalCauchy, VonMisesFisher
 from hvae_tutorial.models import (
     DeterministicPosterior,
     GaussianPosterior,
@@ -18,10 +19,19 @@ from hvae_tutorial.models import (
     SphericalCauchyPosterior,
     VonMisesFisherPosterior,
 )
+from hvae_tutorial.models.posteriors import POSTERIORS
 
 PLANE = [GaussianPosterior, DeterministicPosterior]
 SPHERE = [VonMisesFisherPosterior, PowerSphericalPosterior, SphericalCauchyPosterior]
 WITH_PRIOR = [GaussianPosterior, *SPHERE]
+
+
+@pytest.mark.parametrize(
+    ("letter", "law"),
+    [("n", Independent), ("s", VonMisesFisher), ("ps", PowerSpherical), ("c", SphericalCauchy), ("ae", PointMass)],
+)
+def test_each_letter_names_its_law(letter, law):
+    assert type(POSTERIORS[letter](7, 3)(torch.randn(2, 7))) is law
 
 
 @pytest.mark.parametrize("head_class", PLANE + SPHERE)

@@ -91,18 +91,6 @@ def test_fit_learns_classes_from_few_labels_and_resumes_only_its_own_run(tmp_pat
         fit(model, *arguments, objective=objective, **options | {"validation_objective": None})
 
 
-def test_validation_is_by_the_unlabelled_bound():
-    """With a deterministic "posterior" no term is random: the last validation ELBO is that of the weights left."""
-    torch.manual_seed(0)
-    model = mlp_m2("ae", 2, x_dim=4, hidden=8, num_classes=3)
-    u, x, y = torch.rand(9, 4).round(), torch.rand(2, 4).round(), torch.tensor([2, 0])
-    objective = SemiSupervised(x, y, num_unlabelled=9, batch_size=3, dynamic_binarization=False)
-    settings = TrainingSettings(epochs=1, warmup_epochs=0, dynamic_binarization=False, device="cpu")
-    result = fit(model, u, u, settings, objective=objective, validation_objective=unlabelled_bound, progress=False)
-    expected = unlabelled_bound(model, u)
-    assert result.history["validation_elbo"] == pytest.approx([expected.elbo.mean().item()], rel=1e-6)
-
-
 def test_the_weights_of_m1_belong_to_a_stacked_run(tmp_path):
     """M2 on another M1 is another run, though M2 begins with the same weights."""
     x, y = torch.rand(20, 6, generator=torch.Generator().manual_seed(0)).round(), torch.arange(20) % 3

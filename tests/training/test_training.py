@@ -197,6 +197,25 @@ def test_training_learns(kind):
 # The learning curve
 
 
+def test_each_objective_has_its_own_data():
+    """`objective` sees the training data in training mode, `validation_objective` all else in evaluation mode."""
+    calls: list[tuple[str, bool, int]] = []
+
+    def training(model: VAE, x: Tensor, beta: float) -> ElboTerms:
+        calls.append(("training", model.training, len(x)))
+        return elbo(model, x, beta)
+
+    def judging(model: VAE, x: Tensor, beta: float) -> ElboTerms:
+        calls.append(("validation", model.training, len(x)))
+        terms = elbo(model, x, beta)
+        return terms._replace(reconstruction=terms.reconstruction - 1000)
+
+    once = dataclasses.replace(SETTINGS, epochs=1, batch_size=25)
+    history = train(new_model(), once, objective=training, validation_objective=judging).history
+    assert calls == [("training", True, 25), ("training", True, 25), ("validation", False, 50)]
+    assert history["validation_elbo"][0] < -1000 < history["train_elbo"][0]
+
+
 def test_history():
     result = train(new_model(), dataclasses.replace(SETTINGS, epochs=5, beta=0.5))
     history = result.history
