@@ -111,7 +111,7 @@ def test_differences_of_log_gamma_and_its_derivatives(a, h):
     else:
         assert found[0] == pytest.approx(expected[0], rel=1e-12, abs=1e-12)
         assert found[1] == pytest.approx(expected[1], rel=1e-11)
-        assert found[2] == pytest.approx(expected[2], rel=2e-9)  # torch's own trigamma
+        assert found[2] == pytest.approx(expected[2], rel=1e-12)
 
 
 def test_derivatives_of_the_differences():

@@ -80,17 +80,17 @@ def test_from_the_uniform_law(m, kappa):
     assert narrow.item() == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
-@pytest.mark.parametrize("kappa", [1e4, 1e6, 1e8, 1e12])
-@pytest.mark.parametrize("m", [2, 3, 41])
-def test_to_the_uniform_law_at_large_concentrations(m, kappa):
-    """The normaliser as a difference of log Gamma functions near 1e13 would have an error of 1e-3."""
+@pytest.mark.parametrize("kappa", [1e-10, 1e-6, 1e-3, 0.06, 1.25, 60.0, 1e4, 1e6, 1e8, 1e12])
+@pytest.mark.parametrize("m", [2, 3, 41, 1024])
+def test_to_the_uniform_law_at_any_concentration(m, kappa):
+    """Differences of log Gamma functions would have no digit left below 1e-6, nor, near 1e13, more than three."""
     with mpmath.workdps(40):
         half, k = mpmath.mpf(m - 1) / 2, mpmath.mpf(kappa)
         log_partition = mpmath.loggamma(k + half) - mpmath.loggamma(k + 2 * half)
         log_partition += mpmath.loggamma(2 * half) - mpmath.loggamma(half)
         expected = float(k * (mpmath.digamma(k + half) - mpmath.digamma(k + 2 * half)) - log_partition)
     power = PowerSpherical(torch.eye(m, dtype=torch.float64)[0], kappa)
-    assert power.kl_to_uniform().item() == pytest.approx(expected, rel=1e-13)
+    assert power.kl_to_uniform().item() == pytest.approx(expected, rel=2e-13)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
