@@ -99,7 +99,7 @@ def trigamma_difference(a: Tensor, h: float) -> Tensor:
 
 
 def _trigamma(x: Tensor) -> Tensor:
-    """``psi'(x)`` to rounding: ten steps up (DLMF 5.15.5), then Stirling's series. `torch.polygamma` is good to 5e-10."""
+    """``psi'(x)`` to rounding (`torch.polygamma`: 5e-10): ten steps up (DLMF 5.15.5), then Stirling's series."""
     steps = torch.arange(10, dtype=x.dtype, device=x.device)
     r = 1 / (x + 10)
     r2 = r * r
