@@ -15,6 +15,8 @@ from hvae_tutorial.exercises._exercise import Exercise, needed_imports
 
 SEED = 0  # of the checks in executed notebooks, so that a rebuild changes nothing
 PASSED = ": passed, "  # what the output of a check must hold
+# Metadata of a cell whose code is folded: in Jupyter, and in Colab.
+FOLDED = {"jupyter": {"source_hidden": True}, "cellView": "form"}
 
 
 def named(cells: Sequence[NotebookNode]) -> list[Exercise]:
@@ -110,5 +112,4 @@ def _markdown(source: str, *tags: str) -> NotebookNode:
 
 
 def _code(source: str, *tags: str, hidden: bool = False) -> NotebookNode:
-    folded = {"jupyter": {"source_hidden": True}} if hidden else {}
-    return new_code_cell(source, metadata={"tags": list(tags), **folded})
+    return new_code_cell(source, metadata={"tags": list(tags), **(FOLDED if hidden else {})})

@@ -32,6 +32,7 @@ from hvae_tutorial.files import write_atomically
 ROOT = Path(__file__).parents[1]
 CHAPTERS = ROOT / "chapters"
 SECONDS = 600  # for one cell
+FOLDED_TAGS = {"picture", "checks"}  # of cells whose code is folded: what draws a figure, and assertions
 
 SETUP = """\
 # Installs the library where it is missing, and says which device is used.
@@ -94,6 +95,8 @@ def _notebook(chapter: list[NotebookNode]) -> NotebookNode:
     notebook = nbformat.v4.new_notebook(cells=[setup, *chapter], metadata=metadata)
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number:03d}"
+        if FOLDED_TAGS.intersection(cell.metadata.get("tags", [])):
+            cell.metadata.update(exercise_cells.FOLDED)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     return notebook
 
@@ -109,9 +112,9 @@ def is_current(source: Path) -> bool:
     return True
 
 
-def cells(notebook: NotebookNode) -> list[tuple[str, str]]:
-    """Type and text of each cell."""
-    return [(cell.cell_type, cell.source) for cell in notebook.cells]
+def cells(notebook: NotebookNode) -> list[tuple[str, str, dict[str, Any]]]:
+    """Type, text and metadata (tags, whether it is folded) of each cell."""
+    return [(cell.cell_type, cell.source, dict(cell.metadata)) for cell in notebook.cells]
 
 
 def build(source: Path) -> None:

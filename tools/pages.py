@@ -67,6 +67,12 @@ def chapter_page(notebook: NotebookNode, slug: str, downloads: Downloads) -> Pag
             parts.append(SOLUTION if solving else "</details>")
         if cell.cell_type == "markdown":
             parts.append(prose(cell.source))
+        elif "picture" in tags:
+            parts += _outputs(cell.outputs, slug, pictures)
+            parts.append(folded("Code of the figure", code(cell.source)))
+        elif "checks" in tags:
+            summary = f'<span class="checked">{html.escape(_checked(cell, slug), quote=False)}</span> Code of the check'
+            parts.append(folded(summary, code(cell.source)))
         elif cell.cell_type == "code":
             parts.append(code(cell.source))
             parts += _outputs(cell.outputs, slug, pictures)
@@ -177,6 +183,16 @@ def code(source: str, language: str = "python") -> str:
     return f"{fence}{language}\n{source.strip()}\n{fence}" if source.strip() else ""
 
 
+def folded(summary: str, text: str) -> str:
+    """Return Markdown that is hidden until the reader opens it.
+
+    Args:
+        summary: what is to be seen of it, in HTML.
+        text: what is folded.
+    """
+    return f'<details class="code" markdown="1">\n<summary markdown="0">{summary}</summary>\n\n{text}\n\n</details>'
+
+
 def text_output(text: str) -> str:
     """Return what a cell printed, as a block of its own style; the site neither colours nor interprets it."""
     return f'<div class="output"><pre>{html.escape(text.rstrip(), quote=False)}</pre></div>'
@@ -209,6 +225,14 @@ def compressed(png: bytes) -> bytes:
 
 def _first_cell(notebook: NotebookNode) -> str:
     return next(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def _checked(cell: NotebookNode, slug: str) -> str:
+    """Return the one line that a cell of checks has printed."""
+    printed = "".join(output.get("text", "") for output in cell.outputs).strip()
+    if len(cell.outputs) != 1 or not printed.startswith("Checked: ") or "\n" in printed:
+        raise PageError(f"{slug}: a cell of checks prints one line, 'Checked: ...', not {printed!r}")
+    return printed
 
 
 def _png(picture: Image.Image) -> bytes:

@@ -51,6 +51,15 @@ def test_source_and_notebook_agree(source) -> None:
 
 
 @every_chapter
+def test_the_code_of_pictures_and_checks_is_folded(source) -> None:
+    for cell in executed(source).cells:
+        folded = bool({"picture", "checks"}.intersection(cell.metadata.get("tags", [])))
+        if folded:
+            assert cell.metadata["jupyter"]["source_hidden"] is True  # in Jupyter
+            assert cell.metadata["cellView"] == "form"  # in Colab
+
+
+@every_chapter
 def test_every_cell_has_run_and_shows_what_it_should(source) -> None:
     cells = [cell for cell in executed(source).cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
@@ -89,6 +98,7 @@ def test_the_parts_of_a_chapter_and_its_length(source) -> None:
     cells = jupytext.read(source).cells
     prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    seen = "\n".join(cell.source for cell in cells if not notebooks.FOLDED_TAGS & set(cell.metadata.get("tags", [])))
     assert prose.startswith("# ")
     if source.stem == "00_welcome":
         return
@@ -96,7 +106,7 @@ def test_the_parts_of_a_chapter_and_its_length(source) -> None:
     for part in ("The trap", "The library's version", "Test yourself", "Exercises", "Summary", "References"):
         assert any(section.startswith(part) for section in sections), f"no section: {part}"
     assert prose.count("<details") >= 2
-    assert 1500 <= len(re.findall(r"\S+", prose + " " + code)) <= 5000
+    assert 1500 <= len(re.findall(r"\S+", seen)) <= 5000
     assert len(re.findall(r"^\s*assert ", code, flags=re.MULTILINE)) >= 8
 
 

@@ -7,6 +7,7 @@ import nbformat
 import numpy as np
 import pages
 import pytest
+from markdown import Markdown
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
@@ -103,6 +104,39 @@ def test_a_figure_has_its_description_its_size_and_its_caption_once() -> None:
 
 def test_a_figure_without_a_size_takes_that_of_the_picture() -> None:
     assert 'width="120" height="60"' in page(new_code_cell("show()", outputs=[picture()])).markdown
+
+
+def tagged(tag: str, *outputs: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    return new_code_cell("x = '```'", outputs=list(outputs), metadata={"tags": [tag]})
+
+
+def printed(text: str) -> nbformat.NotebookNode:
+    return new_output("stream", name="stdout", text=text)
+
+
+def test_the_code_of_a_figure_is_folded_below_it() -> None:
+    text = page(tagged("picture", picture(), markdown("**Figure 3.1.** A ramp."), markdown("It rises."))).markdown
+    figure, said, code = text.index("<figure"), text.index("It rises."), text.index('<details class="code"')
+    assert figure < said < code
+    assert '<summary markdown="0">Code of the figure</summary>\n\n````python\nx = ' in text
+    assert text.endswith("\n````\n\n</details>\n")
+
+
+def test_what_a_check_says_is_seen_and_its_code_is_folded() -> None:
+    text = page(tagged("checks", printed("Checked: a*b*c < 1 & _d_.\n"))).markdown
+    summary = '<span class="checked">Checked: a*b*c &lt; 1 &amp; _d_.</span> Code of the check'
+    assert f'<details class="code" markdown="1">\n<summary markdown="0">{summary}</summary>\n\n````python' in text
+    assert '<div class="output">' not in text
+    html = Markdown(extensions=["md_in_html", "pymdownx.superfences", "pymdownx.arithmatex"]).convert(text)
+    assert summary in html  # no Markdown was found in it
+    assert "<summary markdown" not in html
+    assert '<div class="highlight">' in html
+
+
+@pytest.mark.parametrize("outputs", [[], [printed("Checked: a\nb")], [printed("All is well.")]])
+def test_a_check_that_says_nothing_is_refused(outputs: list) -> None:
+    with pytest.raises(pages.PageError, match="03_bessel: a cell of checks prints one line"):
+        page(tagged("checks", *outputs))
 
 
 @pytest.mark.parametrize(

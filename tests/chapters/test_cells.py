@@ -1,0 +1,108 @@
+"""A cell teaches, draws or checks: what draws and what checks is folded, and what teaches is short."""
+
+import ast
+from pathlib import Path
+
+import jupytext
+import notebooks
+import pytest
+from converted import CONVERTED
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell
+
+VISIBLE_LINES = 150  # of a chapter, without those of exercises
+
+every_converted_chapter = pytest.mark.parametrize("source", CONVERTED, ids=lambda source: source.stem)
+
+
+def calls(node: ast.AST, name: str) -> list[ast.Call]:
+    """The calls of a function, by the name that is written."""
+    return [call for call in ast.walk(node) if isinstance(call, ast.Call) and ast.unparse(call.func) == name]
+
+
+def last(tree: ast.Module) -> str:
+    """The call that a cell ends with, as text; nothing if it ends otherwise."""
+    end = tree.body[-1] if tree.body else None
+    return ast.unparse(end) if isinstance(end, ast.Expr) and isinstance(end.value, ast.Call) else ""
+
+
+def asserts(tree: ast.Module) -> bool:
+    """Whether there is an assertion, of Python, of NumPy or of torch."""
+    named = [ast.unparse(call.func) for call in ast.walk(tree) if isinstance(call, ast.Call)]
+    return any(isinstance(node, ast.Assert) for node in ast.walk(tree)) or any(".assert_" in name for name in named)
+
+
+def faults(cell: NotebookNode) -> list[str]:
+    """What a cell of a chapter's source has against the three kinds."""
+    tags = set(cell.metadata.get("tags", []))
+    tree = ast.parse(cell.source)
+    shows, prints = calls(tree, "plotting.show"), calls(tree, "print")
+    found = []
+    if shows and "picture" not in tags:
+        found.append("shows a figure without the tag `picture`")
+    if "picture" in tags and (not shows or not last(tree).startswith(("plotting.show(", "plotting.say("))):
+        found.append("is a picture and does not end with plotting.show(...)")
+    if "picture" in tags and asserts(tree):
+        found.append("is a picture and asserts something")
+    if "checks" in tags and (len(prints) != 1 or not last(tree).startswith(("print('Checked: ", "print(f'Checked: "))):
+        found.append('is a check and does not end with its one print("Checked: ...")')
+    if "checks" in tags and not asserts(tree):
+        found.append("is a check and asserts nothing")
+    if len(notebooks.FOLDED_TAGS & tags) > 1:
+        found.append("is of two kinds")
+    return found
+
+
+def code(source: Path) -> list[NotebookNode]:
+    return [cell for cell in jupytext.read(source).cells if cell.cell_type == "code"]
+
+
+def visible_lines(cells: list[NotebookNode]) -> int:
+    """The lines of code, without empty ones, that a reader sees."""
+    shown = [cell for cell in cells if not notebooks.FOLDED_TAGS.intersection(cell.metadata.get("tags", []))]
+    return sum(bool(line.strip()) for cell in shown for line in cell.source.splitlines())
+
+
+@every_converted_chapter
+def test_every_cell_is_of_one_kind(source: Path) -> None:
+    assert not [(cell.source.splitlines()[0], found) for cell in code(source) if (found := faults(cell))]
+
+
+@every_converted_chapter
+def test_the_visible_code_is_short(source: Path) -> None:
+    assert visible_lines(code(source)) <= VISIBLE_LINES
+
+
+DRAWN = 'plotting.show(figure, "A", alt="B")'
+CHECKED = 'print("Checked: two and two.")'
+
+
+@pytest.mark.parametrize(
+    ("text", "tag", "fault"),
+    [
+        ("x = 1", None, None),
+        (DRAWN, "picture", None),
+        (DRAWN, None, "without the tag"),
+        (f"{DRAWN}\nplotting.say('C')", "picture", None),
+        ("figure = 1", "picture", "does not end with"),
+        (f"{DRAWN}\nx = 1", "picture", "does not end with"),
+        (f"assert x\n{DRAWN}", "picture", "asserts something"),
+        (f"assert x\n{CHECKED}", "checks", None),
+        (f"np.testing.assert_allclose(x, y)\n{CHECKED}", "checks", None),
+        ('assert x\nprint(f"Checked: {x}.")', "checks", None),
+        (CHECKED, "checks", "asserts nothing"),
+        ("assert x", "checks", "its one print"),
+        (f"assert x\nprint(x)\n{CHECKED}", "checks", "its one print"),
+        (f"assert x\n{CHECKED}\ny = 1", "checks", "its one print"),
+    ],
+)
+def test_the_checks_can_fail(text: str, tag: str | None, fault: str | None) -> None:
+    found = faults(new_code_cell(text, metadata={"tags": [tag] if tag else []}))
+    assert [fault in message for message in found] == [True] if fault else not found
+
+
+def test_lines_are_counted_that_a_reader_sees() -> None:
+    idea = new_code_cell("a = 1\n\nb = 2")
+    folded = [new_code_cell("c = 3", metadata={"tags": [tag]}) for tag in ("picture", "checks")]
+    assert visible_lines([idea, *folded]) == 2
+    assert visible_lines([idea, new_code_cell("d = 4", metadata={"tags": ["nbval-ignore-output"]})]) == 3
