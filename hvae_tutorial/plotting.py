@@ -5,7 +5,6 @@ shown, no state is kept, no display is needed. Save one with `figure.savefig("pi
 notebook. Colours can be told apart with the common forms of colour blindness, and classes carry their number as well.
 """
 
-import base64
 import io
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -13,16 +12,19 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib import rc_context, rcsetup
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
+from matplotlib.collections import LineCollection, PathCollection, QuadMesh
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 from matplotlib.patheffects import withStroke
+from mpl_toolkits.mplot3d import Axes3D
 from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
 
+from hvae_tutorial import _svg
 from hvae_tutorial.sphere import hammer_projection
 
 __all__ = [
@@ -50,6 +52,11 @@ CURVE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00
 ANGLE_COLOURS = LinearSegmentedColormap.from_list(
     "angle", ["#0B3C6F", "#0072B2", "#56B4E9", "#E8B400", "#D55E00", "#7A1F4B", "#0B3C6F"]
 )
+
+# Of figures as SVG: dots an inch of what is not drawn in lines, and the most marks that are drawn one by one.
+_DOTS = 200
+_MARKS = 1000
+_EDGE = 0.01  # of the axes: half a mark or a line's width beyond the limits is not outside
 
 _STYLE: dict[Any, Any] = {
     "axes.prop_cycle": rcsetup.cycler(color=CURVE_COLOURS),
@@ -92,24 +99,44 @@ def subplots(rows: int = 1, columns: int = 1, *, size: tuple[float, float] | Non
     return figure, figure.subplots(rows, columns, **options)
 
 
-def show(figure: Figure, caption: str, *, alt: str) -> None:
-    """Show a figure in a notebook, with a caption below.
+def show(figure: Figure, caption: str, *, alt: str, outside: str = "") -> None:
+    """Show a figure in a notebook as SVG, with a caption below.
+
+    Text stays text. Meshes, and marks too many to be drawn one by one, become pictures of 200 dots an inch inside.
 
     Args:
         figure: any figure.
         caption: what is to be seen, in Markdown.
         alt: what a reader who cannot see the figure has to know, in plain words.
+        outside: what is not to be seen, because it lies outside the axes: a sentence, which is added to the caption.
+
+    Raises:
+        ValueError: Points of a line or of a scatter plot lie outside their axes and `outside` is empty, or none do and
+            it is not.
     """
     from IPython.display import Markdown, display  # comes with Jupyter
 
-    buffer = io.BytesIO()
-    with rc_context(_STYLE):
-        figure.savefig(buffer, format="png", metadata={"Software": None})  # the same bytes from the same picture
-    width, height = figure.get_size_inches()
-    picture = {"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": alt}
-    size = {"width": round(100 * width), "height": round(100 * height)}
-    display(picture, metadata={"image/png": {"alt": alt, **size}}, raw=True)
-    display(Markdown(caption))
+    buffer = io.StringIO()
+    for artist in _dense(figure):
+        artist.set_rasterized(True)
+    for axes in figure.axes:
+        for image in axes.images:
+            image.set_interpolation("none")  # its own pixels, which browsers enlarge
+    # The same bytes from the same picture.
+    with rc_context({**_STYLE, "svg.fonttype": "none", "svg.hashsalt": "hvae", "path.simplify_threshold": 0.2}):
+        figure.savefig(buffer, format="svg", dpi=_DOTS, metadata={"Date": None, "Creator": None})
+    cut = _cut_axes(figure)  # now that limits and layout are settled
+    if cut and not outside:
+        raise ValueError(
+            f"points lie outside the axes {', '.join(cut)}: widen the limits, or say what is cut by outside=..."
+        )
+    if outside and not cut:
+        raise ValueError(f"nothing lies outside the axes, but outside={outside!r}")
+    width, height = (round(100 * inches) for inches in figure.get_size_inches())
+    svg = _svg.compact(buffer.getvalue(), alt=alt, size=(width, height))
+    metadata = {"alt": alt, "width": width, "height": height}
+    display({"image/svg+xml": svg, "text/plain": alt}, metadata={"image/svg+xml": metadata}, raw=True)
+    display(Markdown(f"{caption} {outside}".strip()))
 
 
 def say(text: str) -> None:
@@ -258,7 +285,7 @@ def learning_curves(
         columns: what to draw, with the label of each.
         title: shown above.
     """
-    figure = Figure(figsize=(10, 3))
+    figure = Figure(figsize=(9, 3))
     figure.set_layout_engine("constrained", wspace=0.06)
     if title:
         figure.suptitle(title)
@@ -314,6 +341,40 @@ def samples(grids: Mapping[str, ArrayLike], *, columns: int = 10, title: str = "
         _show(axes, block)
         axes.set_title(name)
     return figure
+
+
+def _dense(figure: Figure) -> list[Artist]:
+    """Return what would be large as SVG: meshes, and collections of very many marks or lines."""
+    found: list[Artist] = []
+    for axes in figure.axes:
+        for collection in axes.collections:
+            marks = max(len(collection.get_offsets()), len(collection.get_paths()))
+            if isinstance(collection, QuadMesh) or marks > _MARKS:
+                found.append(collection)
+    return found
+
+
+def _cut_axes(figure: Figure) -> list[str]:
+    """Return the axes outside of which points of lines or scatter plots lie: their titles, labels or numbers.
+
+    Lines over the whole width or height (`axhline`, `axvline`), areas, text and axes in three dimensions do not count.
+    """
+    cut = []
+    for number, axes in enumerate(figure.axes, start=1):
+        if isinstance(axes, Axes3D):
+            continue
+        drawn = [line.get_xydata() for line in axes.lines if line.get_transform() == axes.transData]
+        for collection in axes.collections:
+            if isinstance(collection, PathCollection) and collection.get_offset_transform() == axes.transData:
+                drawn.append(collection.get_offsets())
+            elif isinstance(collection, LineCollection) and collection.get_transform() == axes.transData:
+                drawn += collection.get_segments()
+        points = np.concatenate([np.empty((0, 2)), *(np.ma.filled(np.ma.asarray(xy, float), np.nan) for xy in drawn)])
+        points = points[np.isfinite(points).all(axis=1)]
+        relative = axes.transAxes.inverted().transform(axes.transData.transform(points))
+        if not ((relative > -_EDGE) & (relative < 1 + _EDGE)).all():
+            cut.append(repr(axes.get_title() or axes.get_ylabel() or axes.get_xlabel() or number))
+    return cut
 
 
 def _points(z: ArrayLike, size: int) -> np.ndarray:

@@ -3,9 +3,12 @@
 import ast
 import base64
 import inspect
+import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from matplotlib.image import imread
 from hvae_tutorial import plotting
 from hvae_tutorial.plotting import Figure
 
+SVG = "{http://www.w3.org/2000/svg}"
 RANDOM = np.random.default_rng(0)
 LABELS = np.arange(40) % 10
 PLANE = RANDOM.standard_normal((40, 2))
@@ -109,17 +113,111 @@ def test_a_figure_of_ones_own_has_the_style_of_the_others() -> None:
     assert not axes[0, 0].spines["top"].get_visible()
 
 
-def test_show_displays_the_picture_with_its_description_and_a_caption(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-    monkeypatch.setattr("IPython.display.display", lambda *a, **k: shown.append((a, k)))
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, dict[str, Any]]]:
+    """What is displayed, and how."""
+    displayed: list[tuple[Any, dict[str, Any]]] = []
+    monkeypatch.setattr("IPython.display.display", lambda data, **options: displayed.append((data, options)))
+    return displayed
+
+
+def svg(shown: list[tuple[Any, dict[str, Any]]], figure: Figure, **words: str) -> str:
+    """What `show` makes of a figure."""
+    plotting.show(figure, "A caption.", **{"alt": "A picture", **words})
+    return shown[-2][0]["image/svg+xml"]
+
+
+def test_show_displays_the_picture_with_its_description_and_a_caption(shown: list) -> None:
     for _ in range(2):
-        plotting.show(PICTURES["plane"](), "**Figure 1.** A plane.", alt="Points in a plane")
-    (picture,), options = shown[0]
-    assert options["metadata"]["image/png"] == {"alt": "Points in a plane", "width": 500, "height": 500}
-    assert base64.b64decode(picture["image/png"]).startswith(b"\x89PNG")
-    assert picture["text/plain"] == "Points in a plane"
-    assert shown[1][0][0].data == "**Figure 1.** A plane."
-    assert shown[2][0] == shown[0][0]  # the same bytes
+        plotting.show(PICTURES["plane"](), "**Figure 1.** A plane.", alt="Points in a <plane>")
+    picture, options = shown[0]
+    assert options["metadata"]["image/svg+xml"] == {"alt": "Points in a <plane>", "width": 500, "height": 500}
+    assert picture["text/plain"] == "Points in a <plane>"
+    assert shown[1][0].data == "**Figure 1.** A plane."
+    assert shown[2][0] == picture  # the same bytes
+    root = ElementTree.fromstring(picture["image/svg+xml"])
+    assert root.attrib["role"] == "img"
+    assert root.attrib["aria-label"] == "Points in a <plane>"
+    assert (root.attrib["width"], root.attrib["height"]) == ("500", "500")
+    assert "1 and 2 standard deviations of the prior" in [text.text for text in root.iter(f"{SVG}text")]
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_every_picture_of_the_library_can_be_shown(name: str, shown: list) -> None:
+    assert 3_000 < len(svg(shown, PICTURES[name]())) < 30_000
+
+
+def test_a_line_plot_is_light(shown: list) -> None:
+    figure, axes = plotting.subplots()
+    x = np.linspace(0, 10, 5000)
+    for phase in range(6):
+        axes.plot(x, np.sin(x + phase), label=str(phase))
+    axes.legend()
+    assert len(svg(shown, figure)) < 15_000
+
+
+def scattered(n: int) -> Figure:
+    figure, axes = plotting.subplots()
+    axes.scatter(*np.random.default_rng(0).normal(size=(2, n)), s=4)
+    return figure
+
+
+def test_marks_are_drawn_one_by_one_until_they_are_too_many(shown: list) -> None:
+    few, many = svg(shown, scattered(1000)), svg(shown, scattered(1001))
+    assert few.count("<use ") > 1000
+    assert "<image" not in few
+    assert many.count("<use ") < 50
+    assert many.count("<image") == 1
+    assert len(many) < 60_000
+
+
+def test_meshes_become_pictures_and_pixels_stay_what_they_are(shown: list) -> None:
+    figure, axes = plotting.subplots()
+    mesh = axes.pcolormesh(np.random.default_rng(0).random((50, 50)), cmap="viridis")
+    figure.colorbar(mesh)
+    drawn = svg(shown, figure)
+    assert drawn.count("<image") == 2  # its key is made in the same way
+    image = svg(shown, plotting.reconstructions({"image": IMAGES}))
+    encoded = re.findall(r"data:image/png;base64,([^\"]+)", image)
+    assert imread(io.BytesIO(base64.b64decode(encoded[0]))).shape[:2] == IMAGES.shape[1:]
+
+
+def plain(draw: Callable[[Any], Any]) -> Figure:
+    figure, axes = plotting.subplots()
+    axes.set(xlim=(1, 2), ylim=(1, 2), title="narrow")
+    draw(axes)
+    axes.set(xlim=(1, 2), ylim=(1, 2))
+    return figure
+
+
+OUTSIDE: dict[str, Callable[[Any], Any]] = {
+    "line": lambda axes: axes.plot([1, 2], [1, 2.05]),
+    "points": lambda axes: axes.scatter([1.5, 0.9], [1.5, 1.5]),
+    "segments": lambda axes: axes.vlines([1.5], 1, 3),
+    "bars": lambda axes: axes.errorbar([1.5], [1.5], [0.6]),
+    "zero on a logarithmic axis": lambda axes: (axes.set_yscale("log"), axes.plot([1, 2], [0, 1.5])),
+}
+INSIDE: dict[str, Callable[[Any], Any]] = {
+    "to the edge": lambda axes: axes.plot([1, 2], [1, 2]),
+    "whole width": lambda axes: (axes.axhline(5), axes.axvline(0)),
+    "nothing": lambda axes: axes.plot([1, 1.5, 2], [1, np.nan, 2]),
+    "words and areas": lambda axes: (axes.text(1.5, 1.5, "in"), axes.fill_between([0, 3], 0, 3)),
+}
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_points_outside_the_axes_are_refused_or_owned_up_to(name: str, shown: list) -> None:
+    with pytest.raises(ValueError, match="points lie outside the axes 'narrow': widen the limits, or say what is cut"):
+        svg(shown, plain(OUTSIDE[name]))
+    svg(shown, plain(OUTSIDE[name]), outside="The rest lies above.")
+    assert shown[-1][0].data == "A caption. The rest lies above."
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_what_lies_inside_needs_no_word(name: str, shown: list) -> None:
+    svg(shown, plain(INSIDE[name]))
+    with pytest.raises(ValueError, match="nothing lies outside the axes, but outside='The rest'"):
+        svg(shown, plain(INSIDE[name]), outside="The rest")
 
 
 def test_say_displays_a_sentence_in_markdown(monkeypatch: pytest.MonkeyPatch) -> None:

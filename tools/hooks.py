@@ -100,9 +100,7 @@ def published() -> dict[str, str | bytes]:
         student = notebooks.student_path(path)
         open_exercises = f"student/{student.name}" if student.exists() else ""
         downloads = pages.Downloads(path.name, f"{path.stem}.py", name, repository, open_exercises)
-        page = pages.chapter_page(nbformat.read(path, as_version=4), path.stem, downloads)
-        made[f"chapters/{path.stem}.md"] = page.markdown
-        made |= {f"chapters/{picture}": png for picture, png in page.pictures.items()}
+        made[f"chapters/{path.stem}.md"] = pages.chapter_page(nbformat.read(path, as_version=4), path.stem, downloads)
         made[f"chapters/{path.name}"] = path.read_bytes()
         made[f"chapters/{path.stem}.py"] = path.with_suffix(".py").read_bytes()
         if open_exercises:

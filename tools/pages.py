@@ -1,22 +1,17 @@
-"""From an executed notebook to a page: Markdown for the site, and its figures as PNG files.
+"""From an executed notebook to a page: Markdown for the site, with the figures in it.
 
 A plain converter, which knows nothing of the program that makes the site but for the Markdown it takes: HTML with
 `markdown="1"` in it, and attributes in braces.
 """
 
-import base64
 import html
-import io
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 
+import drawings
 from nbformat import NotebookNode
-from PIL import Image, ImageChops
 
-COLOURS = 256  # of a palette
-VISIBLE = 24  # of 255: a change that may be seen, where it is not at the edge of a line
-CHANGED = 1e-3  # part of the pixels that a palette may change visibly
 TIME = re.compile(r"^\*\*Time\*\*: +(\d+) minutes?\.?\n*", flags=re.MULTILINE)
 CHAPTER_LINK = re.compile(r"\]\((?:\./)?(\d\d_\w+)\.ipynb((?:#[^)\s]*)?)\)")
 FENCE = re.compile(r"^ *(```+|~~~+)")
@@ -39,24 +34,15 @@ class Downloads:
     student: str = ""  # the notebook with open exercises, or nothing
 
 
-@dataclass(frozen=True)
-class Page:
-    """A page in Markdown, and the pictures it shows: their paths relative to the page, and their bytes."""
-
-    markdown: str
-    pictures: Mapping[str, bytes] = field(default_factory=dict)
-
-
-def chapter_page(notebook: NotebookNode, slug: str, downloads: Downloads) -> Page:
-    """Return the page of a chapter.
+def chapter_page(notebook: NotebookNode, slug: str, downloads: Downloads) -> str:
+    """Return the page of a chapter, in Markdown.
 
     Args:
         notebook: executed.
-        slug: `03_bessel`; the name of the page, and of the folder of its figures.
+        slug: `03_bessel`; the name of the page.
         downloads: what the buttons below the title lead to.
     """
     parts: list[str] = []
-    pictures: dict[str, bytes] = {}
     solving = False
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
@@ -68,19 +54,20 @@ def chapter_page(notebook: NotebookNode, slug: str, downloads: Downloads) -> Pag
         if cell.cell_type == "markdown":
             parts.append(prose(cell.source))
         elif "picture" in tags:
-            parts += _outputs(cell.outputs, slug, pictures)
+            parts += _outputs(cell.outputs, slug)
             parts.append(folded("Code of the figure", code(cell.source)))
         elif "checks" in tags:
             summary = f'<span class="checked">{html.escape(_checked(cell, slug), quote=False)}</span> Code of the check'
             parts.append(folded(summary, code(cell.source)))
         elif cell.cell_type == "code":
             parts.append(code(cell.source))
-            parts += _outputs(cell.outputs, slug, pictures)
+            parts += _outputs(cell.outputs, slug)
     if not parts or not parts[0].startswith("# "):
         raise PageError(f"{slug} does not begin with a title")
     heading, _, rest = parts[0].partition("\n")
     parts[0] = "\n\n".join([heading, header(slug, minutes(notebook), downloads), TIME.sub("", rest).strip()])
-    return Page("\n\n".join(part for part in parts if part) + "\n", pictures)
+    parts.append(drawings.stylesheet("".join(parts)))
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def title(notebook: NotebookNode) -> str:
@@ -198,29 +185,14 @@ def text_output(text: str) -> str:
     return f'<div class="output"><pre>{html.escape(text.rstrip(), quote=False)}</pre></div>'
 
 
-def figure(path: str, alt: str, size: tuple[int, int], caption: str) -> str:
+def figure(svg: str, caption: str) -> str:
     """Return a picture with its caption, which is Markdown."""
-    width, height = size
     return (
         f'<figure markdown="1">\n'
-        f'<img src="{path}" alt="{html.escape(alt)}" width="{width}" height="{height}" loading="lazy">\n'
+        f"{drawings.drawing(svg)}\n"
         f'<figcaption markdown="span">{" ".join(prose(caption).split())}</figcaption>\n'
         f"</figure>"
     )
-
-
-def compressed(png: bytes) -> bytes:
-    """Return a picture in fewer bytes: with a palette, where that does not change it visibly."""
-    picture = Image.open(io.BytesIO(png)).convert("RGBA")
-    white = Image.new("RGBA", picture.size, "white")
-    opaque = Image.alpha_composite(white, picture).convert("RGB")
-    candidates = [png, _png(opaque)]
-    palette = opaque.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    red, green, blue = ImageChops.difference(opaque, palette.convert("RGB")).split()
-    differences = ImageChops.lighter(ImageChops.lighter(red, green), blue).histogram()
-    if sum(differences[VISIBLE + 1 :]) <= CHANGED * sum(differences):
-        candidates.append(_png(palette))
-    return min(candidates, key=len)
 
 
 def _first_cell(notebook: NotebookNode) -> str:
@@ -235,14 +207,8 @@ def _checked(cell: NotebookNode, slug: str) -> str:
     return printed
 
 
-def _png(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
-
-
-def _outputs(outputs: list[NotebookNode], slug: str, pictures: dict[str, bytes]) -> Iterator[str]:
-    """Yield the parts that a cell's outputs make; figures are added to `pictures`."""
+def _outputs(outputs: list[NotebookNode], slug: str) -> Iterator[str]:
+    """Yield the parts that a cell's outputs make."""
     caption_at = -1
     for position, output in enumerate(outputs):
         if position == caption_at:
@@ -253,19 +219,13 @@ def _outputs(outputs: list[NotebookNode], slug: str, pictures: dict[str, bytes])
         if output.output_type == "stream":
             if output.name == "stdout" and output.text.strip():
                 yield text_output(output.text)
-        elif "image/png" in data:
-            about = output.metadata.get("image/png", {})
-            if not about.get("alt"):
-                raise PageError(f"{slug}: figure {len(pictures) + 1} has no alt text")
+        elif "image/svg+xml" in data:
+            if not output.metadata.get("image/svg+xml", {}).get("alt"):
+                raise PageError(f"{slug}: a figure has no alt text")
             after = outputs[position + 1].get("data", {}) if position + 1 < len(outputs) else {}
             if "text/markdown" in after:
                 caption_at = position + 1
-            path = f"{slug}/figure-{len(pictures) + 1}.png"
-            png = base64.b64decode(data["image/png"])
-            pictures[path] = compressed(png)
-            size = Image.open(io.BytesIO(png)).size
-            shown = (about.get("width", size[0]), about.get("height", size[1]))
-            yield figure(path, about["alt"], shown, after.get("text/markdown", ""))
+            yield figure(data["image/svg+xml"], after.get("text/markdown", ""))
         elif "text/markdown" in data:
             yield prose(data["text/markdown"])
         elif "text/plain" in data:

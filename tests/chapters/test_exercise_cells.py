@@ -128,7 +128,7 @@ def test_unsolved_it_runs_to_its_end(source: Path, tmp_path: Path) -> None:
 
 @every_source
 def test_the_page_hides_stub_hints_and_solution(source: Path) -> None:
-    text = pages.chapter_page(executed(source), source.stem, DOWNLOADS).markdown
+    text = pages.chapter_page(executed(source), source.stem, DOWNLOADS)
     assert "[Without solutions](student/a.ipynb)" in text
     for exercise in named(source):
         after = text.partition(f"### {heading(exercise)}\n")[2]

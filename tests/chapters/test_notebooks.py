@@ -85,8 +85,8 @@ def test_figures_have_captions_and_descriptions(source) -> None:
     for cell in executed(source).cells:
         outputs = cell.get("outputs", [])
         for position, output in enumerate(outputs):
-            if "image/png" in output.get("data", {}):
-                assert len(output.metadata["image/png"]["alt"].split()) >= 5
+            if "image/svg+xml" in output.get("data", {}):
+                assert len(output.metadata["image/svg+xml"]["alt"].split()) >= 5
                 figures.append(outputs[position + 1].data["text/markdown"])
     assert 1 <= len(figures) <= 8 if number == "0" else 3 <= len(figures) <= 8
     for count, caption in enumerate(figures, start=1):

@@ -18,6 +18,7 @@ FLOORS = [
     "sources",
     "_autograd",
     "_tables",
+    "_svg",
     "special",
     "sphere",
     "distributions",

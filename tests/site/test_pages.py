@@ -1,15 +1,11 @@
 """A page shows all of its notebook and nothing else: prose, code, outputs, figures with their descriptions."""
 
-import base64
-import io
-
+import drawings
 import nbformat
-import numpy as np
 import pages
 import pytest
 from markdown import Markdown
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from PIL import Image
 
 DOWNLOADS = pages.Downloads("03_bessel.ipynb", "03_bessel.py", "hvae_tutorial-1.0-py3-none-any.whl")
 HEADER = """\
@@ -26,25 +22,18 @@ that is too small to exist?*
 **Time**: 40 minutes."""
 
 
-def png(colours: int, size: tuple[int, int] = (120, 60)) -> bytes:
-    """A picture with about that many colours."""
-    levels = np.linspace(0, 255, colours).astype(np.uint8)
-    row = np.resize(levels, size[0] * size[1]).reshape(size[1], size[0])
-    buffer = io.BytesIO()
-    Image.fromarray(np.stack([row, row, row], -1)).save(buffer, format="PNG", compress_level=0)
-    return buffer.getvalue()
+SVG = '<svg viewBox="0 0 504 230" width="700" height="320" role="img" aria-label="A ramp"><path d="M1_2*3*4_5"/></svg>'
 
 
-def picture(alt: str | None = 'A "grey" ramp & more', **size: int) -> nbformat.NotebookNode:
-    metadata = {"image/png": {**({"alt": alt} if alt else {}), **size}}
-    return new_output("display_data", {"image/png": base64.b64encode(png(16)).decode()}, metadata=metadata)
+def picture(alt: str = "A ramp") -> nbformat.NotebookNode:
+    return new_output("display_data", {"image/svg+xml": SVG}, metadata={"image/svg+xml": {"alt": alt}})
 
 
 def markdown(text: str) -> nbformat.NotebookNode:
     return new_output("display_data", {"text/markdown": text})
 
 
-def page(*cells: nbformat.NotebookNode, downloads: pages.Downloads = DOWNLOADS) -> pages.Page:
+def page(*cells: nbformat.NotebookNode, downloads: pages.Downloads = DOWNLOADS) -> str:
     notebook = new_notebook(cells=[new_markdown_cell(HEADER), *cells])
     return pages.chapter_page(notebook, "03_bessel", downloads)
 
@@ -54,7 +43,7 @@ def test_the_header_is_read_and_moved_below_the_title() -> None:
     assert pages.title(notebook) == "Bessel functions"
     assert pages.question(notebook) == "How do you compute the logarithm of a number that is too small to exist?"
     assert pages.minutes(notebook) == 40
-    text = page().markdown
+    text = page()
     assert text.startswith('# Bessel functions\n\n<div class="chapter"')
     assert "Chapter 3 · 40 minutes" in text
     assert "**Time**" not in text
@@ -63,14 +52,14 @@ def test_the_header_is_read_and_moved_below_the_title() -> None:
 def test_a_chapter_without_time_or_question_has_none() -> None:
     notebook = new_notebook(cells=[new_markdown_cell("# Welcome\n\nHello.")])
     assert (pages.minutes(notebook), pages.question(notebook)) == (None, "")
-    text = pages.chapter_page(notebook, "00_welcome", DOWNLOADS).markdown
+    text = pages.chapter_page(notebook, "00_welcome", DOWNLOADS)
     assert '<p class="facts">Chapter 0</p>' in text
 
 
 def test_the_setup_cell_the_error_stream_and_empty_cells_are_left_out() -> None:
     setup = new_code_cell("%pip install hvae_tutorial", metadata={"tags": ["setup"]})
     warned = new_code_cell("1 + 1", outputs=[new_output("stream", name="stderr", text="careful")])
-    text = page(setup, warned, new_code_cell("")).markdown
+    text = page(setup, warned, new_code_cell(""))
     assert "%pip" not in text
     assert "careful" not in text
     assert text.count("```") == 2
@@ -80,7 +69,7 @@ def test_the_setup_cell_the_error_stream_and_empty_cells_are_left_out() -> None:
 def test_what_is_printed_is_neither_markdown_nor_html() -> None:
     printed = new_output("stream", name="stdout", text="a <b> & $x$\n\n**c**\n")
     value = new_output("execute_result", {"text/plain": "tensor([1 < 2])"}, execution_count=1)
-    text = page(new_code_cell("print(...)", outputs=[printed, value])).markdown
+    text = page(new_code_cell("print(...)", outputs=[printed, value]))
     assert '<div class="output"><pre>a &lt;b&gt; &amp; $x$\n\n**c**</pre></div>' in text
     assert '<div class="output"><pre>tensor([1 &lt; 2])</pre></div>' in text
 
@@ -89,21 +78,24 @@ def test_code_with_a_fence_in_it_gets_a_longer_one() -> None:
     assert pages.code("'''```'''").startswith("````python\n")
 
 
-def test_a_figure_has_its_description_its_size_and_its_caption_once() -> None:
+def test_a_figure_is_in_the_page_with_its_caption_once() -> None:
     caption = "**Figure 3.1.** See [chapter 4](04_sampling.ipynb)\nand $\\kappa$."
-    cell = new_code_cell("show()", outputs=[picture(width=700, height=320), markdown(caption), markdown("After.")])
-    made = page(cell)
-    assert list(made.pictures) == ["03_bessel/figure-1.png"]
-    assert (
-        '<img src="03_bessel/figure-1.png" alt="A &quot;grey&quot; ramp &amp; more" width="700" height="320" '
-        'loading="lazy">'
-    ) in made.markdown
-    assert made.markdown.count("**Figure 3.1.** See [chapter 4](04_sampling.md) and $\\kappa$.") == 1
-    assert made.markdown.endswith("</figure>\n\nAfter.\n")
+    text = page(new_code_cell("show()", outputs=[picture(), markdown(caption), markdown("After.")]))
+    assert text.count(drawings.drawing(SVG)) == 1
+    assert text.count("**Figure 3.1.** See [chapter 4](04_sampling.md) and $\\kappa$.") == 1
+    assert text.endswith("</figure>\n\nAfter.\n")
+    html = Markdown(extensions=["md_in_html"]).convert(text)
+    assert '<path d="M1_2*3*4_5"/></svg></div>' in html  # no Markdown was found in it
+    assert 'markdown="' not in html
 
 
-def test_a_figure_without_a_size_takes_that_of_the_picture() -> None:
-    assert 'width="120" height="60"' in page(new_code_cell("show()", outputs=[picture()])).markdown
+def test_the_colours_of_a_page_s_figures_stand_once_at_its_end() -> None:
+    coloured = picture()
+    coloured.data["image/svg+xml"] = SVG.replace("<path ", '<path style="fill:#0072b2" ')
+    text = page(new_code_cell("show()", outputs=[coloured, coloured]))
+    assert text.count("var(--lift-0072b2,#0072b2)") == 2
+    assert text.count("<style>") == 1
+    assert text.rstrip().endswith("--lift-0072b2:#47aee8;}}</style>")
 
 
 def tagged(tag: str, *outputs: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -115,7 +107,7 @@ def printed(text: str) -> nbformat.NotebookNode:
 
 
 def test_the_code_of_a_figure_is_folded_below_it() -> None:
-    text = page(tagged("picture", picture(), markdown("**Figure 3.1.** A ramp."), markdown("It rises."))).markdown
+    text = page(tagged("picture", picture(), markdown("**Figure 3.1.** A ramp."), markdown("It rises.")))
     figure, said, code = text.index("<figure"), text.index("It rises."), text.index('<details class="code"')
     assert figure < said < code
     assert '<summary markdown="0">Code of the figure</summary>\n\n````python\nx = ' in text
@@ -123,7 +115,7 @@ def test_the_code_of_a_figure_is_folded_below_it() -> None:
 
 
 def test_what_a_check_says_is_seen_and_its_code_is_folded() -> None:
-    text = page(tagged("checks", printed("Checked: a*b*c < 1 & _d_.\n"))).markdown
+    text = page(tagged("checks", printed("Checked: a*b*c < 1 & _d_.\n")))
     summary = '<span class="checked">Checked: a*b*c &lt; 1 &amp; _d_.</span> Code of the check'
     assert f'<details class="code" markdown="1">\n<summary markdown="0">{summary}</summary>\n\n````python' in text
     assert '<div class="output">' not in text
@@ -142,7 +134,7 @@ def test_a_check_that_says_nothing_is_refused(outputs: list) -> None:
 @pytest.mark.parametrize(
     ("outputs", "message"),
     [
-        ([picture(alt=None)], "03_bessel: figure 1 has no alt text"),
+        ([picture(alt="")], "03_bessel: a figure has no alt text"),
         ([new_output("error", ename="ValueError", evalue="bad", traceback=[])], "a cell has failed with ValueError"),
     ],
 )
@@ -178,7 +170,7 @@ REPOSITORY = "https://github.com/someone/hvae_tutorial"
 
 
 def test_without_an_address_there_is_no_badge_but_the_wheel_and_two_lines() -> None:
-    text = page().markdown
+    text = page()
     assert "Open in Colab" not in text
     assert "[Source]" not in text
     assert "[Library](hvae_tutorial-1.0-py3-none-any.whl)" in text
@@ -192,40 +184,14 @@ def test_with_an_address_colab_opens_the_notebook(address: str) -> None:
 
 
 def test_with_an_address_the_badge_and_the_source_are_shown() -> None:
-    text = page(downloads=pages.Downloads("a.ipynb", "a.py", "a.whl", REPOSITORY)).markdown
+    text = page(downloads=pages.Downloads("a.ipynb", "a.py", "a.whl", REPOSITORY))
     assert "[Open in Colab](https://colab.research.google.com/github/someone/" in text
     assert f"[Source]({REPOSITORY}/blob/main/chapters/03_bessel.py)" in text
     assert "a.whl" not in text
 
 
 def test_colab_knows_github_alone() -> None:
-    text = page(downloads=pages.Downloads("a.ipynb", "a.py", "a.whl", "https://example.org/hvae")).markdown
+    text = page(downloads=pages.Downloads("a.ipynb", "a.py", "a.whl", "https://example.org/hvae"))
     assert "Open in Colab" not in text
     assert "[Library](a.whl)" in text
     assert "[Source](https://example.org/hvae/blob/main/chapters/03_bessel.py)" in text
-
-
-def test_compression_keeps_what_is_seen() -> None:
-    before = png(200, (400, 200))
-    after = pages.compressed(before)
-    assert len(after) < len(before) / 3
-    difference = np.abs(
-        np.asarray(Image.open(io.BytesIO(before)).convert("RGB"), dtype=int)
-        - np.asarray(Image.open(io.BytesIO(after)).convert("RGB"), dtype=int)
-    )
-    assert (difference.max(-1) > pages.VISIBLE).mean() <= pages.CHANGED
-
-
-def test_a_picture_that_a_palette_would_change_keeps_its_colours() -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(noise).save(buffer, format="PNG")
-    after = Image.open(io.BytesIO(pages.compressed(buffer.getvalue()))).convert("RGB")
-    np.testing.assert_array_equal(np.asarray(after), noise)
-
-
-def test_transparent_pictures_become_white() -> None:
-    buffer = io.BytesIO()
-    Image.new("RGBA", (50, 50), (0, 0, 0, 0)).save(buffer, format="PNG", compress_level=0)
-    after = Image.open(io.BytesIO(pages.compressed(buffer.getvalue()))).convert("RGB")
-    assert after.getpixel((0, 0)) == (255, 255, 255)
