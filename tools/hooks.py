@@ -18,6 +18,7 @@ import formulas
 import nbformat
 import notebooks
 import pages
+import times
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -120,13 +121,17 @@ def numbered_title(path: Path) -> str:
 
 
 def chapters_table() -> str:
-    """Number, title, question and time of each chapter."""
-    rows = ["| | chapter | question | minutes |", "|---|---|---|---|"]
+    """Number, title, question and times of each chapter."""
+    rows = ["| | chapter | question | reading | exercises | running |", "|---|---|---|---|---|---|"]
     for path in executed():
         notebook = nbformat.read(path, as_version=4)
         link = f"[{pages.title(notebook)}](chapters/{path.stem}.md)"
-        time = pages.minutes(notebook)
-        rows.append(f"| {int(path.stem[:2])} | {link} | {pages.question(notebook)} | {time or ''} |")
+        time = times.of_notebook(notebook)
+        minutes = [f"{count} min" if count else "" for count in (time.reading, time.exercises)]
+        running = time.running if time.seconds else ""
+        rows.append(
+            f"| {int(path.stem[:2])} | {link} | {pages.question(notebook)} | {' | '.join(minutes)} | {running} |"
+        )
     return "\n".join(rows)
 
 

@@ -1,9 +1,9 @@
 """Executed notebooks from the chapters' sources: `make chapters`, or `python tools/notebooks.py [--all] [SLUG ...]`.
 
 `chapters/NN_name.py` (jupytext's py:percent) is the source; `chapters/NN_name.ipynb` is made from it and executed in an
-empty folder. A rebuild changes only what the chapter itself changes: no timings, fixed cell ids, no kernel version. A
-cell that fails, warns or prints to the error stream fails the build, which names chapter and cell; the old notebook
-then stays as it was. So does a solution that its own checker refuses.
+empty folder. A rebuild changes only what the chapter itself changes: fixed cell ids, no kernel version, no timings but
+a rough run time. A cell that fails, warns or prints to the error stream fails the build, which names chapter and cell;
+the old notebook then stays as it was. So does a solution that its own checker refuses.
 
 Where the source names exercises, `chapters/student/NN_name.ipynb` is made too: the same chapter, not executed, with
 stubs in place of solutions.
@@ -22,6 +22,7 @@ import exercise_cells
 import joblib
 import jupytext
 import nbformat
+import times
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
@@ -44,6 +45,9 @@ if importlib.util.find_spec("hvae_tutorial") is None:
 import torch
 
 print("device:", "cuda" if torch.cuda.is_available() else "cpu")"""
+
+# Processor time of the kernel, which other programs do not lengthen.
+STOPWATCH = "import time\n\nprint(time.process_time())"
 
 
 class ChapterError(RuntimeError):
@@ -70,18 +74,26 @@ def sources() -> list[Path]:
 
 def unexecuted(source: Path) -> NotebookNode:
     """The notebook of a chapter before it is run: the set-up cell, then the source's cells with solved exercises."""
-    return _notebook(exercise_cells.with_solutions(jupytext.read(source).cells))
+    return _notebook(exercise_cells.with_solutions(_timed(source)))
 
 
 def student(source: Path) -> NotebookNode | None:
     """The notebook of a chapter with open exercises; None if it has none."""
-    read = jupytext.read(source).cells
+    read = _timed(source)
     return _notebook(exercise_cells.without_solutions(read)) if exercise_cells.named(read) else None
 
 
 def student_path(source: Path) -> Path:
     """Where a chapter's notebook with open exercises is."""
     return source.parent / "student" / f"{source.stem}.ipynb"
+
+
+def _timed(source: Path) -> list[NotebookNode]:
+    """The cells of a chapter's source, whose line `**Time**` is completed."""
+    read = jupytext.read(source).cells
+    first = next(cell for cell in read if cell.cell_type == "markdown")
+    first.source = times.LINE.sub(times.line(times.of_source(read)), first.source)
+    return read
 
 
 def _notebook(chapter: list[NotebookNode]) -> NotebookNode:
@@ -123,7 +135,10 @@ def build(source: Path) -> None:
     Raises:
         ChapterError: a cell fails, or writes to the error stream, or a solution does not pass its check.
     """
+    path = source.with_suffix(".ipynb")
+    before = times.of_notebook(nbformat.read(path, as_version=4)).seconds if path.exists() else 0
     notebook = unexecuted(source)
+    notebook.cells.append(nbformat.v4.new_code_cell(STOPWATCH))
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
             notebook,
@@ -138,6 +153,7 @@ def build(source: Path) -> None:
         except CellExecutionError as error:
             number = next(i for i, cell in enumerate(notebook.cells) if _outputs(cell, "error"))
             raise ChapterError(f"{source.stem}, cell {number}: {error}") from None
+    seconds = float(notebook.cells.pop().outputs[0].text)
     for number, cell in enumerate(notebook.cells):
         for output in _outputs(cell, "stream"):
             if output.name == "stderr":
@@ -145,7 +161,8 @@ def build(source: Path) -> None:
         if "check" in cell.metadata.get("tags", []) and exercise_cells.PASSED not in cell.outputs[0].text:
             raise ChapterError(f"{source.stem}, cell {number}: {cell.outputs[0].text}")
     notebook.metadata["language_info"] = {"name": "python"}
-    write_atomically(source.with_suffix(".ipynb"), nbformat.writes(notebook).encode() + b"\n")
+    notebook.metadata["hvae_tutorial"] = {"seconds": times.run_class(seconds, before)}
+    write_atomically(path, nbformat.writes(notebook).encode() + b"\n")
     opened = student(source)
     if opened is not None:
         write_atomically(student_path(source), nbformat.writes(opened).encode() + b"\n")

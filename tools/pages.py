@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import drawings
+import times
 from nbformat import NotebookNode
 
-TIME = re.compile(r"^\*\*Time\*\*: +(\d+) minutes?\.?\n*", flags=re.MULTILINE)
 CHAPTER_LINK = re.compile(r"\]\((?:\./)?(\d\d_\w+)\.ipynb((?:#[^)\s]*)?)\)")
 FENCE = re.compile(r"^ *(```+|~~~+)")
 SOLUTION = '<details class="solution" markdown="1">\n<summary>Solution</summary>'
@@ -65,7 +65,9 @@ def chapter_page(notebook: NotebookNode, slug: str, downloads: Downloads) -> str
     if not parts or not parts[0].startswith("# "):
         raise PageError(f"{slug} does not begin with a title")
     heading, _, rest = parts[0].partition("\n")
-    parts[0] = "\n\n".join([heading, header(slug, minutes(notebook), downloads), TIME.sub("", rest).strip()])
+    parts[0] = "\n\n".join(
+        [heading, header(slug, times.of_notebook(notebook), downloads), times.LINE.sub("", rest).strip()]
+    )
     parts.append(drawings.stylesheet("".join(parts)))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -81,15 +83,14 @@ def question(notebook: NotebookNode) -> str:
     return " ".join(found[1].split()) if found else ""
 
 
-def minutes(notebook: NotebookNode) -> int | None:
-    """Return how long a chapter takes, if it says so."""
-    found = TIME.search(_first_cell(notebook))
-    return int(found[1]) if found else None
-
-
-def header(slug: str, time: int | None, downloads: Downloads) -> str:
-    """Return what stands below the title: number, time, and buttons."""
-    facts = [f"Chapter {int(slug[:2])}", f"{time} minutes" if time else ""]
+def header(slug: str, time: times.Times, downloads: Downloads) -> str:
+    """Return what stands below the title: number, times, and buttons."""
+    facts = [
+        f"Chapter {int(slug[:2])}",
+        f"reading {time.reading} min" if time.reading else "",
+        f"exercises {time.exercises} min" if time.exercises else "",
+        f"running {time.running}" if time.seconds else "",
+    ]
     colab = colab_address(downloads.repository, slug)
     buttons = [
         f"[Notebook]({downloads.notebook}){{ download='' }}",

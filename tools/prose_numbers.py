@@ -33,7 +33,9 @@ IGNORED = [
 NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?"
 POWER = r"(?:\s*(?:\\cdot|\\times|×|·)\s*10\^(?:\{(?P<braced>[-−]?\d+)\}|(?P<bare>\d)))?"
 UNIT = r"(?:%|\\%|per ?cent\b|nats?\b|degrees?\b|points?\b|epochs?\b|seconds?\b|minutes?\b|hours?\b|times\b|-?fold\b)"
-CLAIM = re.compile(rf"(?<![\w.^{{])(?P<number>{NUMBER}){POWER}(?P<unit>[\s$~-]*(?:\\[,;]\s*)?{UNIT})?(?![\d.]*\d)(?!\w)")
+CLAIM = re.compile(
+    rf"(?<![\w.^{{])(?P<number>{NUMBER}){POWER}(?P<unit>[\s$~-]*(?:\\[,;]\s*)?{UNIT})?(?![\d.]*\d)(?!\w)"
+)
 WRITTEN = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\d.]*\d)")
 EXERCISE = {"exercise", "stub", "hint", "solution"}
 

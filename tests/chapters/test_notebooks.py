@@ -6,6 +6,8 @@ import jupytext
 import nbformat
 import notebooks
 import pytest
+import times
+from converted import CONVERTED
 
 SOURCES = notebooks.sources()
 SLUGS = [
@@ -47,6 +49,7 @@ def test_source_and_notebook_agree(source) -> None:
     assert notebooks.is_current(source), f"run: make chapters (chapters/{source.stem}.py has changed)"
     notebook = executed(source)
     nbformat.validate(notebook)
+    assert notebook.metadata["hvae_tutorial"]["seconds"] in times.CLASSES
     assert [cell.id for cell in notebook.cells] == [f"cell-{n:03d}" for n in range(len(notebook.cells))]
 
 
@@ -108,6 +111,12 @@ def test_the_parts_of_a_chapter_and_its_length(source) -> None:
     assert prose.count("<details") >= 2
     assert 1500 <= len(re.findall(r"\S+", seen)) <= 5000
     assert len(re.findall(r"^\s*assert ", code, flags=re.MULTILINE)) >= 8
+
+
+@pytest.mark.parametrize("source", CONVERTED, ids=lambda source: source.stem)
+def test_the_build_and_nobody_else_says_how_long_it_takes(source) -> None:
+    first = next(cell.source for cell in jupytext.read(source).cells if cell.cell_type == "markdown")
+    assert re.findall(r"^\*\*Time\*\*.*$", first, flags=re.MULTILINE) == ["**Time**"]
 
 
 @every_chapter

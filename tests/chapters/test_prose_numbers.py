@@ -1,4 +1,4 @@
-"""A number that the prose gives with a unit or a decimal point is in what the chapter's code prints, says or contains."""
+"""A number that the prose gives with a unit or a decimal point is in what code of the chapter prints, says or has."""
 
 from pathlib import Path
 

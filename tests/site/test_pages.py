@@ -19,7 +19,7 @@ that is too small to exist?*
 
 **You need**: [chapter 2](02_von_mises_fisher.ipynb#the-law).
 
-**Time**: 40 minutes."""
+**Time**: about 40 minutes to read, 25 for the exercises."""
 
 
 SVG = '<svg viewBox="0 0 504 230" width="700" height="320" role="img" aria-label="A ramp"><path d="M1_2*3*4_5"/></svg>'
@@ -42,16 +42,15 @@ def test_the_header_is_read_and_moved_below_the_title() -> None:
     notebook = new_notebook(cells=[new_code_cell("1"), new_markdown_cell(HEADER)])
     assert pages.title(notebook) == "Bessel functions"
     assert pages.question(notebook) == "How do you compute the logarithm of a number that is too small to exist?"
-    assert pages.minutes(notebook) == 40
     text = page()
     assert text.startswith('# Bessel functions\n\n<div class="chapter"')
-    assert "Chapter 3 · 40 minutes" in text
+    assert '<p class="facts">Chapter 3 · reading 40 min · exercises 25 min</p>' in text
     assert "**Time**" not in text
 
 
 def test_a_chapter_without_time_or_question_has_none() -> None:
     notebook = new_notebook(cells=[new_markdown_cell("# Welcome\n\nHello.")])
-    assert (pages.minutes(notebook), pages.question(notebook)) == (None, "")
+    assert pages.question(notebook) == ""
     text = pages.chapter_page(notebook, "00_welcome", DOWNLOADS)
     assert '<p class="facts">Chapter 0</p>' in text
 
