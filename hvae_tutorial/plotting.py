@@ -55,7 +55,7 @@ ANGLE_COLOURS = LinearSegmentedColormap.from_list(
 
 # Of figures as SVG: dots an inch of what is not drawn in lines, and the most marks that are drawn one by one.
 _DOTS = 200
-_MARKS = 1000
+_MARKS = 1000  # a quarter of it, if all have colours of their own
 _EDGE = 0.01  # of the axes: half a mark or a line's width beyond the limits is not outside
 
 _STYLE: dict[Any, Any] = {
@@ -344,12 +344,15 @@ def samples(grids: Mapping[str, ArrayLike], *, columns: int = 10, title: str = "
 
 
 def _dense(figure: Figure) -> list[Artist]:
-    """Return what would be large as SVG: meshes, and collections of very many marks or lines."""
+    """Return what would be large as SVG: meshes, and collections of very many marks, or of many that differ."""
     found: list[Artist] = []
     for axes in figure.axes:
         for collection in axes.collections:
             marks = max(len(collection.get_offsets()), len(collection.get_paths()))
-            if isinstance(collection, QuadMesh) or marks > _MARKS:
+            values = collection.get_array()
+            colours = np.unique(collection.get_facecolor() if values is None else values, axis=0)
+            differ = marks > _MARKS // 4 and len(colours) > 20
+            if isinstance(collection, QuadMesh) or marks > _MARKS or differ:
                 found.append(collection)
     return found
 

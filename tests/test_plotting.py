@@ -17,7 +17,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from hvae_tutorial import plotting
-from hvae_tutorial.plotting import Figure
+from hvae_tutorial.plotting import CLASS_COLOURS, Figure
 
 SVG = "{http://www.w3.org/2000/svg}"
 RANDOM = np.random.default_rng(0)
@@ -169,6 +169,15 @@ def test_marks_are_drawn_one_by_one_until_they_are_too_many(shown: list) -> None
     assert many.count("<use ") < 50
     assert many.count("<image") == 1
     assert len(many) < 60_000
+
+
+def test_marks_that_all_differ_are_sooner_too_many(shown: list) -> None:
+    figure, axes = plotting.subplots()
+    axes.scatter(*np.random.default_rng(0).normal(size=(2, 800)), s=4, c=np.arange(800))
+    classes, other = plotting.subplots()
+    other.scatter(*np.random.default_rng(0).normal(size=(2, 800)), s=4, c=[CLASS_COLOURS[i % 10] for i in range(800)])
+    assert svg(shown, figure).count("<image") == 1
+    assert svg(shown, classes).count("<use ") > 800
 
 
 def test_meshes_become_pictures_and_pixels_stay_what_they_are(shown: list) -> None:
