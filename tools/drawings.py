@@ -19,7 +19,7 @@ LIFT = (0.9, 0.28)  # factor and summand of a colour's channels, as the filter i
 COLOUR = re.compile(r"\b(fill|stroke):(#[0-9a-f]{6})\b")
 RASTER = re.compile(r'<image (?=[^>]*href="data:image/png;base64,([^"]+)")')
 LEGIBLE = 9  # pixels: how high letters are on a phone, at the least
-PHONE = 350  # pixels that a phone has for a figure
+PHONE = 380  # pixels that a phone has for a figure
 
 
 def drawing(svg: str) -> str:
