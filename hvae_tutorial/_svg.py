@@ -149,7 +149,8 @@ def _path(data: str, fineness: int) -> str:
 def _segments(data: str, fineness: int) -> Iterator[tuple[str, list[tuple[int, int]]]]:
     """Yield the commands of a path, each with its points on the grid."""
     lengths = {"M": 1, "L": 1, "Q": 2, "C": 3, "Z": 0}
-    command, numbers = "", []
+    command = ""
+    numbers: list[int] = []
     for letter, number in _PATH.findall(data):
         if letter:
             command, numbers = letter.upper(), []
