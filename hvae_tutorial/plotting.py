@@ -350,8 +350,8 @@ def _dense(figure: Figure) -> list[Artist]:
         for collection in axes.collections:
             marks = max(len(collection.get_offsets()), len(collection.get_paths()))
             values = collection.get_array()
-            colours = np.unique(collection.get_facecolor() if values is None else values, axis=0)
-            differ = marks > _MARKS // 4 and len(colours) > 20
+            looks = collection.get_facecolor() if values is None else values
+            differ = marks > _MARKS // 4 and len(np.unique(looks, axis=0)) > 20
             if isinstance(collection, QuadMesh) or marks > _MARKS or differ:
                 found.append(collection)
     return found
