@@ -348,7 +348,7 @@ def _dense(figure: Figure) -> list[Artist]:
     found: list[Artist] = []
     for axes in figure.axes:
         for collection in axes.collections:
-            marks = max(len(collection.get_offsets()), len(collection.get_paths()))
+            marks = max(len(np.asarray(collection.get_offsets())), len(collection.get_paths()))
             values = collection.get_array()
             looks = collection.get_facecolor() if values is None else values
             differ = marks > _MARKS // 4 and len(np.unique(looks, axis=0)) > 20
