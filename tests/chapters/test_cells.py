@@ -21,9 +21,16 @@ def calls(node: ast.AST, name: str) -> list[ast.Call]:
 
 
 def last(tree: ast.Module) -> str:
-    """The call that a cell ends with, as text; nothing if it ends otherwise."""
+    """The function that a cell ends with a call of; nothing if it ends otherwise."""
     end = tree.body[-1] if tree.body else None
-    return ast.unparse(end) if isinstance(end, ast.Expr) and isinstance(end.value, ast.Call) else ""
+    return ast.unparse(end.value.func) if isinstance(end, ast.Expr) and isinstance(end.value, ast.Call) else ""
+
+
+def says_checked(call: ast.Call) -> bool:
+    """Whether what is printed begins with "Checked: "."""
+    text = call.args[0] if call.args else None
+    first = text.values[0] if isinstance(text, ast.JoinedStr) else text
+    return isinstance(first, ast.Constant) and str(first.value).startswith("Checked: ")
 
 
 def asserts(tree: ast.Module) -> bool:
@@ -40,11 +47,11 @@ def faults(cell: NotebookNode) -> list[str]:
     found = []
     if shows and "picture" not in tags:
         found.append("shows a figure without the tag `picture`")
-    if "picture" in tags and (not shows or not last(tree).startswith(("plotting.show(", "plotting.say("))):
+    if "picture" in tags and (not shows or last(tree) not in {"plotting.show", "plotting.say"}):
         found.append("is a picture and does not end with plotting.show(...)")
     if "picture" in tags and asserts(tree):
         found.append("is a picture and asserts something")
-    if "checks" in tags and (len(prints) != 1 or not last(tree).startswith(("print('Checked: ", "print(f'Checked: "))):
+    if "checks" in tags and not (len(prints) == 1 and says_checked(prints[0]) and last(tree) == "print"):
         found.append('is a check and does not end with its one print("Checked: ...")')
     if "checks" in tags and not asserts(tree):
         found.append("is a check and asserts nothing")
@@ -90,6 +97,8 @@ CHECKED = 'print("Checked: two and two.")'
         (f"assert x\n{CHECKED}", "checks", None),
         (f"np.testing.assert_allclose(x, y)\n{CHECKED}", "checks", None),
         ('assert x\nprint(f"Checked: {x}.")', "checks", None),
+        ('assert x\nprint("Checked: one\'s own, "\n    f"and {x}.")', "checks", None),
+        ('assert x\nprint("Right.")', "checks", "its one print"),
         (CHECKED, "checks", "asserts nothing"),
         ("assert x", "checks", "its one print"),
         (f"assert x\nprint(x)\n{CHECKED}", "checks", "its one print"),
