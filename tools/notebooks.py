@@ -22,6 +22,7 @@ import exercise_cells
 import joblib
 import jupytext
 import nbformat
+import references
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
@@ -94,6 +95,8 @@ def _notebook(chapter: list[NotebookNode]) -> NotebookNode:
     notebook = nbformat.v4.new_notebook(cells=[setup, *chapter], metadata=metadata)
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number:03d}"
+        if cell.cell_type == "markdown":
+            cell.source = references.expanded(cell.source)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     return notebook
 
