@@ -28,9 +28,7 @@ def expanded(source: str) -> str:
     Raises:
         KeyError: A key is not in the bibliography.
     """
-    return CITATION.sub(
-        _link, ITEM.sub(lambda item: f'- <a id="ref-{item[1]}"></a>{reference(_entry(item[1]))}', source)
-    )
+    return CITATION.sub(_link, ITEM.sub(_item, source))
 
 
 def cited(source: str) -> list[str]:
@@ -71,6 +69,10 @@ def reference(entry: Entry) -> str:
         links.append(f"[{re.sub(r'^https?://(www[.])?|/$', '', fields['url'])}]({fields['url']})")
     who_and_what = f"{authors} ({fields['year']}). {title}" if "year" in fields else f"{authors}, {title}"
     return ". ".join(filter(None, [who_and_what, where, ", ".join(links)])) + "."
+
+
+def _item(item: re.Match[str]) -> str:
+    return f'- <a id="ref-{item[1]}"></a>{reference(_entry(item[1]))}'
 
 
 def _link(citation: re.Match[str]) -> str:
