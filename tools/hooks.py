@@ -1,10 +1,13 @@
 """What the site shows beside the files in docs/: chapters, downloads, and pages of exercises, results and formulas.
 
+It also has the home page's parts, descriptions for search engines, and an order for the course's own search.
+
 MkDocs calls the functions whose names begin with `on_`. Nothing is written into docs/: pages are made in memory from
 chapters/, from the committed records and from `formulas.py`.
 """
 
 import functools
+import json
 import re
 import shutil
 import subprocess
@@ -12,12 +15,16 @@ import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
+import cards
 import exercise_pages
 import formulas
+import home
 import nbformat
 import notebooks
 import pages
+import words
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -28,8 +35,19 @@ from hvae_tutorial.experiments.registry import EXPERIMENTS
 from hvae_tutorial.records import Record
 
 # Scripts and styles that only some pages need, and the marks of such a page in its HTML: formulas, in the text or in
-# titles that the navigation repeats, and explorables.
-NEEDED_BY = {"assets/katex/": ('class="arithmatex"', r"\("), "assets/explorables/": ("data-explorable=",)}
+# titles that the navigation repeats, formulas that may be letters with a card, and explorables.
+NEEDED_BY = {
+    "assets/katex/": ('class="arithmatex"', r"\("),
+    "assets/cards/": ('class="arithmatex"',),
+    "assets/explorables/": ("data-explorable=",),
+}
+
+# How pages rank in the search, by the beginnings of their paths; others have rank 1.
+RANKS = {"chapters/": 4, "glossary": 3, "api/": 0.5, "formulas": 0.5}
+
+# What is not searched: code, what it prints and displayed formulas, which would be most of the index; what all chapters
+# have in common.
+UNSEARCHED = re.compile(r'<(div|details) class="(?=[^"]*\b(?:highlight|output|arithmatex|chapter|colab)\b)')
 
 # What a reader sees where scripts do not run: docs/assets/explorables/NAME.png, described.
 EXPLORABLES = {
@@ -39,11 +57,12 @@ EXPLORABLES = {
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """List the chapters in the navigation; name the repository if it has an address."""
-    for entry in config.nav or []:
-        if "Chapters" in entry:
-            entry["Chapters"] = [{numbered_title(path): f"chapters/{path.stem}.md"} for path in executed()]
-    repository = notebooks.project()["urls"]["Repository"]
+    """List the chapters in the navigation, by parts; name repository and site if they have an address."""
+    at = config.nav.index({"Chapters": []})
+    config.nav[at : at + 1] = chapters_nav()
+    repository, site = notebooks.addresses()
+    if site:
+        config.site_url = f"{site}/"
     if repository:
         config.repo_url, config.repo_name, config.edit_uri = repository, "Repository", "edit/main/docs/"
         config.theme["features"].append("content.action.edit")
@@ -58,20 +77,28 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
-    """Put the table of chapters where a page asks for it."""
-    return markdown.replace("<!-- chapters -->", chapters_table()) if page.file.src_uri == "index.md" else markdown
+    """Describe the page, say how it ranks in the search, and put the parts of the course where the home page wants."""
+    uri = page.file.src_uri
+    if uri == "index.md":
+        markdown = markdown.replace("<!-- parts -->", home.parts(executed()))
+        markdown = markdown.replace("<!-- facts -->", home.facts(executed()))
+    else:
+        page.meta.setdefault("description", words.description(markdown))
+    for beginning, rank in RANKS.items():
+        if uri.startswith(beginning):
+            page.meta["search"] = {"boost": rank}
+    return markdown
 
 
 def on_page_content(html: str, page: Page, **_: object) -> str:
-    """Give explorables a picture for readers without scripts, and keep what is no prose out of the search index.
-
-    Code, what it prints, and displayed formulas would be most of the index.
-    """
+    """Give explorables a picture for readers without scripts, and keep what is no prose out of the search index."""
     for name, alt in EXPLORABLES.items():
         picture = f"{'../' * page.file.src_uri.count('/')}assets/explorables/{name}.png"
         mark = f'<div class="explorable" data-explorable="{name}">'
         html = html.replace(f"{mark}</div>", f'{mark}<img src="{picture}" alt="{alt}" loading="lazy"></div>')
-    return re.sub(r'<div class="(?=[^"]*\b(?:highlight|output|arithmatex)\b)', '<div data-search-exclude class="', html)
+    if page.file.src_uri == "index.md":
+        html = home.pictures(html, notebooks.ROOT / "docs/assets/parts")
+    return UNSEARCHED.sub(r'<\1 data-search-exclude class="', html)
 
 
 def on_post_page(output: str, **_: object) -> str:
@@ -82,8 +109,19 @@ def on_post_page(output: str, **_: object) -> str:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Remove what no page loads: the theme's source maps, and its search in languages other than English."""
+    """Remove what no page loads, and write formulas in the search index as words.
+
+    That is the theme's source maps, its search in languages other than English, and, where the site has no address, the
+    sitemap, which would be empty.
+    """
     site = Path(config.site_dir)
+    index = site / "search" / "search_index.json"
+    text = json.dumps(searchable(json.loads(index.read_text(encoding="utf-8"))), ensure_ascii=False)
+    index.write_text(text, encoding="utf-8")
+    index.with_suffix(".js").write_text(f"var __index = {text}", encoding="utf-8")  # for file://
+    if not config.site_url:
+        for path in site.glob("sitemap.xml*"):
+            path.unlink()
     for path in site.rglob("*.map"):
         path.unlink()
     shutil.rmtree(site / "assets" / "javascripts" / "lunr", ignore_errors=True)
@@ -92,9 +130,10 @@ def on_post_build(config: MkDocsConfig) -> None:
 def published() -> dict[str, str | bytes]:
     """What is made for the site, by its path within the site's sources."""
     name, content = wheel()
-    repository = notebooks.project()["urls"]["Repository"]
+    repository, _ = notebooks.addresses()
     made: dict[str, str | bytes] = {f"chapters/{name}": content}
     made |= {"results.md": results_page(), "formulas.md": formulas_page(repository)}
+    made["assets/cards/letters.js"] = cards.script((notebooks.ROOT / "docs/notation.md").read_text(encoding="utf-8"))
     made["exercises.md"] = exercise_pages.index([path.stem for path in executed()])
     for path in executed():
         student = notebooks.student_path(path)
@@ -121,15 +160,21 @@ def numbered_title(path: Path) -> str:
     return f"{int(path.stem[:2])}. {re.sub('[*`]', '', title)}"
 
 
-def chapters_table() -> str:
-    """Number, title, question and time of each chapter."""
-    rows = ["| | chapter | question | minutes |", "|---|---|---|---|"]
-    for path in executed():
-        notebook = nbformat.read(path, as_version=4)
-        link = f"[{pages.title(notebook)}](chapters/{path.stem}.md)"
-        time = pages.minutes(notebook)
-        rows.append(f"| {int(path.stem[:2])} | {link} | {pages.question(notebook)} | {time or ''} |")
-    return "\n".join(rows)
+def chapters_nav() -> list[dict[str, Any]]:
+    """The chapters in the navigation: the first by itself, the others by parts."""
+    links = {path: {numbered_title(path): f"chapters/{path.stem}.md"} for path in executed()}
+    parts = [{part.title: [links[path] for path in home.of(part, executed())]} for part in home.PARTS]
+    alone = [link for path, link in links.items() if not any(home.number(path) in part.chapters for part in home.PARTS)]
+    return [*alone, *(part for part in parts if any(part.values()))]
+
+
+def searchable(index: dict[str, Any]) -> dict[str, Any]:
+    """The search index with inline formulas as text: κ, and at a section's end its name, so that both are found."""
+    for section in index["docs"]:
+        text = re.sub(r"\\\((.+?)\\\)", lambda formula: words.plain_formula(formula[1]), section["text"])
+        section["text"] = " ".join([text, *words.greek(text)])
+        section["title"] = re.sub(r"\\\((.+?)\\\)", lambda f: words.plain_formula(f[1]), section["title"])
+    return index
 
 
 @functools.cache
