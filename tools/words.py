@@ -26,9 +26,8 @@ def plain_formula(tex: str) -> str:
 def greek(text: str) -> list[str]:
     """Return the names of the Greek letters in a text: kappa for κ."""
     names = {unicodedata.name(letter, "") for letter in set(text)}
-    return sorted(
-        {name.split()[-1].lower() for name in names if re.fullmatch(r"GREEK (SMALL|CAPITAL) LETTER \w+", name)}
-    )
+    found = {re.fullmatch(r"GREEK (?:SMALL|CAPITAL) LETTER (\w+)", name) for name in names}
+    return sorted({letter[1].lower() for letter in found if letter})
 
 
 def plain(markdown: str) -> str:
