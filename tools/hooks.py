@@ -17,6 +17,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import book
 import cards
 import exercise_pages
 import formulas
@@ -44,6 +45,8 @@ NEEDED_BY = {
 
 # How pages rank in the search, by the beginnings of their paths; others have rank 1.
 RANKS = {"chapters/": 4, "glossary": 3, "api/": 0.5, "formulas": 0.5}
+
+PDF_LINK = f"- [The course as one PDF]({book.PDF.name})."
 
 # What is not searched: code, what it prints and displayed formulas, which would be most of the index; what all chapters
 # have in common.
@@ -82,6 +85,7 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     if uri == "index.md":
         markdown = markdown.replace("<!-- parts -->", home.parts(executed()))
         markdown = markdown.replace("<!-- facts -->", home.facts(executed()))
+        markdown = markdown.replace("<!-- pdf -->", PDF_LINK if book.PDF.exists() else "")
     else:
         page.meta.setdefault("description", words.description(markdown))
     for beginning, rank in RANKS.items():
@@ -135,6 +139,8 @@ def published() -> dict[str, str | bytes]:
     made |= {"results.md": results_page(), "formulas.md": formulas_page(repository)}
     made["assets/cards/letters.js"] = cards.script((notebooks.ROOT / "docs/notation.md").read_text(encoding="utf-8"))
     made["exercises.md"] = exercise_pages.index([path.stem for path in executed()])
+    if book.PDF.exists():
+        made[book.PDF.name] = book.PDF.read_bytes()
     for path in executed():
         student = notebooks.student_path(path)
         open_exercises = f"student/{student.name}" if student.exists() else ""
