@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from typing import Any
 
+import words
 from markdown.extensions.toc import slugify
 
 # Sections whose letters mean something else elsewhere, and the chapters in which they mean this.
@@ -43,7 +44,7 @@ def letters(notation: str) -> dict[str, list[dict[str, Any]]]:
         for tex in re.findall(r"\$(.+?)\$", names):
             name = "".join(tex.split())
             for key in dict.fromkeys([name, name.removesuffix(r"(\kappa)")]):
-                found[key].append(entry)
+                found[key].append({"name": words.plain_formula(key), **entry})
     return dict(found)
 
 

@@ -46,10 +46,10 @@ def of(part: Part, notebooks: Sequence[Path]) -> list[Path]:
 def facts(notebooks: Sequence[Path]) -> str:
     """Return how many chapters and exercises there are, and how long they take."""
     exercises = [exercise for path in notebooks for exercise in all_exercises(number(path))]
-    return (
-        f"{len(notebooks)} chapters, {_hours(sum(map(_minutes, notebooks)))} · {len(exercises)} exercises, "
-        f"{_hours(sum(exercise.minutes for exercise in exercises))}"
-    )
+    found = [f"{len(notebooks)} chapters, {_hours(sum(map(_minutes, notebooks)))}"]
+    if exercises:
+        found.append(f"{len(exercises)} exercises, {_hours(sum(exercise.minutes for exercise in exercises))}")
+    return " · ".join(found)
 
 
 def parts(notebooks: Sequence[Path]) -> str:

@@ -7,13 +7,16 @@ chapters/, from the committed records and from `formulas.py`.
 """
 
 import functools
+import io
 import json
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,7 @@ from mkdocs.structure.pages import Page
 from hvae_tutorial import records
 from hvae_tutorial.experiments.experiment import groups
 from hvae_tutorial.experiments.registry import EXPERIMENTS
+from hvae_tutorial.experiments.results import Table
 from hvae_tutorial.records import Record
 
 # Scripts and styles that only some pages need, and the marks of such a page in its HTML: formulas, in the text or in
@@ -136,6 +140,7 @@ def published() -> dict[str, str | bytes]:
     name, content = wheel()
     repository, _ = notebooks.addresses()
     made: dict[str, str | bytes] = {f"chapters/{name}": content}
+    made |= results_files()
     made |= {"results.md": results_page(), "formulas.md": formulas_page(repository)}
     made["assets/cards/letters.js"] = cards.script((notebooks.ROOT / "docs/notation.md").read_text(encoding="utf-8"))
     made["exercises.md"] = exercise_pages.index([path.stem for path in executed()])
@@ -195,18 +200,53 @@ def wheel() -> tuple[str, bytes]:
         return path.name, path.read_bytes()
 
 
+@functools.cache
+def results() -> dict[str, dict[str, Table]]:
+    """The tables that the records give, by heading and name of their files; those with the paper's figures first."""
+    found: dict[str, dict[str, Table]] = {}
+    for experiment in EXPERIMENTS.values():
+        loaded = records.load(experiment=experiment.records)
+        grouped = [(group, experiment.tables(group, complete=True)) for group in groups(loaded, experiment.by)]
+        grouped.sort(key=lambda pair: not any(row.is_published for t in pair[1].values() for row in t.rows))
+        for group, tables in grouped:
+            data = "-".join(sorted({record.settings["data"] for record in group}))
+            for name, table in tables.items():
+                named = found.setdefault(experiment.heading, {})
+                same = sum(other.startswith(f"{name}-{data}") for other in named)
+                named[f"{name}-{data}" + (f"-{same + 1}" if same else "")] = table
+    return found
+
+
 def results_page() -> str:
     """The results, from the records that come with the package: every table that they give."""
     parts = [RESULTS]
-    for experiment in EXPERIMENTS.values():
-        found = records.load(experiment=experiment.records)
-        grouped = [experiment.tables(group, complete=True) for group in groups(found, experiment.by)]
-        grouped.sort(key=lambda tables: not any(row.source == "paper" for t in tables.values() for row in t.rows))
-        if grouped:
-            parts.append(f"## {experiment.heading}")
-        parts += [f'<div class="results">\n{table.html()}</div>' for tables in grouped for table in tables.values()]
+    for heading, tables in results().items():
+        parts.append(f"## {heading}")
+        for name, table in tables.items():
+            files = f'<a href="results/{name}.csv" download>CSV</a> <a href="results/{name}.zip" download>records</a>'
+            parts.append(f'<div class="results">\n{table.html()}<p class="files">{files}</p>\n</div>')
     parts += ["## Provenance", provenance(records.load())]
     return "\n\n".join(parts)
+
+
+def results_files() -> dict[str, str | bytes]:
+    """What can be downloaded of the results: each table as CSV, and the records that it is made of."""
+    made: dict[str, str | bytes] = {}
+    for tables in results().values():
+        for name, table in tables.items():
+            made[f"results/{name}.csv"] = table.csv()
+            made[f"results/{name}.zip"] = archive({record for row in table.rows for record in row.records})
+    return made
+
+
+def archive(names: Iterable[str]) -> bytes:
+    """A zip file with records; the same records give the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        for name in sorted(names):
+            path = notebooks.ROOT / "hvae_tutorial" / "records_data" / f"{name}.json"
+            file.writestr(zipfile.ZipInfo(path.name), path.read_bytes(), zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
 
 
 RESULTS = """\
@@ -214,10 +254,10 @@ RESULTS = """\
 
 Every number of ours on this page comes from a record that is kept with the package: one JSON file a run, with all
 settings, the versions, the machine and the commit. The page is made from the records when the site is built; nobody
-types numbers. The paper's figures stand beside ours. A cell of the paper's tables in which we have no run says so.
-How to repeat them is on [its own page](reproduce.md); what they mean is the subject of
-[chapter 9](chapters/09_unsupervised.md) and of those after it, and of the
-[report](chapters/14_reproduction_report.md)."""
+types numbers. The paper's figures stand beside ours, in italics, with the difference; where they stand alone, we have
+no run yet. Below each table are its numbers, not rounded, and the records that it is made of. How to repeat them is on
+[its own page](reproduce.md); what they mean is the subject of [chapter 9](chapters/09_unsupervised.md) and of those
+after it, and of the [report](chapters/14_reproduction_report.md)."""
 
 
 def provenance(all_records: list[Record]) -> str:

@@ -31,6 +31,7 @@ def test_letters_have_the_meanings_of_the_tables() -> None:
     assert found.keys() == {"m", "u", "v", r"A_m(\kappa)", "A_m"}
     assert found["m"] == [
         {
+            "name": "m",
             "section": "The sphere",
             "id": "the-sphere",
             "chapters": None,

@@ -1,5 +1,8 @@
 """What the site shows beside the files in docs/ is made from the chapters, the records and pyproject.toml alone."""
 
+import io
+import json
+import zipfile
 from types import SimpleNamespace
 
 import home
@@ -177,4 +180,19 @@ def test_the_page_of_results_has_every_table_of_the_records_and_where_they_come_
                 assert table.html() in text
     assert text.index("Table 1 on mnist:") < text.index("Table 1 on mnist-5k:")
     assert "<em>S-VAE, paper</em>" in text
-    assert "no run yet" in text
+    assert "<td>S-VAE, ours − paper" in text
+
+
+def test_each_table_of_results_can_be_downloaded_with_its_records() -> None:
+    made, page = hooks.results_files(), hooks.results_page()
+    tables = {name: table for tables in hooks.results().values() for name, table in tables.items()}
+    assert made.keys() == {f"results/{name}.{kind}" for name in tables for kind in ("csv", "zip")}
+    for name, table in tables.items():
+        assert f'<a href="results/{name}.csv" download>' in page
+        assert len(made[f"results/{name}.csv"].splitlines()) == len(table.rows) + 1
+        with zipfile.ZipFile(io.BytesIO(made[f"results/{name}.zip"])) as file:
+            wanted = {f"{record}.json" for row in table.rows for record in row.records}
+            assert set(file.namelist()) == wanted
+            assert wanted
+            for record in file.namelist():
+                assert json.loads(file.read(record))["results"]

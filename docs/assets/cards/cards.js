@@ -96,6 +96,7 @@
       if (!linked.has(tex)) {
         trigger = make("a", "letter");
         trigger.href = `${notation}#${lines[0].id}`;
+        trigger.setAttribute("aria-label", `${lines[0].name}, in the notation`);
         formula.before(trigger);
         trigger.append(formula);
         linked.add(tex);
