@@ -10,7 +10,7 @@ $(shell rm -f $(STAMP))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help env test lint types unit reproduce chapters site course benchmark clean
+.PHONY: help env test lint types unit reproduce chapters site pdf course benchmark clean
 PORT ?= 8000
 
 help:  ## show the commands
@@ -46,6 +46,11 @@ chapters: $(STAMP)  ## execute the chapters whose source has changed (all of the
 
 # Not `mkdocs build --quiet`: with it, a strict build passes over broken links.
 site: chapters  ## build the site in site/: notebooks that have changed, then the pages
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The site is built again: then it offers the file.
+pdf: site  ## the whole course as one PDF, build/hvae_tutorial.pdf (needs chromium)
+	$(BIN)/python tools/book.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 course: site  ## the same, then serve it on localhost (another port: make course PORT=8080; end with Ctrl-C)

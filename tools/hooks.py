@@ -1,24 +1,35 @@
 """What the site shows beside the files in docs/: chapters, downloads, and pages of exercises, results and formulas.
 
+It also has the home page's parts, descriptions for search engines, and an order for the course's own search.
+
 MkDocs calls the functions whose names begin with `on_`. Nothing is written into docs/: pages are made in memory from
 chapters/, from the committed records and from `formulas.py`.
 """
 
 import functools
+import io
+import json
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import book
+import cards
 import exercise_pages
 import formulas
+import home
 import nbformat
 import notebooks
 import pages
 import times
+import words
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -26,11 +37,25 @@ from mkdocs.structure.pages import Page
 from hvae_tutorial import records
 from hvae_tutorial.experiments.experiment import groups
 from hvae_tutorial.experiments.registry import EXPERIMENTS
+from hvae_tutorial.experiments.results import Table
 from hvae_tutorial.records import Record
 
 # Scripts and styles that only some pages need, and the marks of such a page in its HTML: formulas, in the text or in
-# titles that the navigation repeats, and explorables.
-NEEDED_BY = {"assets/katex/": ('class="arithmatex"', r"\("), "assets/explorables/": ("data-explorable=",)}
+# titles that the navigation repeats, formulas that may be letters with a card, and explorables.
+NEEDED_BY = {
+    "assets/katex/": ('class="arithmatex"', r"\("),
+    "assets/cards/": ('class="arithmatex"',),
+    "assets/explorables/": ("data-explorable=",),
+}
+
+# How pages rank in the search, by the beginnings of their paths; others have rank 1.
+RANKS = {"chapters/": 4, "glossary": 3, "api/": 0.5, "formulas": 0.5}
+
+PDF_LINK = f"- [The course as one PDF]({book.PDF.name})."
+
+# What is not searched: code, what it prints and displayed formulas, which would be most of the index; what all chapters
+# have in common.
+UNSEARCHED = re.compile(r'<(div|details) class="(?=[^"]*\b(?:highlight|output|arithmatex|chapter|colab)\b)')
 
 # What a reader sees where scripts do not run: docs/assets/explorables/NAME.png, described.
 EXPLORABLES = {
@@ -40,11 +65,12 @@ EXPLORABLES = {
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """List the chapters in the navigation; name the repository if it has an address."""
-    for entry in config.nav or []:
-        if "Chapters" in entry:
-            entry["Chapters"] = [{numbered_title(path): f"chapters/{path.stem}.md"} for path in executed()]
-    repository = notebooks.project()["urls"]["Repository"]
+    """List the chapters in the navigation, by parts; name repository and site if they have an address."""
+    at = config.nav.index({"Chapters": []})
+    config.nav[at : at + 1] = chapters_nav()
+    repository, site = notebooks.addresses()
+    if site:
+        config.site_url = f"{site}/"
     if repository:
         config.repo_url, config.repo_name, config.edit_uri = repository, "Repository", "edit/main/docs/"
         config.theme["features"].append("content.action.edit")
@@ -59,20 +85,29 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
-    """Put the table of chapters where a page asks for it."""
-    return markdown.replace("<!-- chapters -->", chapters_table()) if page.file.src_uri == "index.md" else markdown
+    """Describe the page, say how it ranks in the search, and put the parts of the course where the home page wants."""
+    uri = page.file.src_uri
+    if uri == "index.md":
+        markdown = markdown.replace("<!-- parts -->", home.parts(executed()))
+        markdown = markdown.replace("<!-- facts -->", home.facts(executed()))
+        markdown = markdown.replace("<!-- pdf -->", PDF_LINK if book.PDF.exists() else "")
+    else:
+        page.meta.setdefault("description", words.description(markdown))
+    for beginning, rank in RANKS.items():
+        if uri.startswith(beginning):
+            page.meta["search"] = {"boost": rank}
+    return markdown
 
 
 def on_page_content(html: str, page: Page, **_: object) -> str:
-    """Give explorables a picture for readers without scripts, and keep what is no prose out of the search index.
-
-    Code, what it prints, and displayed formulas would be most of the index.
-    """
+    """Give explorables a picture for readers without scripts, and keep what is no prose out of the search index."""
     for name, alt in EXPLORABLES.items():
         picture = f"{'../' * page.file.src_uri.count('/')}assets/explorables/{name}.png"
         mark = f'<div class="explorable" data-explorable="{name}">'
         html = html.replace(f"{mark}</div>", f'{mark}<img src="{picture}" alt="{alt}" loading="lazy"></div>')
-    return re.sub(r'<div class="(?=[^"]*\b(?:highlight|output|arithmatex)\b)', '<div data-search-exclude class="', html)
+    if page.file.src_uri == "index.md":
+        html = home.pictures(html, notebooks.ROOT / "docs/assets/parts")
+    return UNSEARCHED.sub(r'<\1 data-search-exclude class="', html)
 
 
 def on_post_page(output: str, **_: object) -> str:
@@ -83,8 +118,19 @@ def on_post_page(output: str, **_: object) -> str:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Remove what no page loads: the theme's source maps, and its search in languages other than English."""
+    """Remove what no page loads, and write formulas in the search index as words.
+
+    That is the theme's source maps, its search in languages other than English, and, where the site has no address, the
+    sitemap, which would be empty.
+    """
     site = Path(config.site_dir)
+    index = site / "search" / "search_index.json"
+    text = json.dumps(searchable(json.loads(index.read_text(encoding="utf-8"))), ensure_ascii=False)
+    index.write_text(text, encoding="utf-8")
+    index.with_suffix(".js").write_text(f"var __index = {text}", encoding="utf-8")  # for file://
+    if not config.site_url:
+        for path in site.glob("sitemap.xml*"):
+            path.unlink()
     for path in site.rglob("*.map"):
         path.unlink()
     shutil.rmtree(site / "assets" / "javascripts" / "lunr", ignore_errors=True)
@@ -93,10 +139,14 @@ def on_post_build(config: MkDocsConfig) -> None:
 def published() -> dict[str, str | bytes]:
     """What is made for the site, by its path within the site's sources."""
     name, content = wheel()
-    repository = notebooks.project()["urls"]["Repository"]
+    repository, _ = notebooks.addresses()
     made: dict[str, str | bytes] = {f"chapters/{name}": content}
+    made |= results_files()
     made |= {"results.md": results_page(), "formulas.md": formulas_page(repository)}
+    made["assets/cards/letters.js"] = cards.script((notebooks.ROOT / "docs/notation.md").read_text(encoding="utf-8"))
     made["exercises.md"] = exercise_pages.index([path.stem for path in executed()])
+    if book.PDF.exists():
+        made[book.PDF.name] = book.PDF.read_bytes()
     for path in executed():
         student = notebooks.student_path(path)
         open_exercises = f"student/{student.name}" if student.exists() else ""
@@ -120,19 +170,21 @@ def numbered_title(path: Path) -> str:
     return f"{int(path.stem[:2])}. {re.sub('[*`]', '', title)}"
 
 
-def chapters_table() -> str:
-    """Number, title, question and times of each chapter."""
-    rows = ["| | chapter | question | reading | exercises | running |", "|---|---|---|---|---|---|"]
-    for path in executed():
-        notebook = nbformat.read(path, as_version=4)
-        link = f"[{pages.title(notebook)}](chapters/{path.stem}.md)"
-        time = times.of_notebook(notebook)
-        minutes = [f"{count} min" if count else "" for count in (time.reading, time.exercises)]
-        running = time.running if time.seconds else ""
-        rows.append(
-            f"| {int(path.stem[:2])} | {link} | {pages.question(notebook)} | {' | '.join(minutes)} | {running} |"
-        )
-    return "\n".join(rows)
+def chapters_nav() -> list[dict[str, Any]]:
+    """The chapters in the navigation: the first by itself, the others by parts."""
+    links = {path: {numbered_title(path): f"chapters/{path.stem}.md"} for path in executed()}
+    parts = [{part.title: [links[path] for path in home.of(part, executed())]} for part in home.PARTS]
+    alone = [link for path, link in links.items() if not any(home.number(path) in part.chapters for part in home.PARTS)]
+    return [*alone, *(part for part in parts if any(part.values()))]
+
+
+def searchable(index: dict[str, Any]) -> dict[str, Any]:
+    """The search index with inline formulas as text: κ, and at a section's end its name, so that both are found."""
+    for section in index["docs"]:
+        text = re.sub(r"\\\((.+?)\\\)", lambda formula: words.plain_formula(formula[1]), section["text"])
+        section["text"] = " ".join([text, *words.greek(text)])
+        section["title"] = re.sub(r"\\\((.+?)\\\)", lambda f: words.plain_formula(f[1]), section["title"])
+    return index
 
 
 @functools.cache
@@ -147,18 +199,53 @@ def wheel() -> tuple[str, bytes]:
         return path.name, path.read_bytes()
 
 
+@functools.cache
+def results() -> dict[str, dict[str, Table]]:
+    """The tables that the records give, by heading and name of their files; those with the paper's figures first."""
+    found: dict[str, dict[str, Table]] = {}
+    for experiment in EXPERIMENTS.values():
+        loaded = records.load(experiment=experiment.records)
+        grouped = [(group, experiment.tables(group, complete=True)) for group in groups(loaded, experiment.by)]
+        grouped.sort(key=lambda pair: not any(row.is_published for t in pair[1].values() for row in t.rows))
+        for group, tables in grouped:
+            data = "-".join(sorted({record.settings["data"] for record in group}))
+            for name, table in tables.items():
+                named = found.setdefault(experiment.heading, {})
+                same = sum(other.startswith(f"{name}-{data}") for other in named)
+                named[f"{name}-{data}" + (f"-{same + 1}" if same else "")] = table
+    return found
+
+
 def results_page() -> str:
     """The results, from the records that come with the package: every table that they give."""
     parts = [RESULTS]
-    for experiment in EXPERIMENTS.values():
-        found = records.load(experiment=experiment.records)
-        grouped = [experiment.tables(group, complete=True) for group in groups(found, experiment.by)]
-        grouped.sort(key=lambda tables: not any(row.source == "paper" for t in tables.values() for row in t.rows))
-        if grouped:
-            parts.append(f"## {experiment.heading}")
-        parts += [f'<div class="results">\n{table.html()}</div>' for tables in grouped for table in tables.values()]
+    for heading, tables in results().items():
+        parts.append(f"## {heading}")
+        for name, table in tables.items():
+            files = f'<a href="results/{name}.csv" download>CSV</a> <a href="results/{name}.zip" download>records</a>'
+            parts.append(f'<div class="results">\n{table.html()}<p class="files">{files}</p>\n</div>')
     parts += ["## Provenance", provenance(records.load())]
     return "\n\n".join(parts)
+
+
+def results_files() -> dict[str, str | bytes]:
+    """What can be downloaded of the results: each table as CSV, and the records that it is made of."""
+    made: dict[str, str | bytes] = {}
+    for tables in results().values():
+        for name, table in tables.items():
+            made[f"results/{name}.csv"] = table.csv()
+            made[f"results/{name}.zip"] = archive({record for row in table.rows for record in row.records})
+    return made
+
+
+def archive(names: Iterable[str]) -> bytes:
+    """A zip file with records; the same records give the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        for name in sorted(names):
+            path = notebooks.ROOT / "hvae_tutorial" / "records_data" / f"{name}.json"
+            file.writestr(zipfile.ZipInfo(path.name), path.read_bytes(), zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
 
 
 RESULTS = """\
@@ -166,10 +253,10 @@ RESULTS = """\
 
 Every number of ours on this page comes from a record that is kept with the package: one JSON file a run, with all
 settings, the versions, the machine and the commit. The page is made from the records when the site is built; nobody
-types numbers. The paper's figures stand beside ours. A cell of the paper's tables in which we have no run says so.
-How to repeat them is on [its own page](reproduce.md); what they mean is the subject of
-[chapter 9](chapters/09_unsupervised.md) and of those after it, and of the
-[report](chapters/14_reproduction_report.md)."""
+types numbers. The paper's figures stand beside ours, in italics, with the difference; where they stand alone, we have
+no run yet. Below each table are its numbers, not rounded, and the records that it is made of. How to repeat them is on
+[its own page](reproduce.md); what they mean is the subject of [chapter 9](chapters/09_unsupervised.md) and of those
+after it, and of the [report](chapters/14_reproduction_report.md)."""
 
 
 def provenance(all_records: list[Record]) -> str:

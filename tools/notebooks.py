@@ -22,6 +22,7 @@ import exercise_cells
 import joblib
 import jupytext
 import nbformat
+import references
 import times
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
@@ -36,11 +37,30 @@ SECONDS = 600  # for one cell
 FOLDED_TAGS = {"picture", "checks"}  # of cells whose code is folded: what draws a figure, and assertions
 
 SETUP = """\
-# Installs the library where it is missing, and says which device is used.
+# Finds the library: installed, in a folder above (a clone), or as a wheel beside this notebook or on the course's site.
+import importlib
 import importlib.util
+import subprocess
+import sys
+from pathlib import Path
 
-if importlib.util.find_spec("hvae_tutorial") is None:
-    %pip install --quiet {target}
+WHEEL, SITE = "{wheel}", "{site}"
+
+
+def is_there():
+    importlib.invalidate_caches()
+    return importlib.util.find_spec("hvae_tutorial") is not None
+
+
+if not is_there():
+    clones = [folder for folder in Path.cwd().parents if (folder / "hvae_tutorial" / "__init__.py").exists()]
+    sys.path += map(str, clones[:1])
+if not is_there() and (Path(WHEEL).exists() or SITE):
+    target = WHEEL if Path(WHEEL).exists() else f"{{SITE}}/chapters/{{WHEEL}}"
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", target])
+if not is_there():
+    where = f"from {{SITE}}/chapters/" if SITE else "with the button Library on the chapter's page"
+    raise ModuleNotFoundError(f"hvae_tutorial is missing: get {{WHEEL}} {{where}}, put it here, run again")
 
 import torch
 
@@ -59,11 +79,14 @@ def project() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
-def install_target() -> str:
-    """What pip installs the library from: the repository, or, while that has no address, a wheel in the same folder."""
-    repository = project()["urls"]["Repository"]
-    if repository:
-        return f"git+{repository}"
+def addresses() -> tuple[str, str]:
+    """The addresses of the repository and of the site, without a slash at the end; empty where there is none yet."""
+    urls = project()["urls"]
+    return urls["Repository"].rstrip("/"), urls["Documentation"].rstrip("/")
+
+
+def wheel_name() -> str:
+    """The name of the library's wheel."""
     return f"hvae_tutorial-{project()['version']}-py3-none-any.whl"
 
 
@@ -98,7 +121,7 @@ def _timed(source: Path) -> list[NotebookNode]:
 
 def _notebook(chapter: list[NotebookNode]) -> NotebookNode:
     setup = nbformat.v4.new_code_cell(
-        SETUP.format(target=install_target()), metadata={"tags": ["setup", "nbval-ignore-output"]}
+        SETUP.format(wheel=wheel_name(), site=addresses()[1]), metadata={"tags": ["setup", "nbval-ignore-output"]}
     )
     metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -109,6 +132,8 @@ def _notebook(chapter: list[NotebookNode]) -> NotebookNode:
         cell["id"] = f"cell-{number:03d}"
         if FOLDED_TAGS.intersection(cell.metadata.get("tags", [])):
             cell.metadata.update(exercise_cells.FOLDED)
+        if cell.cell_type == "markdown":
+            cell.source = references.expanded(cell.source)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     return notebook
 

@@ -44,7 +44,7 @@ class Experiment:
         model: from a model to its name.
         measures: what the records must have measured.
         tables: from records that agree in all settings but `by` and the seed to tables, by the name of their file; with
-            `complete=True` they also show the paper's cells in which we have no run.
+            `complete=True` they also show the paper's cells in which we have no run, and differences to the paper's.
         recorded_as: the experiment that the runs are recorded under, where it is not this one.
         also: experiments whose tables the same runs give.
     """

@@ -57,7 +57,7 @@ class Rendering:
 
     def html(self) -> str:
         """Return the table for a web page: figures of others in italics, minus signs, text escaped."""
-        published = [row.runs is None and row.source != "p" for row in self.rows]
+        published = [row.is_published for row in self.rows]
         cells = [
             [f"<em>{_minus(cell)}</em>" if other and cell else _minus(cell) for cell in row]
             for row, other in zip(self.cells, published, strict=True)

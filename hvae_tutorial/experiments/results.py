@@ -14,7 +14,7 @@ from hvae_tutorial.experiments.rendering import Rendering
 from hvae_tutorial.records import Record
 
 NOT_AVAILABLE = "n/a"
-OURS, TEST = "ours", "p"  # the source of a row that is no publication's
+OURS, TEST, MINUS = "ours", "p", "ours \N{MINUS SIGN} "  # the sources of rows that are no publication's
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,33 @@ class PValue:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """By how much our mean is above a published one, None where there is none; `str` has its sign."""
+
+    mean: float | None
+    digits: int = 2
+    spread: None = None
+
+    @classmethod
+    def between(cls, ours: Cell, theirs: Cell) -> "Difference":
+        """Return the difference of two means, with the decimals of the second."""
+        known = ours.mean is not None and theirs.mean is not None
+        return cls(ours.mean - theirs.mean if known else None, theirs.digits)
+
+    def __str__(self) -> str:
+        """Return it with its sign and the decimals, or nothing."""
+        return "" if self.mean is None else f"{self.mean:+.{self.digits}f}"
+
+
+@dataclass(frozen=True)
 class Row:
     """A line of a table.
 
     Attributes:
         label: what the lines are ordered by: a dimension, or a data set.
         model: the name of the model.
-        source: `OURS`, `TEST` (p-values against the base model), or who published the figures.
+        source: `OURS`, `TEST` (p-values against the base model), who published the figures, or `MINUS` and who did:
+            differences between ours and theirs.
         detail: one more fact, as the number of coordinates.
         runs: how many runs of ours it is the mean of; None where it is not ours.
         cells: one for each column of the table.
@@ -87,7 +107,7 @@ class Row:
     source: str = OURS
     detail: str = ""
     runs: int | None = None
-    cells: Sequence[Cell | PValue] = ()
+    cells: Sequence[Cell | PValue | Difference] = ()
     records: Sequence[str] = field(default=(), compare=False)
 
     @property
@@ -96,6 +116,11 @@ class Row:
         if self.source == OURS:
             return self.model
         return f"p, {self.model}" if self.source == TEST else f"{self.model}, {self.source}"
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the figures are those of others."""
+        return self.source not in {OURS, TEST} and not self.source.startswith(MINUS)
 
 
 @dataclass(frozen=True)
@@ -201,7 +226,7 @@ def comparison(
         scale: by which our numbers are multiplied, one for all columns or one for some: 100 for per cent.
         published_digits: decimals of the figures of others, where they have fewer than ours.
         base: the model that the others are tested against.
-        complete: also show cells in which there are only published figures.
+        complete: also show cells in which there are only published figures, and differences to these.
     """
     factors = scale if isinstance(scale, Mapping) else dict.fromkeys(columns, scale)
     values = {
@@ -215,11 +240,9 @@ def comparison(
         models = sorted((model for other, model in shown if other == key), key=names.rank)
         for model in models:
             runs = cells.get((key, model), [])
+            ours = [Cell.of(column, digits=digits) for column in values.get((key, model), [])]
             if runs:
-                ours = [Cell.of(column, digits=digits) for column in values[key, model]]
-            else:
-                ours = [Cell(missing="no run yet"), *[Cell()] * (len(columns) - 1)]
-            rows.append(Row(label, name(model), runs=len(runs), cells=ours, records=[run.name for run in runs]))
+                rows.append(Row(label, name(model), runs=len(runs), cells=ours, records=[run.name for run in runs]))
             for source, figures in published.items():
                 if (key, model) in figures:
                     row = figures[key, model]
@@ -228,6 +251,9 @@ def comparison(
                         for header in columns
                     ]
                     rows.append(Row(label, name(model), source, cells=theirs))
+                    if complete and runs:
+                        gaps = [Difference.between(*pair) for pair in zip(ours, theirs, strict=True)]
+                        rows.append(Row(label, name(model), MINUS + source, cells=gaps))
         for model in models:
             if model != base and (key, base) in cells and (key, model) in cells:
                 pairs = zip(values[key, model], values[key, base], strict=True)

@@ -29,7 +29,9 @@ CHROMIUM = [
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site as `make site` builds it; the chapters are not executed anew."""
+    """The site as `make site` builds it, the chapters not executed anew; or one that is built: the folder HVAE_SITE."""
+    if chosen := os.environ.get("HVAE_SITE"):
+        return Path(chosen)
     folder = tmp_path_factory.mktemp("built") / "site"
     # Without --quiet, with which a strict build passes over broken links.
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]

@@ -1,20 +1,28 @@
 """What the site shows beside the files in docs/ is made from the chapters, the records and pyproject.toml alone."""
 
+import io
+import json
+import zipfile
 from types import SimpleNamespace
 
+import home
 import hooks
 import nbformat
 import notebooks
+import pages
+import times
 import pytest
 from mkdocs.config import load_config
 from mkdocs.config.defaults import MkDocsConfig
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 from hvae_tutorial import records
+from hvae_tutorial.exercises import all_exercises
 from hvae_tutorial.experiments.experiment import groups
 from hvae_tutorial.experiments.registry import EXPERIMENTS
 
 ADDRESS = "https://github.com/someone/hvae_tutorial"
+SITE = "https://example.org/course"
 
 
 @pytest.fixture
@@ -24,10 +32,10 @@ def config() -> MkDocsConfig:
 
 @pytest.fixture
 def addressed(monkeypatch: pytest.MonkeyPatch):
-    """Pretend that pyproject.toml names a repository, or none."""
+    """Pretend that pyproject.toml names a repository and a site, or none."""
 
-    def pretend(address: str) -> None:
-        project = {**notebooks.project(), "urls": {"Repository": address}}
+    def pretend(address: str, site: str = "") -> None:
+        project = {**notebooks.project(), "urls": {"Repository": address, "Documentation": site}}
         monkeypatch.setattr(notebooks, "project", lambda: project)
         monkeypatch.setattr(hooks, "wheel", lambda: ("library.whl", b"wheel"))
 
@@ -43,6 +51,7 @@ def test_without_an_address_nothing_leads_to_a_repository(config: MkDocsConfig, 
     hooks.on_config(config)
     assert not config.repo_url
     assert not config.edit_uri
+    assert not config.site_url
     assert "content.action.edit" not in config.theme["features"]
     for text in chapter_pages():
         assert "Open in Colab" not in text
@@ -51,9 +60,9 @@ def test_without_an_address_nothing_leads_to_a_repository(config: MkDocsConfig, 
 
 
 def test_with_an_address_everything_leads_there(config: MkDocsConfig, addressed) -> None:
-    addressed(ADDRESS)
+    addressed(ADDRESS, SITE)
     hooks.on_config(config)
-    assert (config.repo_url, config.edit_uri) == (ADDRESS, "edit/main/docs/")
+    assert (config.repo_url, config.edit_uri, config.site_url) == (ADDRESS, "edit/main/docs/", f"{SITE}/")
     assert "content.action.edit" in config.theme["features"]
     made = chapter_pages()
     assert made
@@ -72,11 +81,50 @@ def test_every_chapter_is_published_with_what_can_be_downloaded(addressed) -> No
     assert not list((notebooks.ROOT / "docs").rglob("*.ipynb"))
 
 
-def test_the_navigation_lists_the_chapters(config: MkDocsConfig) -> None:
+def test_the_navigation_lists_the_chapters_by_parts(config: MkDocsConfig) -> None:
     hooks.on_config(config)
-    (chapters,) = [entry["Chapters"] for entry in config.nav if "Chapters" in entry]
-    assert [uri for entry in chapters for uri in entry.values()] == [f"chapters/{p.stem}.md" for p in hooks.executed()]
-    assert all(title.startswith(f"{number}. ") for number, entry in enumerate(chapters) for title in entry)
+    assert config.nav[0] == {"Home": "index.md"}
+    entries = {title: content for entry in config.nav for title, content in entry.items()}
+    listed = [config.nav[1], *(link for part in home.PARTS for link in entries[part.title])]
+    assert [uri for link in listed for uri in link.values()] == [f"chapters/{p.stem}.md" for p in hooks.executed()]
+    assert all(title.startswith(f"{number}. ") for number, link in enumerate(listed) for title in link)
+
+
+def test_the_home_page_has_each_part_with_its_chapters_times_and_exercises() -> None:
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="index.md"), meta={})
+    markdown = hooks.on_page_markdown((notebooks.ROOT / "docs/index.md").read_text(encoding="utf-8"), page)
+    html = hooks.on_page_content(markdown, page)
+    assert html.count("<svg") == len(home.PARTS) == html.count('<section class="part"')
+    for path in hooks.executed()[1:]:
+        notebook = nbformat.read(path, as_version=4)
+        assert f"]({'chapters'}/{path.stem}.md)" in html
+        assert pages.question(notebook) in html
+        assert f"{times.of_notebook(notebook).reading} min</span>" in html
+    exercises = all_exercises()
+    assert f"{len(hooks.executed())} chapters, " in html
+    assert f" · {len(exercises)} exercises, " in html
+    assert sum(len(home.of(part, hooks.executed())) for part in home.PARTS) == len(hooks.executed()) - 1
+
+
+def test_pages_have_descriptions_and_ranks() -> None:
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="chapters/03_bessel.md"), meta={})
+    text = "# T\n\n<div>\nx\n</div>\n\n*How do you compute $\\log I_\\nu(\\kappa)$ where `ive` fails?*\n\nMore."
+    hooks.on_page_markdown(text, page)
+    assert page.meta["description"] == "How do you compute log I_ν(κ) where ive fails?"
+    ranks = {}
+    for uri in ("chapters/03_bessel.md", "notation.md", "api/special.md"):
+        page = SimpleNamespace(file=SimpleNamespace(src_uri=uri), meta={})
+        hooks.on_page_markdown("", page)
+        ranks[uri] = page.meta.get("search", {"boost": 1})["boost"]
+    assert ranks["chapters/03_bessel.md"] > ranks["notation.md"] > ranks["api/special.md"]
+
+
+def test_searched_formulas_are_letters_and_their_names() -> None:
+    index = {"docs": [{"title": "A \\(\\mu\\)", "text": "<p>at \\(\\kappa \\ge 0\\)</p>"}, {"title": "B", "text": "b"}]}
+    assert hooks.searchable(index)["docs"] == [
+        {"title": "A μ", "text": "<p>at κ ≥ 0</p> kappa"},
+        {"title": "B", "text": "b"},
+    ]
 
 
 def test_titles_in_the_navigation_have_formulas_but_no_markdown(tmp_path) -> None:
@@ -98,9 +146,11 @@ def test_explorables_hold_a_picture_for_readers_without_scripts(uri: str, root: 
 
 def test_code_and_displayed_formulas_are_not_searched() -> None:
     page = '<div class="language-python highlight">x</div><div class="output">y</div><div class="results">z</div>'
+    page += '<details class="colab">c</details><div class="chapter">d</div>'
     assert hooks.on_page_content(page, at("chapters/03_bessel.md")) == (
         '<div data-search-exclude class="language-python highlight">x</div>'
         '<div data-search-exclude class="output">y</div><div class="results">z</div>'
+        '<details data-search-exclude class="colab">c</details><div data-search-exclude class="chapter">d</div>'
     )
 
 
@@ -131,4 +181,19 @@ def test_the_page_of_results_has_every_table_of_the_records_and_where_they_come_
                 assert table.html() in text
     assert text.index("Table 1 on mnist:") < text.index("Table 1 on mnist-5k:")
     assert "<em>S-VAE, paper</em>" in text
-    assert "no run yet" in text
+    assert "<td>S-VAE, ours − paper" in text
+
+
+def test_each_table_of_results_can_be_downloaded_with_its_records() -> None:
+    made, page = hooks.results_files(), hooks.results_page()
+    tables = {name: table for tables in hooks.results().values() for name, table in tables.items()}
+    assert made.keys() == {f"results/{name}.{kind}" for name in tables for kind in ("csv", "zip")}
+    for name, table in tables.items():
+        assert f'<a href="results/{name}.csv" download>' in page
+        assert len(made[f"results/{name}.csv"].splitlines()) == len(table.rows) + 1
+        with zipfile.ZipFile(io.BytesIO(made[f"results/{name}.zip"])) as file:
+            wanted = {f"{record}.json" for row in table.rows for record in row.records}
+            assert set(file.namelist()) == wanted
+            assert wanted
+            for record in file.namelist():
+                assert json.loads(file.read(record))["results"]

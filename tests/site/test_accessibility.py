@@ -1,0 +1,59 @@
+"""axe-core finds no barrier of ours, in the light and in the dark; the theme's own are listed."""
+
+from pathlib import Path
+
+import axe_playwright_python
+import pytest
+from test_site import DESK, PHONE, opened
+
+pytestmark = pytest.mark.slow
+
+PAGES = ("index", "chapters/05_gradients", "results", "exercises", "formulas", "404")
+
+# The theme's, by rule, and what stands in the address of an element: buttons of code blocks in navigation landmarks of
+# one name; on a page that is none, check boxes without a label, outside all landmarks.
+THEME = {"landmark-unique": ".md-code__nav", "label": "#__search", "region": "#__"}
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """The script of axe-core, which the package brings with it."""
+    return (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_nothing_but_the_theme_s(browser, site, axe: str, name: str, scheme: str) -> None:
+    with opened(browser, viewport=DESK, color_scheme=scheme, reduced_motion="reduce") as context:
+        page = context.new_page()
+        page.goto(f"{site.as_uri()}/{name}.html")
+        page.evaluate(axe)
+        found = page.evaluate("axe.run({resultTypes: ['violations']})")
+    ours = [
+        (violation["id"], node["target"], node["html"][:120])
+        for violation in found["violations"]
+        for node in violation["nodes"]
+        if THEME.get(violation["id"], "none") not in str(node["target"])
+    ]
+    assert len(found["passes"]) > 20
+    assert not ours
+
+
+def test_axe_sees_what_is_wrong(browser, site, axe: str) -> None:
+    with opened(browser, viewport=DESK) as context:
+        page = context.new_page()
+        page.goto(f"{site.as_uri()}/cite.html")
+        page.evaluate("document.querySelector('article p').style.color = '#ccc'")
+        page.evaluate(axe)
+        found = page.evaluate("axe.run({resultTypes: ['violations']})")
+    assert "color-contrast" in {violation["id"] for violation in found["violations"]}
+
+
+def test_controls_of_an_explorable_are_large_enough_for_a_finger(browser, site) -> None:
+    with opened(browser, viewport=PHONE, has_touch=True) as context:
+        page = context.new_page()
+        page.goto(f"{site.as_uri()}/index.html")
+        controls = page.locator(".explorable .options span, .explorable button")
+        controls.first.wait_for()
+        heights = controls.evaluate_all("nodes => nodes.map((node) => node.getBoundingClientRect().height)")
+    assert min(heights) >= 44

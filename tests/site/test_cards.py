@@ -1,0 +1,123 @@
+"""A card says what the notation's page says, and only where the letter means that."""
+
+import json
+
+import cards
+import pytest
+from test_site import DESK, PHONE, opened
+
+PAGE = """\
+# Notation
+
+## The sphere
+
+| letter | meaning | in code |
+|---|---|---|
+| $m$ | number of coordinates of $\\mathbb{R}^m$ | `m`, `ambient_dim` |
+| $u$, $v$ | where $a < b$ | |
+
+## Graphs
+
+| letter | meaning | in code |
+|---|---|---|
+| $A_m (\\kappa)$ | mean | `f(kappa)` |
+| $v$ | a node | |
+| N-VAE | no letter | |
+"""
+
+
+def test_letters_have_the_meanings_of_the_tables() -> None:
+    found = cards.letters(PAGE)
+    assert found.keys() == {"m", "u", "v", r"A_m(\kappa)", "A_m"}
+    assert found["m"] == [
+        {
+            "name": "m",
+            "section": "The sphere",
+            "id": "the-sphere",
+            "chapters": None,
+            "text": r"number of coordinates of \(\mathbb{R}^m\)",
+            "code": "<code>m</code>, <code>ambient_dim</code>",
+        }
+    ]
+    assert found["u"][0]["text"] == r"where \(a &lt; b\)"
+    assert [entry["chapters"] for entry in found["v"]] == [None, [12]]
+
+
+def test_the_script_is_the_page_s() -> None:
+    text = cards.script(PAGE)
+    assert json.loads(text.removeprefix("const hvaeLetters = ").removesuffix(";\n")) == cards.letters(PAGE)
+
+
+@pytest.fixture
+def chapter(browser, site):
+    """Chapter 2, opened from a file."""
+    with opened(browser, viewport=DESK, reduced_motion="reduce") as context:
+        page = context.new_page()
+        page.goto(f"{site.as_uri()}/chapters/02_von_mises_fisher.html")
+        yield page
+
+
+@pytest.mark.slow
+def test_a_letter_opens_its_card_under_the_pointer_and_escape_closes_it(chapter) -> None:
+    card = chapter.locator("#hvae-card")
+    kappa = chapter.locator("article .arithmatex", has_text="κ").nth(3)
+    assert card.is_hidden()
+    kappa.hover()
+    card.wait_for(state="visible")
+    assert "concentration" in card.inner_text()
+    assert card.locator(".katex").count() >= 2
+    chapter.keyboard.press("Escape")
+    assert card.is_hidden()
+
+
+@pytest.mark.slow
+def test_the_keyboard_reaches_each_letter_once_and_it_leads_to_the_notation(chapter) -> None:
+    links = chapter.locator("article a.letter")
+    shown = [links.nth(i).locator("annotation").text_content() for i in range(links.count())]
+    assert {r"\kappa", "m"} <= set(shown)
+    assert len(shown) == len(set(shown))
+    first = chapter.locator("article a.letter", has_text="κ").first
+    chapter.keyboard.press("Tab")  # so that focus is shown
+    first.focus()
+    card = chapter.locator("#hvae-card")
+    card.wait_for(state="visible")
+    assert first.get_attribute("aria-describedby") == "hvae-card"
+    chapter.keyboard.press("Tab")
+    card.wait_for(state="hidden")
+    first.focus()
+    chapter.keyboard.press("Enter")
+    chapter.wait_for_url("**/notation.html#the-von-mises-fisher-law")
+    assert chapter.locator("a.letter").count() == 0
+
+
+@pytest.mark.slow
+def test_graphs_letters_mean_nodes_in_their_chapter_alone(chapter) -> None:
+    assert chapter.evaluate("hvaeLetters.N[0].text") == "number of nodes"
+    assert chapter.locator("a.letter", has_text="N").filter(has_not_text="_").count() == 0
+
+
+ITEM = '</h1><p><a href="#ref-x">Wood (1994)</a></p><ul><li><a id="ref-x"></a>A. T. A. Wood: <i>x</i>.</li></ul>'
+
+
+@pytest.mark.slow
+def test_a_tap_on_a_citation_shows_the_reference_and_a_second_one_follows_it(browser, site) -> None:
+    path = site / "chapters/02_von_mises_fisher.html"
+    text = path.read_text(encoding="utf-8").replace("</h1>", ITEM, 1)
+    with opened(browser, viewport=PHONE, has_touch=True, reduced_motion="reduce") as context:
+        page = context.new_page()
+        page.route("**/*.html", lambda route: route.fulfill(body=text, content_type="text/html"))
+        page.goto(path.as_uri())
+        citation = page.locator('a[href="#ref-x"]')
+        citation.tap()
+        card = page.locator("#hvae-card")
+        card.wait_for(state="visible")
+        assert card.inner_text() == "A. T. A. Wood: x."
+        assert page.evaluate("location.hash") == ""
+        box = card.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390
+        page.locator("h1").tap()
+        assert card.is_hidden()
+        citation.tap()
+        citation.tap()
+        assert page.evaluate("location.hash") == "#ref-x"
