@@ -28,7 +28,6 @@ import home
 import nbformat
 import notebooks
 import pages
-import times
 import words
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files

@@ -10,8 +10,8 @@ import hooks
 import nbformat
 import notebooks
 import pages
-import times
 import pytest
+import times
 from mkdocs.config import load_config
 from mkdocs.config.defaults import MkDocsConfig
 from nbformat.v4 import new_markdown_cell, new_notebook
