@@ -26,7 +26,7 @@
 # **You need**: calculus, Bayes' rule, chapters [2](02_von_mises_fisher.ipynb), [6](06_kl_divergence.ipynb) and
 # [8](08_s_vae.ipynb).
 #
-# **Time**: 50 minutes.
+# **Time**
 
 # %%
 import math

@@ -26,7 +26,7 @@
 # **You need**: calculus, matrices, chapters [7](07_n_vae.ipynb) and [8](08_s_vae.ipynb);
 # [chapter 9](09_unsupervised.ipynb) for the table.
 #
-# **Time**: 45 minutes.
+# **Time**
 
 # %%
 import math

@@ -24,7 +24,7 @@
 #
 # **You need**: chapters [6](06_kl_divergence.ipynb), [8](08_s_vae.ipynb) and [9](09_unsupervised.ipynb).
 #
-# **Time**: 50 minutes.
+# **Time**
 
 # %%
 import math

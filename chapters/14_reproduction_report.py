@@ -24,7 +24,7 @@
 #
 # **You need**: chapters [9](09_unsupervised.ipynb) to [12](12_link_prediction.ipynb); Student's law.
 #
-# **Time**: 35 minutes.
+# **Time**
 
 # %%
 import math
