@@ -34,7 +34,8 @@ from hvae_tutorial.files import write_atomically
 ROOT = Path(__file__).parents[1]
 CHAPTERS = ROOT / "chapters"
 SECONDS = 600  # for one cell
-FOLDED_TAGS = {"picture", "checks"}  # of cells whose code is folded: what draws a figure, and assertions
+# Of cells whose code is folded: what draws a figure, what computes the numbers of a sentence or a table, and assertions.
+FOLDED_TAGS = {"picture", "words", "checks"}
 
 SETUP = """\
 # Finds the library: installed, in a folder above (a clone), or as a wheel beside this notebook or on the course's site.

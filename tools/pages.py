@@ -53,9 +53,9 @@ def chapter_page(notebook: NotebookNode, slug: str, downloads: Downloads) -> str
             parts.append(SOLUTION if solving else "</details>")
         if cell.cell_type == "markdown":
             parts.append(prose(cell.source))
-        elif "picture" in tags:
+        elif "picture" in tags or "words" in tags:
             parts += _outputs(cell.outputs, slug)
-            parts.append(folded("Code of the figure", code(cell.source)))
+            parts.append(folded(f"Code of the {'figure' if 'picture' in tags else 'numbers'}", code(cell.source)))
         elif "checks" in tags:
             summary = f'<span class="checked">{html.escape(_checked(cell, slug), quote=False)}</span> Code of the check'
             parts.append(folded(summary, code(cell.source)))

@@ -1,4 +1,4 @@
-"""A cell teaches, draws or checks: what draws and what checks is folded, and what teaches is short."""
+"""A cell teaches, draws, says or checks: all but what teaches is folded, and what teaches is short."""
 
 import ast
 from pathlib import Path
@@ -40,7 +40,7 @@ def asserts(tree: ast.Module) -> bool:
 
 
 def faults(cell: NotebookNode) -> list[str]:
-    """What a cell of a chapter's source has against the three kinds."""
+    """What a cell of a chapter's source has against the four kinds."""
     tags = set(cell.metadata.get("tags", []))
     tree = ast.parse(cell.source)
     shows, prints = calls(tree, "plotting.show"), calls(tree, "print")
@@ -51,6 +51,10 @@ def faults(cell: NotebookNode) -> list[str]:
         found.append("is a picture and does not end with plotting.show(...)")
     if "picture" in tags and asserts(tree):
         found.append("is a picture and asserts something")
+    if "words" in tags and last(tree) not in {"plotting.say", "display"}:
+        found.append("is of words and does not end with plotting.say(...) or display(...)")
+    if "words" in tags and asserts(tree):
+        found.append("is of words and asserts something")
     if "checks" in tags and not (len(prints) == 1 and says_checked(prints[0]) and last(tree) == "print"):
         found.append('is a check and does not end with its one print("Checked: ...")')
     if "checks" in tags and not asserts(tree):
@@ -94,6 +98,10 @@ CHECKED = 'print("Checked: two and two.")'
         ("figure = 1", "picture", "does not end with"),
         (f"{DRAWN}\nx = 1", "picture", "does not end with"),
         (f"assert x\n{DRAWN}", "picture", "asserts something"),
+        ("plotting.say('C')", "words", None),
+        ("display(table)", "words", None),
+        ("x = 1", "words", "does not end with"),
+        ("assert x\nplotting.say('C')", "words", "asserts something"),
         (f"assert x\n{CHECKED}", "checks", None),
         (f"np.testing.assert_allclose(x, y)\n{CHECKED}", "checks", None),
         ('assert x\nprint(f"Checked: {x}.")', "checks", None),
@@ -112,6 +120,6 @@ def test_the_checks_can_fail(text: str, tag: str | None, fault: str | None) -> N
 
 def test_lines_are_counted_that_a_reader_sees() -> None:
     idea = new_code_cell("a = 1\n\nb = 2")
-    folded = [new_code_cell("c = 3", metadata={"tags": [tag]}) for tag in ("picture", "checks")]
+    folded = [new_code_cell("c = 3", metadata={"tags": [tag]}) for tag in ("picture", "words", "checks")]
     assert visible_lines([idea, *folded]) == 2
     assert visible_lines([idea, new_code_cell("d = 4", metadata={"tags": ["nbval-ignore-output"]})]) == 3

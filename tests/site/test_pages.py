@@ -113,6 +113,11 @@ def test_the_code_of_a_figure_is_folded_below_it() -> None:
     assert text.endswith("\n````\n\n</details>\n")
 
 
+def test_the_code_of_a_sentence_is_folded_below_it() -> None:
+    text = page(tagged("words", markdown("The mean is 0.5.")))
+    assert text.index("The mean is 0.5.") < text.index('<summary markdown="0">Code of the numbers</summary>')
+
+
 def test_what_a_check_says_is_seen_and_its_code_is_folded() -> None:
     text = page(tagged("checks", printed("Checked: a*b*c < 1 & _d_.\n")))
     summary = '<span class="checked">Checked: a*b*c &lt; 1 &amp; _d_.</span> Code of the check'
