@@ -34,7 +34,7 @@ from hvae_tutorial.files import write_atomically
 ROOT = Path(__file__).parents[1]
 CHAPTERS = ROOT / "chapters"
 SECONDS = 600  # for one cell
-# Of cells whose code is folded: what draws a figure, what computes the numbers of a sentence or a table, and assertions.
+# Of cells whose code is folded: what draws, what computes the numbers of a sentence or a table, and assertions.
 FOLDED_TAGS = {"picture", "words", "checks"}
 
 SETUP = """\
