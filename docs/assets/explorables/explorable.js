@@ -1,11 +1,12 @@
-// What explorables share: mounting, controls, sharp canvases, colours, random numbers.
+// What explorables share: mounting, controls, sharp canvases, colours, random numbers, spheres to draw and to turn.
 //
-// An explorable is a function that fills an element: hvaeExplorables.NAME = (host) => { ... } fills every
+// An explorable is a function that fills an element: hvaeExplorables.add("NAME", (host) => { ... }) fills every
 // <div class="explorable" data-explorable="NAME">. What the element held before, a picture, stays where scripts do not
-// run. The tools below are hvaeExplorables.kit. Classic scripts, in any order: they also work from file://.
+// run. The tools below are hvaeExplorables.kit. Classic scripts, this one first: they also work from file://.
 (() => {
   "use strict";
   const explorables = (window.hvaeExplorables ??= {});
+  const TAU = 2 * Math.PI;
 
   /** An element with properties, attributes (aria-..., role) and children. */
   function element(tag, properties = {}, ...children) {
@@ -104,7 +105,128 @@
     };
   }
 
-  explorables.kit = { element, slider, choice, announcer, surface, colours, painter, random };
+  // The law
+
+  /** A_m(kappa) / kappa, by the continued fraction 1 / (m + kappa^2 / (m + 2 + kappa^2 / (m + 4 + ...))). */
+  function ratio(m, kappa) {
+    const nu = m / 2 + 200; // errors of the start are squeezed by exp(-200^2 / kappa)
+    let c = 1 / (nu - 0.5 + Math.hypot(nu + 0.5, kappa)); // a bound by Amos
+    for (let k = m + 398; k >= m; k -= 2) c = 1 / (k + kappa * kappa * c);
+    return c;
+  }
+
+  /** A_m(kappa), the mean of w. */
+  const meanResultantLength = (m, kappa) => kappa * ratio(m, kappa);
+
+  // Drawing
+
+  function pen(context, colour, width = 1, alpha = 1) {
+    context.strokeStyle = context.fillStyle = colour;
+    context.lineWidth = width;
+    context.globalAlpha = alpha;
+  }
+
+  function disc(context, x, y, radius, paint = "fill") {
+    context.beginPath();
+    context.arc(x, y, radius, 0, TAU);
+    context[paint]();
+  }
+
+  /** An arrow from the origin, with a halo so that it stands out from the points. */
+  function arrow(context, [x, y], width, colour, halo) {
+    const length = Math.hypot(x, y);
+    const head = Math.min(2 + 3 * width, length);
+    const neck = length - head;
+    context.save();
+    context.rotate(Math.atan2(y, x));
+    context.beginPath();
+    for (const [along, across] of [[0, 0], [neck, 0], [neck, -1], [length, 0], [neck, 1], [neck, 0]])
+      context.lineTo(along, 0.4 * head * across);
+    for (const [line, style] of [[width + 3, halo], [width, colour]]) {
+      pen(context, style, line);
+      context.stroke();
+      context.fill();
+    }
+    context.restore();
+  }
+
+  /**
+   * The part of a curve on the sphere that is in front, or behind. `at` gives its points by an angle, `turn` takes
+   * them to right, up and towards the reader.
+   */
+  function trace(context, radius, turn, front, at) {
+    context.beginPath();
+    let before = false;
+    for (let i = 0; i <= 120; i++) {
+      const [x, y, depth] = turn(at((i / 120) * TAU));
+      const now = depth >= 0 === front;
+      if (now && before) context.lineTo(x * radius, -y * radius);
+      else context.moveTo(x * radius, -y * radius);
+      before = now;
+    }
+    context.stroke();
+  }
+
+  /** The points with first coordinate w, for `trace`. */
+  const parallel = (w) => (t) => [w, Math.sqrt(1 - w * w) * Math.cos(t), Math.sqrt(1 - w * w) * Math.sin(t)];
+
+  /** The body of a sphere about the origin of the canvas. */
+  function ball(context, radius, colour) {
+    const light = context.createRadialGradient(-radius / 2, -radius / 2, 0, 0, 0, radius);
+    light.addColorStop(0, colour.lit);
+    light.addColorStop(1, colour.shade);
+    pen(context, light);
+    disc(context, 0, 0, radius);
+  }
+
+  /** Parallels and meridians every 30 degrees, in front or behind. */
+  function grid(context, radius, colour, turn, front) {
+    const meridian = (a) => (t) => [Math.cos(t), Math.sin(t) * Math.cos(a), Math.sin(t) * Math.sin(a)];
+    pen(context, colour.faint, 1, front ? 0.55 : 0.2);
+    for (let i = 1; i < 6; i++) trace(context, radius, turn, front, parallel(Math.cos((i * Math.PI) / 6)));
+    for (let i = 0; i < 6; i++) trace(context, radius, turn, front, meridian((i * Math.PI) / 6));
+  }
+
+  // Turning by hand. A view has the rows that take a point to right, up and towards the reader.
+
+  const turned = (view, p) => view.map((row) => row[0] * p[0] + row[1] * p[1] + row[2] * p[2]);
+
+  /** The view after a turn to the right and up, in radians. */
+  function rotate([x, y, z], right, up) {
+    const mix = (angle, p, q) => p.map((value, i) => Math.cos(angle) * value + Math.sin(angle) * q[i]);
+    const towards = mix(-right, z, x);
+    return [mix(right, x, z), mix(up, y, towards), mix(-up, towards, y)];
+  }
+
+  /** `key(right, up)` for arrow keys, in steps; `drag(before, now)` for a pointer, in pixels from the middle, y upwards. */
+  function handle(canvas, { key, drag }) {
+    const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+    canvas.addEventListener("keydown", (event) => {
+      if (!(event.key in KEYS) || event.ctrlKey || event.metaKey || event.altKey) return;
+      event.preventDefault();
+      key(...KEYS[event.key]);
+    });
+    let last = null; // where the pointer was
+    const at = (event) => [event.offsetX - canvas.clientWidth / 2, canvas.clientHeight / 2 - event.offsetY];
+    canvas.addEventListener("pointerdown", (event) => {
+      canvas.setPointerCapture(event.pointerId);
+      last = at(event);
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      if (!last) return;
+      const now = at(event);
+      drag(last, now);
+      last = now;
+    });
+    canvas.addEventListener("lostpointercapture", () => (last = null));
+  }
+
+  explorables.kit = {
+    element, slider, choice, announcer, surface, colours, painter, random, // the page
+    ratio, meanResultantLength, // the law
+    pen, disc, arrow, trace, parallel, ball, grid, // drawing
+    turned, rotate, handle, // turning by hand
+  };
 
   function mountAll() {
     for (const host of document.querySelectorAll(".explorable[data-explorable]:not(.live)")) {
@@ -115,6 +237,12 @@
       mount(host);
     }
   }
+
+  /** Gives a name to an explorable, and fills what waits for it. */
+  explorables.add = (name, mount) => {
+    explorables[name] = mount;
+    mountAll();
+  };
 
   // Material's document$ speaks at every page, also when it replaces one without loading it.
   if (window.document$) window.document$.subscribe(mountAll);

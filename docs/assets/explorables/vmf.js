@@ -4,20 +4,13 @@
 // Nothing moves by itself.
 (() => {
   "use strict";
-  const explorables = (window.hvaeExplorables ??= {});
+  const explorables = window.hvaeExplorables;
+  const { element, slider, choice, announcer, painter, surface, colours, random } = explorables.kit;
+  const { ratio, meanResultantLength, pen, disc, arrow, trace, parallel, ball, grid } = explorables.kit;
+  const { turned, rotate, handle } = explorables.kit;
   const TAU = 2 * Math.PI;
 
   // The law
-
-  /** A_m(kappa) / kappa, by the continued fraction 1 / (m + kappa^2 / (m + 2 + kappa^2 / (m + 4 + ...))). */
-  function ratio(m, kappa) {
-    const nu = m / 2 + 200; // errors of the start are squeezed by exp(-200^2 / kappa)
-    let c = 1 / (nu - 0.5 + Math.hypot(nu + 0.5, kappa)); // a bound by Amos
-    for (let k = m + 398; k >= m; k -= 2) c = 1 / (k + kappa * kappa * c);
-    return c;
-  }
-
-  const meanResultantLength = (m, kappa) => kappa * ratio(m, kappa);
 
   /**
    * Root mean square of |mean z| - A over sets of n samples. The square of |mean z| has mean A^2 + (1 - A^2) / n;
@@ -57,7 +50,7 @@
     let proposals = 0;
     const z = Array.from({ length: n }, (_, i) => {
       // Each sample has its own piece of the stream: when kappa changes, points glide and few jump.
-      const uniform = explorables.kit.random(seed, i * (64 + 2 * m));
+      const uniform = random(seed, i * (64 + 2 * m));
       const gaussian = () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(TAU * uniform());
       const v = Array.from({ length: m - 1 }, gaussian);
       const [y, count] = drawY(m, kappa, uniform);
@@ -75,36 +68,6 @@
 
   const RADIUS = 0.43; // of the sphere, as a part of its canvas
   const dotRadius = (n) => 7.5 / n ** 0.21;
-
-  function pen(context, colour, width = 1, alpha = 1) {
-    context.strokeStyle = context.fillStyle = colour;
-    context.lineWidth = width;
-    context.globalAlpha = alpha;
-  }
-
-  function disc(context, x, y, radius, paint = "fill") {
-    context.beginPath();
-    context.arc(x, y, radius, 0, TAU);
-    context[paint]();
-  }
-
-  /** An arrow from the origin, with a halo so that it stands out from the points. */
-  function arrow(context, [x, y], width, colour, halo) {
-    const length = Math.hypot(x, y);
-    const head = Math.min(2 + 3 * width, length);
-    const neck = length - head;
-    context.save();
-    context.rotate(Math.atan2(y, x));
-    context.beginPath();
-    for (const [along, across] of [[0, 0], [neck, 0], [neck, -1], [length, 0], [neck, 1], [neck, 0]])
-      context.lineTo(along, 0.4 * head * across);
-    for (const [line, style] of [[width + 3, halo], [width, colour]]) {
-      pen(context, style, line);
-      context.stroke();
-      context.fill();
-    }
-    context.restore();
-  }
 
   /** mu, the mean of the samples, and a ring at A mu. `place` takes points to pixels, `reach` is how far mu goes. */
   function paintVectors(context, colour, state, place, reach) {
@@ -125,42 +88,21 @@
     }
   }
 
-  /** The sphere from far away: `view` has the rows that take a point to right, up and towards the reader. */
+  /** The sphere from far away. */
   function paintSphere(context, size, colour, state, view) {
     const radius = RADIUS * size;
     const dot = dotRadius(state.n);
-    const turn = (p) => view.map((row) => row[0] * p[0] + row[1] * p[1] + row[2] * p[2]);
+    const turn = (p) => turned(view, p);
     const place = (p) => [turn(p)[0] * radius, -turn(p)[1] * radius];
     const visible = state.z.map(turn);
 
-    const trace = (front, at) => {
-      context.beginPath();
-      let before = false;
-      for (let i = 0; i <= 120; i++) {
-        const [x, y, depth] = turn(at((i / 120) * TAU));
-        const now = depth >= 0 === front;
-        if (now && before) context.lineTo(x * radius, -y * radius);
-        else context.moveTo(x * radius, -y * radius);
-        before = now;
-      }
-      context.stroke();
-    };
-    const parallel = (w) => (t) => [w, Math.sqrt(1 - w * w) * Math.cos(t), Math.sqrt(1 - w * w) * Math.sin(t)];
-    const meridian = (a) => (t) => [Math.cos(t), Math.sin(t) * Math.cos(a), Math.sin(t) * Math.sin(a)];
-
-    const light = context.createRadialGradient(-radius / 2, -radius / 2, 0, 0, 0, radius);
-    light.addColorStop(0, colour.lit);
-    light.addColorStop(1, colour.shade);
-    pen(context, light);
-    disc(context, 0, 0, radius);
+    ball(context, radius, colour);
     for (const front of [false, true]) {
-      pen(context, colour.faint, 1, front ? 0.55 : 0.2);
-      for (let i = 1; i < 6; i++) trace(front, parallel(Math.cos((i * Math.PI) / 6)));
-      for (let i = 0; i < 6; i++) trace(front, meridian((i * Math.PI) / 6));
+      grid(context, radius, colour, turn, front);
       pen(context, colour.samples, 1, front ? 0.8 : 0.16);
       for (const [x, y, depth] of visible) if (depth >= 0 === front) disc(context, x * radius, -y * radius, dot);
       pen(context, colour.law, 2, front ? 1 : 0.3);
-      trace(front, parallel(1 - cap(0.95, state.kappa)));
+      trace(context, radius, turn, front, parallel(1 - cap(0.95, state.kappa)));
     }
     pen(context, colour.faint);
     disc(context, 0, 0, radius, "stroke");
@@ -238,7 +180,6 @@
   // The whole
 
   function mount(host) {
-    const { element, slider, choice, announcer, painter, surface, colours } = explorables.kit;
     const state = { m: 3, kappa: 5, n: 1000, seed: 1 };
     let angle = 0.6; // of mu on the circle
     let view = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]; // of the sphere
@@ -319,44 +260,24 @@
       paint();
     }
 
-    // To the right and up, in radians. The circle only turns in its plane.
-    function turn(right, up) {
-      const mix = (angle, p, q) => p.map((value, i) => Math.cos(angle) * value + Math.sin(angle) * q[i]);
-      const [x, y, z] = view;
-      const towards = mix(-right, z, x);
-      view = [mix(right, x, z), mix(up, y, towards), mix(-up, towards, y)];
-    }
-
-    const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
-    picture.addEventListener("keydown", (event) => {
-      if (!(event.key in KEYS) || event.ctrlKey || event.metaKey || event.altKey) return;
-      event.preventDefault();
-      const [right, up] = KEYS[event.key].map((step) => (step * Math.PI) / 36);
-      if (state.m === 3) turn(right, up);
-      else angle += up - right;
-      paint();
+    handle(picture, {
+      key(right, up) {
+        const [x, y] = [right, up].map((step) => (step * Math.PI) / 36);
+        if (state.m === 3) view = rotate(view, x, y);
+        else angle += y - x;
+        paint();
+      },
+      drag(before, now) {
+        const radius = RADIUS * picture.clientWidth;
+        if (state.m === 3) view = rotate(view, (now[0] - before[0]) / radius, (now[1] - before[1]) / radius);
+        else angle += Math.atan2(now[1], now[0]) - Math.atan2(before[1], before[0]);
+        paint();
+      },
     });
 
-    let last = null; // where the pointer was, from the middle
-    const at = (event) => [event.offsetX - picture.clientWidth / 2, picture.clientHeight / 2 - event.offsetY];
-    picture.addEventListener("pointerdown", (event) => {
-      picture.setPointerCapture(event.pointerId);
-      last = at(event);
-    });
-    picture.addEventListener("pointermove", (event) => {
-      if (!last) return;
-      const now = at(event);
-      const radius = RADIUS * picture.clientWidth;
-      if (state.m === 3) turn((now[0] - last[0]) / radius, (now[1] - last[1]) / radius);
-      else angle += Math.atan2(now[1], now[0]) - Math.atan2(last[1], last[0]);
-      last = now;
-      paint();
-    });
-    picture.addEventListener("lostpointercapture", () => (last = null));
-
-    turn(-0.85, 0.5); // mu to the right, up and towards the reader
+    view = rotate(view, -0.85, 0.5); // mu to the right, up and towards the reader
     set({});
   }
 
-  explorables.vmf = Object.assign(mount, { draw, meanResultantLength, spread });
+  explorables.add("vmf", Object.assign(mount, { draw, meanResultantLength, spread }));
 })();

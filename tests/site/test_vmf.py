@@ -5,84 +5,30 @@ a seed that readers see), the others within 5. A correct program fails under fre
 """
 
 import functools
-import html
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from explorable_page import CANVAS, number, picture, settle, slide, write_page
 from scipy import integrate, stats
 
 from hvae_tutorial.special import mean_resultant_length
 
-ASSETS = Path(__file__).parents[2] / "docs" / "assets" / "explorables"
 KAPPAS = {0: 0.0, 10: 0.32, 20: 1.0, 34: 5.0, 40: 10.0, 60: 100.0, 80: 1000.0}  # by position of the slider
-CANVAS = ".explorable .picture"
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A page with two explorables and a name that nobody has written."""
-    files = {name: html.escape((ASSETS / name).as_uri()) for name in ("vmf.css", "vmf.js", "explorable.js")}
-    path = tmp_path_factory.mktemp("explorable") / "page.html"
-    path.write_text(
-        f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>vMF</title>
-        <meta name="viewport" content="width=device-width"><link rel="stylesheet" href="{files["vmf.css"]}">
-        <body data-md-color-scheme="default">
-        <div class="explorable" data-explorable="vmf"><p id="before">A picture.</p></div>
-        <div class="explorable" data-explorable="later"><p id="after">A picture.</p></div>
-        <script src="{files["vmf.js"]}"></script><script src="{files["explorable.js"]}"></script></body></html>""",
-        encoding="utf-8",
-    )
-    return path.as_uri()
-
-
-@pytest.fixture
-def opened(browser, address: str) -> Iterator[Callable]:
-    """Opens the page with options of a browser's context; complaints and requests that leave the machine fail."""
-    contexts, complaints = [], []
-
-    def open_page(setup: str = "", **options: object):
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda r: None if r.url.startswith("file:") else complaints.append(r.url))
-        if setup:
-            page.add_init_script(setup)
-        page.goto(address)
-        settle(page)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert not complaints
-
-
-def settle(page) -> None:
-    """Wait until what was asked for has been painted."""
-    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
-
-def slide(page, position: int) -> None:
-    page.locator("input[type=range]").fill(str(position))
-    settle(page)
-
-
-def picture(page) -> str:
-    settle(page)
-    return page.locator(CANVAS).evaluate("canvas => canvas.toDataURL()")
+    """A page with the explorable."""
+    return write_page(tmp_path_factory.mktemp("explorable"), "vmf")
 
 
 def numbers(page) -> dict[str, str]:
     """What the page shows, by name."""
-    return {n: page.locator(f".{n} dd").inner_text() for n in ("length", "exact", "expected", "accepted")}
+    return {name: number(page, name) for name in ("length", "exact", "expected", "accepted")}
 
 
 def draw(page, m: int, kappa: float, n: int, seed: int) -> tuple[np.ndarray, int]:
@@ -347,8 +293,3 @@ def test_what_is_spoken_waits_until_the_slider_rests(opened) -> None:
     assert line.inner_text() == ""
     page.wait_for_function("document.querySelector('[aria-live]').textContent")
     assert numbers(page)["length"] in line.inner_text()
-
-
-def test_it_is_small() -> None:
-    assert sum(path.stat().st_size for path in ASSETS.iterdir() if path.suffix in {".js", ".css"}) <= 25_000
-    assert (ASSETS / "vmf.png").stat().st_size < 150_000
