@@ -56,11 +56,18 @@ PDF_LINK = f"- [The course as one PDF]({book.PDF.name})."
 # have in common.
 UNSEARCHED = re.compile(r'<(div|details) class="(?=[^"]*\b(?:highlight|output|arithmatex|chapter|colab)\b)')
 
-# What a reader sees where scripts do not run: docs/assets/explorables/NAME.png, described.
+# What a reader sees where scripts do not run: docs/assets/explorables/NAME.png, described. The script is NAME.js.
 EXPLORABLES = {
     "vmf": "A thousand points drawn from the von Mises-Fisher law on a sphere, at concentration 5: most lie around the "
     "mean direction. The length of their mean, 0.798, is close to the exact 0.800.",
+    "darts": "Darts under two curves, before and after the zoom, for m = 5 and concentration 5: of 300 proposals 244 "
+    "lie below the density of the law and are kept. A histogram of the kept w follows the law's density.",
+    "lost-term": "Samples on a circle with arrows towards the mean direction, at concentration 2. The mean slope by "
+    "the implicit estimator is 0.168, by the corrected one 0.167, by the incomplete one 0.086; the truth is 0.164.",
+    "globe": "A globe with 2000 test images of MNIST as dots, coloured by class: the latent space of an S-VAE. Beside "
+    "it the digit that the decoder draws at the needle in the middle.",
 }
+NEEDED_BY |= {f"assets/explorables/{name}.js": (f'data-explorable="{name}"',) for name in EXPLORABLES}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

@@ -168,7 +168,8 @@ def test_scripts_are_loaded_where_they_are_needed() -> None:
     formula = '<span class="arithmatex">x</span>\n'
     assert hooks.on_post_page(formula + script + explorable) == formula + script
     element = '<div data-explorable="vmf"></div>\n'
-    assert hooks.on_post_page(element + script + explorable) == element + explorable
+    other = '  <script src="../assets/explorables/darts.js"></script>\n'
+    assert hooks.on_post_page(element + script + explorable + other) == element + explorable
 
 
 def test_the_page_of_results_has_every_table_of_the_records_and_where_they_come_from() -> None:

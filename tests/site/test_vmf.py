@@ -217,16 +217,6 @@ def test_touch_across_turns_and_down_scrolls(opened) -> None:
     page.wait_for_function("scrollY > 50")
 
 
-def test_the_colour_scheme_is_followed_at_once(opened) -> None:
-    page = opened()
-    light, drawn = picture(page), numbers(page)
-    page.evaluate("document.body.dataset.mdColorScheme = 'slate'")
-    assert picture(page) != light
-    assert numbers(page) == drawn
-    page.evaluate("document.body.dataset.mdColorScheme = 'default'")
-    assert picture(page) == light
-
-
 def test_pages_that_are_replaced_without_loading(opened) -> None:
     """Material's document$ calls at each page; what is there already is left alone."""
     page = opened("window.document$ = { subscribe(call) { (this.call = call)(); } };")
@@ -254,16 +244,6 @@ def test_the_picture_stays_where_there_is_no_script(opened, browser, address: st
     page.goto(address)
     assert page.locator("#before").is_visible()
     context.close()
-
-
-@pytest.mark.parametrize("width", [340, 390, 1280])
-@pytest.mark.parametrize("density", [1, 2])
-def test_it_fits_and_is_sharp(opened, width: int, density: int) -> None:
-    page = opened(viewport={"width": width, "height": 800}, device_scale_factor=density)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    for canvas in page.locator("canvas").all():
-        pixels, size = canvas.evaluate("node => [node.width, node.clientWidth]")
-        assert pixels == density * size > 250
 
 
 def test_controls_have_names_and_focus_is_seen(opened) -> None:
