@@ -3,7 +3,7 @@
 FOLDER has the saved models of two runs of Table 1 that are in the records, MNIST at d = 2, seed 0, of the S-VAE and of
 the N-VAE, as `hvae reproduce table1 --data mnist --preset paper --dims 2 --seeds 1` leaves them. Written are
 
-- docs/assets/weights/RUN.safetensors: the model in half precision, for `VAE.load`;
+- docs/assets/weights/RUN.safetensors: the model in half precision, for `VAE.load(...).float()`;
 - docs/assets/explorables/globe-MODEL.js: its decoder in eight bits, the posterior modes of the first test images, and
   where they come from.
 
@@ -66,7 +66,7 @@ def globe(model: VAE, record: Record) -> dict[str, Any]:
     elbo = {"recorded": record.results["elbo"], "float32": mean_elbo(model, test, record)}
     reach = math.ceil(modes.abs().max().item())
     decoder = model.decoder
-    model.decoder = dequantised(layers)
+    model.decoder = dequantised(layers).float()
     elbo["int8"] = mean_elbo(model, test, record)
     model.decoder = decoder
     return {
@@ -106,13 +106,13 @@ def character(q: int) -> str:
 
 
 def dequantised(layers: list[dict[str, Any]]) -> nn.Sequential:
-    """Return the decoder that the page computes."""
+    """Return the decoder that the page computes, in double precision."""
     modules: list[nn.Module] = []
     for layer in layers:
         codes = torch.tensor([ord(letter) for letter in layer["weights"]])
         q = torch.where(codes > CHARACTER + 127, codes - 256, codes) - CHARACTER
-        scale, bias = torch.tensor(layer["scale"]), torch.tensor(layer["bias"])
-        linear = nn.Linear(q.numel() // len(scale), len(scale))
+        scale, bias = (torch.tensor(layer[name], dtype=torch.float64) for name in ("scale", "bias"))
+        linear = nn.Linear(q.numel() // len(scale), len(scale), dtype=torch.float64)
         with torch.no_grad():
             linear.weight.copy_(q.view(len(scale), -1) * scale[:, None])
             linear.bias.copy_(bias)

@@ -63,7 +63,7 @@ EXPLORABLES = {
     "darts": "Darts under two curves, before and after the zoom, for m = 5 and concentration 5: of 300 proposals 244 "
     "lie below the density of the law and are kept. A histogram of the kept w follows the law's density.",
     "lost-term": "Samples on a circle with arrows towards the mean direction, at concentration 2. The mean slope by "
-    "the implicit estimator is 0.168, by the corrected one 0.167, by the incomplete one 0.086; the truth is 0.164.",
+    "the implicit estimator is 0.168, by the corrected one 0.166, by the incomplete one 0.085; the truth is 0.164.",
     "globe": "A globe with 2000 test images of MNIST as dots, coloured by class: the latent space of an S-VAE. Beside "
     "it the digit that the decoder draws at the needle in the middle.",
 }

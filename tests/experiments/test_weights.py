@@ -25,7 +25,7 @@ def test_weights_have_the_elbo_of_their_record(path: Path) -> None:
     if not (Path(os.environ.get("HVAE_DATA", "")) / "mnist").is_dir():
         pytest.skip("HVAE_DATA has no MNIST")
     (record,) = (record for record in records.load(experiment="table1") if record.name == path.stem)
-    model = VAE.load(path).eval()
+    model = VAE.load(path).float().eval()
     with seeded(record.settings["seed"], torch.device("cpu")):
         found = elbo_terms(model, binarized(load("mnist")).test)
     for name in ("elbo", "reconstruction", "kl"):

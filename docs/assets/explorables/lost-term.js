@@ -112,7 +112,7 @@
     const at = (part) => point({ ...sample, theta: sample.theta - step * part }, lift);
     pen(context, style, 2.5, alpha);
     context.beginPath();
-    for (let i = 0; i <= 12; i++) context.lineTo(...at(i / 12).slice(0, 2));
+    for (let i = 0; i <= 24; i++) context.lineTo(...at(i / 24).slice(0, 2));
     context.stroke();
     const [end, back] = [at(1), at(0.9)];
     const [dx, dy] = [end[0] - back[0], end[1] - back[1]];
@@ -154,7 +154,7 @@
         if (depth >= 0 !== front) continue;
         const alpha = front ? 1 : 0.25;
         for (const [name, style, lift] of [
-          ["corrected", colour.third, 0.88], ["incomplete", colour.law, 0.94], ["implicit", colour.samples, 1],
+          ["corrected", colour.third, 0.88], ["incomplete", colour.law, 0.94], ["implicit", colour.samples, m === 2 ? 1.06 : 1],
         ]) {
           const step = (kappa * sample[name]) / Math.sin(sample.theta);
           const within = Math.min(Math.max(step, sample.theta - Math.PI), sample.theta);
@@ -262,7 +262,8 @@
   // The whole
 
   function mount(host) {
-    const state = { m: 2, kappa: 2, held: "quantile", seed: 1, samples: [] };
+    // Seed 15 has samples on all sides among the first, which have the arrows.
+    const state = { m: 2, kappa: 2, held: "quantile", seed: 15, samples: [] };
     let angle = 0.6;
     let view = rotate([[1, 0, 0], [0, 1, 0], [0, 0, 1]], -0.85, 0.5);
     const picture = element("canvas", { className: "picture", tabIndex: 0, role: "img" });
