@@ -48,6 +48,8 @@ from hvae_tutorial.special import kl_to_uniform, mean_resultant_length
 from hvae_tutorial.sphere import hammer_projection, log_surface_area
 from hvae_tutorial.training import TrainingSettings, fit
 
+rng = np.random.default_rng(9)
+
 # %% tags=["picture"]
 BLUE, ORANGE, GREEN, PINK = plotting.CURVE_COLOURS[:4]
 COLOUR, NAME = {"n": BLUE, "s": ORANGE}, {"n": "N-VAE", "s": "S-VAE"}
@@ -248,7 +250,6 @@ plotting.show(
     alt=f"Left, two rows of dots; {sum(a < b.min())} of {len(a)} of the S-VAE's lie below all of the N-VAE's. Right, a "
     f"bell curve with its tails beyond {abs(t):.1f} on both sides coloured, {100 * p:.1f} per cent of the area.",
 )
-rng = np.random.default_rng(9)
 x, y = 3 * rng.standard_normal((100_000, 3)), rng.standard_normal((100_000, 10))
 found = ttest_ind_from_stats(x.mean(1), x.std(1, ddof=1), 3, y.mean(1), y.std(1, ddof=1), 10, equal_var=False)
 as_normal, by_welch = np.mean(2 * norm.sf(abs(found.statistic)) < 0.05), np.mean(found.pvalue < 0.05)
