@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -170,7 +171,7 @@ def _highest(curve: Callable[[int], float], start: int = 2) -> int:
 
 def _peak_cases(rng: Generator) -> Iterator[Case]:
     for kappa in (10.0, 100.0, 3.0, 30.0, *(float(k) for k in log_uniform(rng, 3, 80, 2))):
-        m = _highest(lambda i, k=kappa: _kl(k, i), start=max(2, round(0.7 * kappa)))
+        m = _highest(partial(_kl, kappa), start=max(2, round(0.7 * kappa)))
         yield value((kappa,), (m, _kl(kappa, m)), rtol=1e-7)
 
 
