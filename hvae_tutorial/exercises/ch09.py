@@ -212,7 +212,7 @@ used. Then plot $m/\\kappa$ and $\\mathrm{KL}/\\kappa$ at the peak against $\\ka
     explanation="""\
 The divergence rises and then falls in $m$, so it is enough to climb until the next is smaller. For large
 $\\kappa$ the chapter's $\\frac m2\\log\\frac{1+s}2$, with $s = \\sqrt{1 + 4\\kappa^2/m^2}$, is largest where
-$\\log\\frac{1+s}2 = \\frac{s-1}s$: at $s = 2.81$, $m = 0.763\\,\\kappa$, with $0.245\\,\\kappa$ nats. The formula for
+$\\log\\frac{1+s}2 = \\frac{s-1}s$: at $s = 2.81$, $m = 0.762\\,\\kappa$, with $0.245\\,\\kappa$ nats. The formula for
 sharp bumps has its peak at half of that $m$, because there $\\kappa$ is no longer large against $m$.""",
     hints=(
         "Climb: start at m = 2 and go on as long as the divergence rises.",
