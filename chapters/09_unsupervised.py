@@ -899,7 +899,7 @@ print(
 # %% [markdown]
 # Runs that start above the barrier, at $\kappa\approx21$, are never stuck: it is the place, not the law up there. So a
 # wrong law can cost a run everything, *sometimes*, and only at high dimension. It is a candidate for the paper's
-# trouble at $d=40$, and no more: the paper's code at that time may have differed, and its KL of 33.5 says that its runs
+# trouble at $d=40$, and no more: the paper's code at that time may have differed, and its KL of 33.50 says that its runs
 # were over the barrier. What the wrong law does to runs that pass is not recorded here for the whole training.
 #
 # ## The library's version
