@@ -25,7 +25,7 @@
 # **You need**: calculus, means and variances, chapters [6](06_kl_divergence.ipynb), [7](07_n_vae.ipynb) and
 # [8](08_s_vae.ipynb).
 #
-# **Time**: 40 minutes.
+# **Time**
 
 # %%
 import math
@@ -49,15 +49,13 @@ from hvae_tutorial.sphere import hammer_projection, log_surface_area
 from hvae_tutorial.training import TrainingSettings, fit
 
 rng = np.random.default_rng(9)
-
-# %% tags=["picture"]
 BLUE, ORANGE, GREEN, PINK = plotting.CURVE_COLOURS[:4]
 COLOUR, NAME = {"n": BLUE, "s": ORANGE}, {"n": "N-VAE", "s": "S-VAE"}
 
 # %% [markdown]
 # ## What the columns say
 #
-# Table 1 of Davidson et al. (2018) trains an N-VAE in $\mathbb{R}^d$ and an S-VAE on $S^d$, with the same network, on
+# Table 1 of [@davidson2018] trains an N-VAE in $\mathbb{R}^d$ and an S-VAE on $S^d$, with the same network, on
 # MNIST, ten times each. Four numbers, in nats, are means over 10,000 test images:
 #
 # - **RE**, the reconstruction: how well a draw of $z$ explains its image;
@@ -204,9 +202,9 @@ print("Checked: each record obeys RE - KL = ELBO < LL, and was made from a clean
 #
 # **Step 4: a law for $t$.** A standard normal, divided by the root of a mean of $\nu$ independent squares of others,
 # has *Student's law with $\nu$ degrees of freedom*, by definition. Our $V$ is a weighted sum of two such means, which
-# is none. Welch's idea: take the $\nu$ for which the variance is right. A mean of $\nu$ squares times $EV$ has the
-# variance $2(EV)^2/\nu$, and $V$ has $\sum2\sigma^4/(n^2(n-1))$, summed over both models. Equate the two, with $s$ for
-# $\sigma$:
+# is none. Welch's idea ([@welch1947]): take the $\nu$ for which the variance is right. A mean of $\nu$ squares times
+# $EV$ has the variance $2(EV)^2/\nu$, and $V$ has $\sum2\sigma^4/(n^2(n-1))$, summed over both models. Equate the two,
+# with $s$ for $\sigma$:
 #
 # $$
 # \nu=\frac{V^2}{\dfrac{(s_a^2/n_a)^2}{n_a-1}+\dfrac{(s_b^2/n_b)^2}{n_b-1}}.
@@ -541,7 +539,7 @@ print("Checked: the sphere's gain in RE at every d, what it pays in KL, and the 
 #
 # It is tempting to read off where more dimensions no longer buy more nats. But this formula is for $\kappa$ far above
 # $m$, and there it has no maximum to show. We need one that holds when both are large. For large $m$ a mean of length
-# $A$ takes $\kappa\approx mA/(1-A^2)$ ([chapter 2](02_von_mises_fisher.ipynb)), and by chapter 6
+# $A$ takes $\kappa\approx mA/(1-A^2)$ ([@banerjee2005, section 2.2]), and by chapter 6
 # $\frac{d\,\mathrm{KL}}{d\kappa}=\kappa A'$, that is $d\,\mathrm{KL}=\kappa\,dA$. So
 #
 # $$
@@ -748,7 +746,7 @@ print("Checked: both costs by search, c near 0.8, their difference for h >> 1, a
 # %% [markdown]
 # The paper's table fits this. From $d=20$ to 40 no number of the N-VAE changes by more than 0.3 nats: the new
 # directions are off. The S-VAE pays five nats more, for the same reconstruction. It is an explanation that fits, no
-# proof: nobody has measured the $h_i$ of the two decoders. Davidson et al. (2019) draw the same conclusion and take
+# proof: nobody has measured the $h_i$ of the two decoders. [@davidson2019] draw the same conclusion and take
 # products of small spheres instead ([chapter 13](13_beyond.ipynb)).
 
 # %% [markdown]
@@ -763,7 +761,7 @@ for m, K, name in (("n", 500, "log_likelihood"), ("s", 10, "log_likelihood_10"),
     print(f"{NAME[m]}, K = {K:3d}: {LL_K:.2f}")
 
 # %% [markdown]
-# The paper says $K=500$. The authors' public example uses 10 (`nicola-decao/s-vae-pytorch`, commit 671c46c,
+# The paper says $K=500$. The authors' public example uses 10 ([@svaecode, commit 671c46c],
 # `examples/mnist.py`, line 104: `n=10`). Which one made the table? LL − ELBO can tell: it hardly minds whether one
 # model is a little better than another.
 
@@ -822,10 +820,12 @@ print("Checked: at d = 10, 0.68 nats, p about 1e-4 from ten runs; one pair of ru
 # [1](01_why_a_sphere.ipynb) and [10](10_semi_supervised_m1.ipynb) show how that turns Table 2 around.
 #
 # **Another law.** The authors' sampler draws, for $\kappa>10$ and large $m$, from a law that is not von Mises-Fisher's
-# (`hyperspherical_vae/distributions/von_mises_fisher.py` at the same commit, lines 92 to 100;
-# [chapter 4](04_sampling.ipynb) has the reason). Samples of $\kappa=12$ are less concentrated than those of 10. A model
-# that would profit from a sharper posterior first has to pass through blurrier ones: a barrier. Does training get over
-# it? The library has their sampler, rebuilt from its formulas, as a foil for this one experiment.
+# (`hyperspherical_vae/distributions/von_mises_fisher.py` at the same commit, lines 92 to 100; [chapter
+# 4](04_sampling.ipynb) has the reason). Samples of $\kappa=12$ are less concentrated than those of 10. A model that
+# would profit from a sharper posterior first has to pass through blurrier ones: a barrier. Does training get over it?
+# The library has their sampler, rebuilt from its formulas, as a foil for this one experiment. The p in the table is
+# that of Fisher's exact test ([@fisher1922]): with so many stuck runs in all, how probable is a split at least as
+# uneven, if the sampler does not matter?
 
 # %%
 grid = torch.linspace(1, 30, 291, dtype=torch.float64)
@@ -899,8 +899,8 @@ print(
 # %% [markdown]
 # Runs that start above the barrier, at $\kappa\approx21$, are never stuck: it is the place, not the law up there. So a
 # wrong law can cost a run everything, *sometimes*, and only at high dimension. It is a candidate for the paper's
-# trouble at $d=40$, and no more: the paper's code at that time may have differed, and its KL of 33.50 says that its runs
-# were over the barrier. What the wrong law does to runs that pass is not recorded here for the whole training.
+# trouble at $d=40$, and no more: the paper's code at that time may have differed, and its KL of 33.50 says that its
+# runs were over the barrier. What the wrong law does to runs that pass is not recorded here for the whole training.
 #
 # ## The library's version
 #
@@ -995,10 +995,9 @@ print("Checked: the three answers.")
 #
 # ## References
 #
-# - Davidson et al. (2018), arXiv:1804.00891: Tables 1 and 2, Figure 2; appendix E (collapse of the surface area).
-# - Davidson, Tomczak and Gavves (2019), arXiv:1910.02912: one $\kappa$ as a bottleneck.
-# - Welch (1947), *Biometrika* 34, 28-35, doi:10.1093/biomet/34.1-2.28: the test.
-# - Banerjee et al. (2005), *Journal of Machine Learning Research* 6, 1345-1382, section 2.2: $\kappa$ from the length
-#   of the mean.
-# - Fisher (1922), doi:10.2307/2340521: the exact test for two shares.
-# - `nicola-decao/s-vae-pytorch`, commit 671c46c: the authors' example and sampler.
+# - [@davidson2018] Tables 1 and 2, Figure 2; appendix E: collapse of the surface area.
+# - [@davidson2019] One $\kappa$ as a bottleneck.
+# - [@welch1947] The test.
+# - [@banerjee2005] Section 2.2: $\kappa$ from the length of the mean.
+# - [@fisher1922] The exact test for two shares.
+# - [@svaecode] The authors' example and sampler, at commit 671c46c.

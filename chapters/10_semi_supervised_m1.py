@@ -26,7 +26,7 @@
 # **You need**: calculus, means and variances, chapters [2](02_von_mises_fisher.ipynb), [6](06_kl_divergence.ipynb) and
 # [9](09_unsupervised.ipynb).
 #
-# **Time**: 45 minutes.
+# **Time**
 
 # %%
 import math
@@ -49,11 +49,12 @@ from hvae_tutorial.special import kl_to_uniform, mean_resultant_length
 from hvae_tutorial.training import TrainingSettings, fit
 
 rng = np.random.default_rng(10)
+BLUE, ORANGE, GREEN, PINK = plotting.CURVE_COLOURS[:4]
 
 # %% [markdown]
 # ## M1: first a code, then a classifier
 #
-# Kingma et al. (2014) call this M1. Train a VAE on all images, without labels. Then replace each image by the *mode* of
+# [@kingma2014semi] call this M1. Train a VAE on all images, without labels. Then replace each image by the *mode* of
 # its posterior: $\mu$ in $\mathbb{R}^d$ for the N-VAE, the mean direction $\mu$ in $S^d$ for the S-VAE. A test image
 # gets the class that is most frequent among the $k$ labelled images with the nearest codes. We take $k=5$.
 #
@@ -86,12 +87,11 @@ def codes_of(model):
 
 SPACES = {"N-VAE, plane": ("n", 2), "S-VAE, sphere": ("s", 2), "S-VAE, circle": ("s", 1)}
 plane, sphere, circle = SPACES
+COLOUR = {plane: BLUE, sphere: ORANGE, circle: GREEN}
 models = {(name, seed): trained(*space, seed) for name, space in SPACES.items() for seed in range(3)}
 codes = {key: codes_of(model) for key, model in models.items()}
 
 # %% tags=["checks"]
-BLUE, ORANGE, GREEN, PINK = plotting.CURVE_COLOURS[:4]
-COLOUR = dict(zip(SPACES, (BLUE, ORANGE, GREEN), strict=True))
 assert [codes[name, 0][0].shape[1] for name in SPACES] == [2, 3, 2]  # coordinates, not dimensions
 assert np.allclose(np.linalg.norm(codes[sphere, 0][0], axis=1), 1, atol=1e-5)
 print("Checked: 2, 3 and 2 coordinates; on the sphere all codes have length 1.")
@@ -381,10 +381,9 @@ plotting.show(
 # For the same nats a code on the sphere shares its blur with $2/e=0.74$ times as many others as in the plane, where the
 # average hides a crowded middle. But *are* the nats the same?
 
-# %%
+# %% tags=["nbval-ignore-output"]
 with torch.no_grad():
     nats = {name: np.mean([elbo(models[name, s], images.test).kl.mean() for s in range(3)]) for name in (plane, sphere)}
-print("here, three seeds:", ", ".join(f"{name} {value:.2f} nats" for name, value in nats.items()))
 every = records.load(experiment="table1")
 
 
@@ -396,14 +395,12 @@ for data in ("digits", "mnist-5k", "mnist"):
     found = {m: [record.results["kl"] for record in runs(data, m, 2)] for m in "ns"}
     counted = ", ".join(f"{m.upper()}-VAE {np.mean(x):.2f} (runs: {len(x)})" for m, x in found.items())
     print(f"records, {data}: {counted}")
-
-# %% tags=["picture", "nbval-ignore-output"]
 ratio = 2 / math.e * math.exp(nats[plane] - nats[sphere])
 plotting.say(
     f"In the paper's Table 1 the nats at $d=2$ are the same: {paper.TABLE1[2, 'n']['kl'][0]} and "
-    f"{paper.TABLE1[2, 's']['kl'][0]}. In the models of this chapter they are not. Our S-VAEs pay "
-    f"{nats[sphere] - nats[plane]:.2f} nats more, so by the two formulas their codes share the blur with {ratio:.2f} "
-    "times as many others, and only part of that is the sphere's doing: the other part is bought."
+    f"{paper.TABLE1[2, 's']['kl'][0]}. The models of this chapter pay {nats[plane]:.2f} and {nats[sphere]:.2f}: by the "
+    f"two formulas codes on the sphere share their blur with {ratio:.2f} times as many others, and only part of that "
+    "is the sphere's doing: the other part is bought."
 )
 
 # %% tags=["checks"]
@@ -473,8 +470,8 @@ print("Checked: the plane's middle is the worst place, by more than ten points; 
 #
 # ## Table 2
 #
-# Three seeds in a chapter are an illustration. Here are the records: MNIST by the paper's full protocol, and digits,
-# five seeds, 300 epochs.
+# Three seeds in a chapter are an illustration. Here are the records: MNIST by the full protocol of [@davidson2018], and
+# digits, five seeds, 300 epochs.
 
 # %% tags=["nbval-ignore-output"]
 DIMS, SIZES = (2, 5, 10, 20, 40), (100, 600, 1000)
@@ -714,11 +711,11 @@ print("Checked: the plane keeps ten axes; the S-VAE's kappa is below 2; in the p
 #
 # ## The trap: the same number of coordinates
 #
-# A public reproduction of the paper (`raphaelrubrice/HVAE`, commit f394bd1) hands one `latent` to both models
+# A public reproduction of the paper ([@rubrice, commit f394bd1]) hands one `latent` to both models
 # (`paper_experiments/Table2_exp.ipynb`, function `run_and_test`), and its S-VAE takes it as the number of coordinates
 # $m$ (`svae/vae.py`, lines 57 and 124). Its "S-VAE with 2 dimensions" lives on the *circle* $S^1$, against a plane. It
 # found the plane ahead at $d=2$ and 5, the opposite of Table 2. The authors' own example hands `Z_DIM + 1` to the S-VAE
-# (`nicola-decao/s-vae-pytorch`, commit 671c46c, `examples/mnist.py`, line 201). On digits:
+# ([@svaecode, commit 671c46c], `examples/mnist.py`, line 201). On digits:
 
 # %% tags=["picture", "nbval-ignore-output"]
 figure, axes = plotting.subplots(size=(6, 2.6))
@@ -874,8 +871,7 @@ print("Checked: k = 5 and 20 draws; the same labelled sets; the same means and d
 #
 # ## References
 #
-# - Davidson et al. (2018), arXiv:1804.00891: section 5.3 and Table 2 (M1, k-NN).
-# - Kingma et al. (2014), arXiv:1406.5298, section 2: model M1.
-# - Davidson, Tomczak and Gavves (2019), arXiv:1910.02912: one $\kappa$.
-# - `raphaelrubrice/HVAE`, commit f394bd1: a student reproduction with equal coordinates.
-# - `nicola-decao/s-vae-pytorch`, commit 671c46c: the authors' example.
+# - [@davidson2018] Section 5.3 and Table 2: M1, k-NN.
+# - [@kingma2014semi] Section 2: model M1.
+# - [@rubrice] A student reproduction with equal coordinates, at commit f394bd1.
+# - [@svaecode] The authors' example, at commit 671c46c.
