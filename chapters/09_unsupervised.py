@@ -168,6 +168,7 @@ assert "dirty" not in record.provenance["commit"]
 for found in (r.results for r in on_digits):
     assert abs(found["reconstruction"] - found["kl"] - found["elbo"]) < 1e-3
     assert found["elbo"] < found["log_likelihood"]["mean"]
+assert {record.settings["epochs"] for record in on_digits} == {300}
 print("Checked: each record obeys RE - KL = ELBO < LL, and was made from a clean commit.")
 
 # %% [markdown]
@@ -627,8 +628,8 @@ print("Checked: the area's ratio and maximum; both formulas; the two peaks; and 
 # %% [markdown]
 # ### One width for all directions
 #
-# Here is why not. First a scale, for curvatures can only be compared on one. **We measure displacements in units in
-# which the prior has variance 1 in each coordinate.** For $N(0,I)$ these are the usual ones. On the unit sphere a
+# What makes nats dear? First a scale, for curvatures can only be compared on one. **We measure displacements in units
+# in which the prior has variance 1 in each coordinate.** For $N(0,I)$ these are the usual ones. On the unit sphere a
 # coordinate has variance $1/m$ ([chapter 2](02_von_mises_fisher.ipynb)), so there a displacement $\varepsilon$ counts
 # as $\sqrt m\,\varepsilon$.
 #
@@ -649,7 +650,8 @@ print("Checked: the area's ratio and maximum; both formulas; the two peaks; and 
 # C_S=\tfrac d2\log\frac{m\bar h}{2\pi}+\log S_m .
 # $$
 #
-# Both hold if all $h_i\gg1$. Then $C_N$ is $\frac d2$ plus half the sum of the $\log h_i$, and
+# $C_N$ holds for all $h_i$; $C_S$ for sharp bumps, that is $\bar h\gg1$. If *all* $h_i\gg1$, then $C_N$ is $\frac d2$
+# plus half the sum of the $\log h_i$, and
 #
 # $$
 # C_S-C_N\approx c_m+\Delta,\qquad\Delta=\frac d2\log\frac{\bar h}{\sqrt[d]{h_1\cdots h_d}}\ge0 .
@@ -889,6 +891,7 @@ assert all(r.results["median_concentration"] < 10 for r in fixed if barrier.is_s
 assert not any(barrier.is_stuck(r) for r in tried if r.settings["d"] < 40)
 assert (exact_w.diff() > 0).all()
 assert public_w[100] < public_w[90] / 4  # kappa 11 against 10
+assert paper.TABLE1[40, "s"]["kl"][0] == 33.50
 later = records.load(experiment="barrier", data="mnist-5k", initial_bias=20.0, d=40)
 assert later
 assert not any(map(barrier.is_stuck, later))
