@@ -323,6 +323,7 @@ nats, n = 3.0, 400
 s2, kappa = math.exp(-nats), math.exp(nats + 1) / 2  # the widths for this price, see below
 figure, (left, right) = plotting.subplots(1, 2, size=(7, 3.5))
 dots = math.sqrt(1 - s2) * rng.standard_normal((n, 2))
+far = 1.05 * abs(dots).max()
 left.scatter(*dots.T, s=5, color="0.75", linewidths=0)
 turn = np.linspace(0, 2 * math.pi, 200)
 here = {}
@@ -331,7 +332,7 @@ for r in (0, 2):
     here[r] = n * s2 * math.exp(-(r**2) / 2)
     left.text(r, 0.5, f"{here[r]:.0f}", color=BLUE, ha="center", weight="bold")
 left.set(
-    aspect="equal", title="plane, prior N(0, I)", xlabel="$z_1$", ylabel="$z_2$", xlim=(-3.6, 3.6), ylim=(-3.6, 3.6)
+    aspect="equal", title="plane, prior N(0, I)", xlabel="$z_1$", ylabel="$z_2$", xlim=(-far, far), ylim=(-far, far)
 )
 z = rng.standard_normal((n, 3))
 z = z[z[:, 2] > 0] / np.linalg.norm(z[z[:, 2] > 0], axis=1, keepdims=True)  # the near half
