@@ -18,7 +18,7 @@
 #
 # **You will be able to**
 #
-# - classify by nearest neighbours on latent means, and say which distance belongs to which space;
+# - classify by nearest neighbours on latent codes, and say which distance belongs to which space;
 # - draw labelled sets fairly, and say how much of an accuracy is luck of the draw;
 # - read the paper's Table 2, and say what may help the sphere at $d=2$ and leave it at $d=40$;
 # - see that an S-VAE has one coordinate more than dimensions, and what happens to those who forget it.
@@ -26,7 +26,7 @@
 # **You need**: calculus, means and variances, chapters [2](02_von_mises_fisher.ipynb), [6](06_kl_divergence.ipynb) and
 # [9](09_unsupervised.ipynb).
 #
-# **Time**: 45 minutes.
+# **Time**
 
 # %%
 import math
@@ -34,6 +34,7 @@ import math
 import numpy as np
 import torch
 from IPython.display import Markdown, display
+from scipy.stats import ttest_ind
 from torch.distributions import Independent, Normal, kl_divergence
 
 from hvae_tutorial import plotting, records
@@ -43,18 +44,24 @@ from hvae_tutorial.experiments import paper, table2
 from hvae_tutorial.experiments.knn import DRAWS, NEIGHBOURS, knn_accuracies
 from hvae_tutorial.experiments.protocol import binarized, latent_means
 from hvae_tutorial.models import mlp_vae
+from hvae_tutorial.objectives import elbo
 from hvae_tutorial.special import kl_to_uniform, mean_resultant_length
 from hvae_tutorial.training import TrainingSettings, fit
 
-BLUE, ORANGE, GREEN, PINK = plotting.CURVE_COLOURS[:4]
 rng = np.random.default_rng(10)
+BLUE, ORANGE, GREEN, PINK = plotting.CURVE_COLOURS[:4]
 
 # %% [markdown]
 # ## M1: first a code, then a classifier
 #
-# Kingma et al. (2014) call this M1. Train a VAE on all images, without labels. Then replace each image by the mode of
+# [@kingma2014semi] call this M1. Train a VAE on all images, without labels. Then replace each image by the *mode* of
 # its posterior: $\mu$ in $\mathbb{R}^d$ for the N-VAE, the mean direction $\mu$ in $S^d$ for the S-VAE. A test image
 # gets the class that is most frequent among the $k$ labelled images with the nearest codes. We take $k=5$.
+#
+# Two helpers of chapter 9's protocol do the rest. `binarized` returns the data set with its images drawn as black and
+# white once, with a fixed seed, so that every model sees the same ones. `latent_means` returns the modes of a model's
+# posteriors, $(n,m)$: on the sphere unit vectors, and not the means $A_m(\kappa)\mu$, which are shorter (a trap below).
+# The name is the paper's, which speaks of means.
 #
 # Three models of the 8x8 digits, three seeds each: the plane, the sphere $S^2$, and for later the circle $S^1$.
 
@@ -74,16 +81,20 @@ def trained(kind, d, seed=0):
 
 
 def codes_of(model):
-    """Latent means of training and test images, in double precision."""
+    """Codes of training and test images, in double precision."""
     return [latent_means(model, x).double().numpy() for x in (images.train, images.test)]
 
 
 SPACES = {"N-VAE, plane": ("n", 2), "S-VAE, sphere": ("s", 2), "S-VAE, circle": ("s", 1)}
 plane, sphere, circle = SPACES
-COLOUR = dict(zip(SPACES, (BLUE, ORANGE, GREEN), strict=True))
+COLOUR = {plane: BLUE, sphere: ORANGE, circle: GREEN}
 models = {(name, seed): trained(*space, seed) for name, space in SPACES.items() for seed in range(3)}
 codes = {key: codes_of(model) for key, model in models.items()}
+
+# %% tags=["checks"]
 assert [codes[name, 0][0].shape[1] for name in SPACES] == [2, 3, 2]  # coordinates, not dimensions
+assert np.allclose(np.linalg.norm(codes[sphere, 0][0], axis=1), 1, atol=1e-5)
+print("Checked: 2, 3 and 2 coordinates; on the sphere all codes have length 1.")
 
 # %% [markdown]
 # The classifier in ten lines. Of equally frequent classes it takes the smallest.
@@ -120,17 +131,7 @@ def classify(labelled, labels, test, distance, k=5):
 # For $0\le\theta\le\pi$ the derivative of $1-\cos\theta$ is $\sin\theta\ge0$, zero only at the ends; the root and the
 # factor 2 are increasing too. So all three are increasing functions of $\theta$: **they rank neighbours alike**, and
 # k-NN asks for nothing but ranks. This needs unit vectors. The trap below is what happens without.
-
-# %%
-a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in codes[sphere, 0])  # exact lengths
-theta = np.arccos(np.clip(a[:200] @ b.T, -1, 1))
-assert np.allclose(euclidean(a[:200], b), 2 * np.sin(theta / 2), atol=1e-7)
-assert np.allclose(cosine(a[:200], b), 1 - np.cos(theta))
-by_angle = classify(b, test_labels, a[:200], lambda *_: theta)
-assert (by_angle == classify(b, test_labels, a[:200], cosine)).all()
-assert (by_angle == classify(b, test_labels, a[:200], euclidean)).all()
-
-# %% [markdown]
+#
 # Why the angle here and Euclid there? Ask the models: how different are two posteriors? For normal laws with one width
 # $\sigma$ the log ratio of densities at $z$ is $(|z-\mu_2|^2-|z-\mu_1|^2)/(2\sigma^2)$. Under the first law
 # $E|z-\mu_2|^2=|\mu_1-\mu_2|^2+E|z-\mu_1|^2$. For von Mises-Fisher laws with one $\kappa$ the log ratio is
@@ -143,13 +144,21 @@ assert (by_angle == classify(b, test_labels, a[:200], euclidean)).all()
 #
 # Up to a factor (and a square), each space's distance is the divergence between posteriors of equal width.
 
-# %%
+# %% tags=["checks"]
+a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in codes[sphere, 0])  # exact lengths
+theta = np.arccos(np.clip(a[:200] @ b.T, -1, 1))
+assert np.allclose(euclidean(a[:200], b), 2 * np.sin(theta / 2), atol=1e-7)
+assert np.allclose(cosine(a[:200], b), 1 - np.cos(theta))
+by_angle = classify(b, test_labels, a[:200], lambda *_: theta)
+assert (by_angle == classify(b, test_labels, a[:200], cosine)).all()
+assert (by_angle == classify(b, test_labels, a[:200], euclidean)).all()
 u, v = (torch.nn.functional.normalize(torch.tensor(rng.standard_normal(6)), dim=0) for _ in range(2))
 kappa, sigma = torch.tensor(30.0, dtype=torch.float64), 0.3
 KL_S = kl_divergence(VonMisesFisher(u, kappa), VonMisesFisher(v, kappa))
 assert torch.isclose(KL_S, kappa * mean_resultant_length(kappa, 6) * (1 - u @ v))
 KL_N = kl_divergence(*(Independent(Normal(x, sigma * torch.ones(6).double()), 1) for x in (u, v)))
 assert torch.isclose(KL_N, (u - v).square().sum() / (2 * sigma**2))
+print("Checked: three distances, one classification of 200 images; both divergences against PyTorch's.")
 
 # %% [markdown]
 # ## The luck of the draw
@@ -166,78 +175,89 @@ assert torch.isclose(KL_N, (u - v).square().sum() / (2 * sigma**2))
 #
 # With one draw, $\sigma_L$ is taken for a difference between models. The protocol takes $n=20$.
 
+
 # %%
-counts = rng.multinomial(20, [0.1] * 10, size=100_000)
-assert abs((counts == 0).sum(1).mean() - 10 * 0.9**20) < 0.02  # 1.2 digits are missing; more than five standard errors
-
-
 def balanced(labels, size, rng):
     """Indices of equally many labelled images of each class."""
     return np.concatenate([rng.choice(np.flatnonzero(labels == c), size // 10, replace=False) for c in range(10)])
 
 
-def accuracies(pair, metric, size, rng, draws=20):
+def accuracies(pair, metric, size, rng, draws=20, k=5):
     """Accuracy on all test images, for each of some drawn labelled sets."""
     train, test = pair
     found = []
     for _ in range(draws):
         chosen = balanced(train_labels, size, rng)
-        predicted = classify(train[chosen], train_labels[chosen], test, metric)
+        predicted = classify(train[chosen], train_labels[chosen], test, metric, k)
         found.append((predicted == test_labels).mean())
     return np.array(found)
 
 
 DISTANCE = {plane: euclidean, sphere: cosine, circle: cosine}
-SIZES = (20, 100)
 luck = {
     (name, size): accuracies(codes[name, 0], DISTANCE[name], size, rng, draws=200)
     for name in (plane, sphere)
-    for size in SIZES
+    for size in (20, 100)
 }
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["picture", "nbval-ignore-output"]
 figure, axes = plotting.subplots(1, 2, size=(7, 2.6), sharey=True)
-for panel, size in zip(axes, SIZES, strict=True):
+for panel, size in zip(axes, (20, 100), strict=True):
     for name in (plane, sphere):
         values = 100 * luck[name, size]
-        panel.hist(values, bins=np.arange(20, 75, 1), color=COLOUR[name], alpha=0.6)
-        edge, side = (22, "left") if name == plane else (78, "right")
+        panel.hist(values, bins=np.arange(15, 85, 1), color=COLOUR[name], alpha=0.6)
+        edge, side = (17, "left") if name == plane else (83, "right")
         panel.text(edge, 36, f"{name[:5]}\n{values.mean():.0f} ± {values.std(ddof=1):.1f}", color=COLOUR[name], ha=side)
-    panel.set(xlabel="accuracy (%)", title=f"{size} labels", xlim=(20, 80))
+    panel.set(xlabel="accuracy (%)", title=f"{size} labels", xlim=(15, 85))
 axes[0].set_ylabel("labelled sets")
+ranges = {size: [np.percentile(100 * luck[name, size], (5, 95)) for name in (plane, sphere)] for size in (20, 100)}
 plotting.show(
     figure,
     "**Figure 10.1.** One N-VAE and one S-VAE, d = 2, 200 labelled sets each. ±: standard deviation over the draws.",
-    alt="Two pairs of histograms. With 20 labels wide and overlapping; with 100 labels narrow and apart.",
+    alt="Two pairs of histograms. "
+    + " ".join(
+        f"With {size} labels nine tenths of the draws lie between {n[0]:.0f} and {n[1]:.0f} per cent for the N-VAE and "
+        f"between {s[0]:.0f} and {s[1]:.0f} for the S-VAE."
+        for size, (n, s) in ranges.items()
+    ),
+)
+one_draw = {size: np.mean(luck[sphere, size] < luck[plane, size]) for size in (20, 100)}
+plotting.say(
+    f"With one draw of 20 labels each, the worse of these two models wins {100 * one_draw[20]:.0f} times out of a "
+    f"hundred; with one draw of 100 labels, {'never' if one_draw[100] == 0 else f'{100 * one_draw[100]:.0f} times'}. A "
+    "mean of 20 "
+    r"draws is $\sqrt{20}\approx4.5$ times as sharp. $\sigma_R$ remains: only seeds count as runs in a t-test "
+    "([chapter 9](09_unsupervised.ipynb))."
 )
 
-# %%
-spread = {key: values.std(ddof=1) for key, values in luck.items()}
+# %% tags=["checks"]
+counts = rng.multinomial(20, [0.1] * 10, size=100_000)
+assert abs((counts == 0).sum(1).mean() - 10 * 0.9**20) < 0.02  # 1.2 digits are missing; more than five standard errors
 for name in (plane, sphere):
-    assert spread[name, 20] > 1.4 * spread[name, 100]
-one_draw = {size: np.mean(luck[sphere, size] < luck[plane, size]) for size in SIZES}
-assert one_draw[20] > 0.02  # one draw each: the wrong model wins now and then
-assert one_draw[100] == 0
+    assert luck[name, 20].std(ddof=1) > 1.4 * luck[name, 100].std(ddof=1)
+assert one_draw[20] > 0.02
+assert one_draw[100] < 0.01
+print("Checked: 1.2 digits are missing among 20 drawn at random; with 20 labels the luck is largest.")
 
 # %% [markdown]
-# One draw of 20 labels tells nothing here; a mean of 20 draws is $\sqrt{20}\approx4.5$ times as sharp. $\sigma_R$
-# remains: only seeds count as runs in a t-test ([chapter 9](09_unsupervised.ipynb)).
+# ## More labels
 #
-# ## Curves over the number of labels
+# Now all three seeds, and labelled sets of 20 to 1,000.
 
 # %%
 LABELS = (20, 50, 100, 200, 500, 1000)
 curves = {
     (name, seed): {size: accuracies(pair, DISTANCE[name], size, np.random.default_rng([seed, size])) for size in LABELS}
     for (name, seed), pair in codes.items()
-}
-mean_curve = {
-    name: np.array([np.mean([curves[name, seed][size].mean() for seed in range(3)]) for size in LABELS])
-    for name in SPACES
+    if name != circle
 }
 
-# %% tags=["nbval-ignore-output"]
-figure, axes = plotting.subplots(size=(7, 3.2))
+# %% tags=["picture", "nbval-ignore-output"]
+mean_curve = {
+    name: np.array([np.mean([curves[name, seed][size].mean() for seed in range(3)]) for size in LABELS])
+    for name in (plane, sphere)
+}
+figure, axes = plotting.subplots(size=(5.8, 3.2))
 for name in (plane, sphere):
     for seed in range(3):
         found = curves[name, seed]
@@ -246,20 +266,25 @@ for name in (plane, sphere):
         axes.fill_between(LABELS, centre - width, centre + width, color=COLOUR[name], alpha=0.12, linewidth=0)
         axes.semilogx(LABELS, centre, "o-", color=COLOUR[name], markersize=3)
     axes.text(1080, 100 * mean_curve[name][-1], name, color=COLOUR[name], va="center", weight="bold")
-axes.set(xlabel="labelled images", ylabel="accuracy (%)", xlim=(18, 2600))
+axes.set(xlabel="labelled images", ylabel="accuracy (%)", xlim=(18, 3600))
 axes.set_xticks(LABELS, labels=LABELS)
 axes.minorticks_off()
 plotting.show(
     figure,
     "**Figure 10.2.** Digits, d = 2, three seeds. Bands: one standard deviation over 20 labelled sets.",
-    alt="Two groups of three rising curves that flatten after 100 labels; the sphere's are higher from 50 labels on.",
+    alt="Two groups of three rising curves that flatten after 100 labels. Means at 20, 100 and 1000 labels: "
+    + "; ".join(
+        f"{name} {', '.join(f'{100 * mean_curve[name][i]:.0f}' for i in (0, 2, 5))}" for name in (plane, sphere)
+    )
+    + " per cent.",
 )
 
-# %%
+# %% tags=["checks"]
 gap = mean_curve[sphere] - mean_curve[plane]
 assert (gap[LABELS.index(50) :] > 0.03).all()
 for name in (plane, sphere):
     assert mean_curve[name][2] - mean_curve[name][0] > 0.08 > 0.05 > mean_curve[name][5] - mean_curve[name][2]
+print("Checked: both curves rise by more than 8 points to 100 labels, and by less than 5 from there on.")
 
 # %% [markdown]
 # More labels help at first; then the curves level off. What stays wrong lies among codes of another class. No number of
@@ -267,27 +292,119 @@ for name in (plane, sphere):
 #
 # ## Why the sphere can help at $d=2$
 #
-# Crowded where? In [chapter 1](01_why_a_sphere.ipynb) the Gaussian prior pulled every code to the origin. Suppose that
-# $n$ codes fill the prior. In the plane their density at radius $r$ is $n\,e^{-r^2/2}/(2\pi)$, highest in the middle.
-# On $S^2$ it is $n/(4\pi)$ everywhere.
+# Crowded where? In [chapter 1](01_why_a_sphere.ipynb) the Gaussian prior pulled every code to the origin. Let us count
+# how many other codes lie within the blur of one code.
 #
-# Now count the codes within one's own blur. A Gaussian bump of width $s$ covers an area of about $2\pi s^2$, which
-# contains $n\,s^2e^{-r^2/2}$ codes. Averaged over the codes, $E\,e^{-r^2/2}=\int_0^\infty e^{-r^2/2}\,r\,e^{-r^2/2}dr
-# =\tfrac12$. On $S^2$ a sharp bump has $s^2=1/\kappa$, which makes $2\pi/\kappa\cdot n/(4\pi)=n/(2\kappa)$.
+# **The assumption.** There are $n$ images, and *the codes with their blur fill the prior*: draw an image, then $z$ from
+# its posterior, and $z$ has the law of the prior. (Training pushes there: [chapter 1](01_why_a_sphere.ipynb) split off
+# the term that is smallest then.) In the plane, with a blur of variance $s^2$ in each coordinate, the codes $\mu$ then
+# have variance $1-s^2$.
 #
-# Compare at equal price $I$ (KL, in nats). In the plane means have variance $1-s^2$ in each coordinate if codes with
-# their blur fill the prior: $I=\tfrac12\bigl(2(1-s^2)+2s^2-2\bigr)-2\log s=-2\log s$. On $S^2$,
-# $I\approx\log\frac\kappa{2\pi e}+\log4\pi=\log\frac{2\kappa}e$ (chapter 9). So
+# **The patch.** A Gaussian bump of width $s$ has the height $1/(2\pi s^2)$ at its centre: as high as an even patch of
+# the area $2\pi s^2$. On $S^2$ a sharp bump has variance $1/\kappa$ in each direction, so its patch is $2\pi/\kappa$.
+#
+# **The density of codes.** In the plane it is, for small $s$, nearly that of the prior: $n\,e^{-r^2/2}/(2\pi)$ at
+# distance $r$ from the origin. On $S^2$ it is $n/(4\pi)$ everywhere.
+#
+# **Codes in a patch.** Multiply:
 #
 # $$
-# \text{overlap in the plane}=\tfrac12\,n\,e^{-I},\qquad
-# \text{on the sphere}=\tfrac1e\,n\,e^{-I}.
+# \text{plane: } n\,s^2e^{-r^2/2},\qquad\text{sphere: } \frac{2\pi}\kappa\cdot\frac n{4\pi}=\frac n{2\kappa}.
+# $$
+#
+# In the plane it depends on the place. Averaged over the codes,
+#
+# $$
+# E\,e^{-r^2/2}=\int_0^\infty e^{-r^2/2}\;r\,e^{-r^2/2}\,dr=\tfrac12 .
+# $$
+
+# %% tags=["picture"]
+nats, n = 3.0, 400
+s2, kappa = math.exp(-nats), math.exp(nats + 1) / 2  # the widths for this price, see below
+figure, (left, right) = plotting.subplots(1, 2, size=(7, 3.5))
+dots = math.sqrt(1 - s2) * rng.standard_normal((n, 2))
+far = 1.05 * abs(dots).max()
+left.scatter(*dots.T, s=5, color="0.75", linewidths=0)
+turn = np.linspace(0, 2 * math.pi, 200)
+here = {}
+for r in (0, 2):
+    left.fill(r + math.sqrt(2 * s2) * np.cos(turn), math.sqrt(2 * s2) * np.sin(turn), color=BLUE, alpha=0.5)
+    here[r] = n * s2 * math.exp(-(r**2) / 2)
+    left.text(r, 0.5, f"{here[r]:.0f}", color=BLUE, ha="center", weight="bold")
+left.set(
+    aspect="equal", title="plane, prior N(0, I)", xlabel="$z_1$", ylabel="$z_2$", xlim=(-far, far), ylim=(-far, far)
+)
+z = rng.standard_normal((n, 3))
+z = z[z[:, 2] > 0] / np.linalg.norm(z[z[:, 2] > 0], axis=1, keepdims=True)  # the near half
+
+
+def flat(z):
+    """Lambert's map of a hemisphere, which keeps areas."""
+    return z[:, :2] * np.sqrt(2 / (1 + z[:, 2:]))
+
+
+right.scatter(*flat(z).T, s=5, color="0.75", linewidths=0)
+right.plot(math.sqrt(2) * np.cos(turn), math.sqrt(2) * np.sin(turn), color="0.6", linewidth=0.8)
+w = 1 - 1 / kappa  # a cap of the area 2 pi / kappa
+for tilt in (0.0, 1.0):
+    ring = np.stack([math.sqrt(1 - w**2) * np.cos(turn), math.sqrt(1 - w**2) * np.sin(turn), np.full(200, w)], 1)
+    turned = ring @ np.array([[math.cos(tilt), 0, -math.sin(tilt)], [0, 1, 0], [math.sin(tilt), 0, math.cos(tilt)]])
+    right.fill(*flat(turned).T, color=ORANGE, alpha=0.5)
+    middle = flat(np.array([[math.sin(tilt), 0, math.cos(tilt)]]))[0]
+    right.text(middle[0], 0.33, f"{n / 2 / kappa:.0f}", color=ORANGE, ha="center", weight="bold")
+right.set(aspect="equal", title="half of $S^2$, areas true", xlim=(-1.5, 1.5), ylim=(-1.5, 1.5))
+right.set_axis_off()
+plotting.show(
+    figure,
+    "**Figure 10.3.** 400 codes that fill the prior (on the sphere, the half that faces us), and the patch that one "
+    "code blurs, at two places. Both models pay 3 nats. Numbers: how many codes to expect in a patch.",
+    alt=f"Left, grey dots crowd around the origin; a disc there holds about {here[0]:.0f} of them, the same disc two "
+    f"units away about {here[2]:.0f}. Right, dots spread evenly over a disc; each of two patches holds about "
+    f"{n / 2 / kappa:.0f}.",
+)
+
+# %% [markdown]
+# **The price.** Compare at an equal price $I$, the mean KL in nats. In the plane it is the sum over both coordinates of
+# $\frac12(\mu^2+s^2-1)-\log s$, and $\mu^2$ is on average $1-s^2$: only the logarithms stay. On $S^2$ it is the formula
+# of [chapter 6](06_kl_divergence.ipynb):
+#
+# $$
+# I_N=-2\log s,\qquad I_S\approx\log\frac\kappa{2\pi e}+\log4\pi=\log\frac{2\kappa}e .
+# $$
+#
+# **The result.** Insert $s^2=e^{-I}$ and $\frac1{2\kappa}=\frac1e\,e^{-I}$ into the number of codes in a patch:
+#
+# $$
+# \text{overlap in the plane}=\tfrac12\,n\,e^{-I}\text{ on average},\qquad
+# \text{on the sphere}=\tfrac1e\,n\,e^{-I}\text{ everywhere}.
 # $$
 #
 # For the same nats a code on the sphere shares its blur with $2/e=0.74$ times as many others as in the plane, where the
-# average hides a crowded middle. In the paper the nats at $d=2$ *are* the same.
+# average hides a crowded middle. But *are* the nats the same?
 
-# %%
+# %% tags=["nbval-ignore-output"]
+with torch.no_grad():
+    nats = {name: np.mean([elbo(models[name, s], images.test).kl.mean() for s in range(3)]) for name in (plane, sphere)}
+every = records.load(experiment="table1")
+
+
+def runs(data, model, d):
+    return [r for r in every if [r.settings[name] for name in ("data", "model", "d")] == [data, model, d]]
+
+
+for data in ("digits", "mnist-5k", "mnist"):
+    found = {m: [record.results["kl"] for record in runs(data, m, 2)] for m in "ns"}
+    counted = ", ".join(f"{m.upper()}-VAE {np.mean(x):.2f} (runs: {len(x)})" for m, x in found.items())
+    print(f"records, {data}: {counted}")
+ratio = 2 / math.e * math.exp(nats[plane] - nats[sphere])
+plotting.say(
+    f"In the paper's Table 1 the nats at $d=2$ are the same: {paper.TABLE1[2, 'n']['kl'][0]} and "
+    f"{paper.TABLE1[2, 's']['kl'][0]}. The models of this chapter pay {nats[plane]:.2f} and {nats[sphere]:.2f}: by the "
+    f"two formulas codes on the sphere share their blur with {ratio:.2f} times as many others, and only part of that "
+    "is the sphere's doing: the other part is bought."
+)
+
+# %% tags=["checks"]
 kappa = torch.tensor(2000.0, dtype=torch.float64)
 price = kl_to_uniform(kappa, 3).item()
 assert abs(price - math.log(2 * 2000 / math.e)) < 1e-3
@@ -297,10 +414,13 @@ average = s2 * np.exp(-(z**2).sum(1) / 2).mean()
 cap = rng.uniform(-1, 1, n) > 1 - 1 / 2000  # a cap of the area 2 pi / kappa: on S^2, w is uniform in [-1, 1]
 assert abs(average * math.exp(price) - 1 / 2) < 0.005
 assert abs(cap.mean() * math.exp(price) - 1 / math.e) < 0.15
+assert abs(2 / math.e - 0.74) < 0.005
 assert abs(paper.TABLE1[2, "n"]["kl"][0] - paper.TABLE1[2, "s"]["kl"][0]) < 0.05
+assert 0.2 < nats[sphere] - nats[plane] < 1
+print("Checked: both overlaps by counting a million codes; the price of kappa = 2000; whose nats are equal.")
 
 # %% [markdown]
-# In our models: how often is a test image recognised, by the place of its code?
+# And the crowded middle? How often is a test image recognised, by the place of its code?
 
 
 # %%
@@ -321,66 +441,187 @@ places = {
     sphere: [by_place(codes[sphere, s][1][:, i], hits(sphere, s)) for s in range(3) for i in range(3)],
 }
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["picture", "nbval-ignore-output"]
 figure, axes = plotting.subplots(1, 2, size=(7, 2.8), sharey=True)
 what = {plane: "distance from 0", sphere: "$z_1$, $z_2$ or $z_3$"}
 for panel, (name, lines) in zip(axes, places.items(), strict=True):
     for line in lines:
         panel.plot(range(1, 6), 100 * line, color=COLOUR[name], alpha=0.35)
     panel.plot(range(1, 6), 100 * np.mean(lines, axis=0), "o-", color=COLOUR[name], linewidth=2.2)
-    panel.set(xlabel=f"fifth of the codes, by {what[name]}", title=name, xticks=range(1, 6), ylim=(0, 100))
+    panel.set(xlabel=f"fifth of the codes, by {what[name]}", title=name, xticks=range(1, 6), ylim=(0, 103))
 axes[0].set_ylabel("accuracy (%)")
+means = {name: 100 * np.mean(lines, axis=0) for name, lines in places.items()}
 plotting.show(
     figure,
-    "**Figure 10.3.** Where test digits are recognised, 100 labels. Thin: single seeds (on the sphere also each of "
+    "**Figure 10.4.** Where test digits are recognised, 100 labels. Thin: single seeds (on the sphere also each of "
     "three axes); thick: their mean.",
-    alt="In the plane accuracy rises from a third near the origin to nine tenths far out. On the sphere the mean "
-    "curve is nearly level, near sixty per cent.",
+    alt=f"In the plane accuracy rises from {means[plane][0]:.0f} per cent near the origin to {means[plane][-1]:.0f} "
+    f"far out. On the sphere the mean curve stays between {means[sphere].min():.0f} and {means[sphere].max():.0f} "
+    "per cent.",
 )
 
-# %%
-middle_out = np.mean(places[plane], axis=0)
-assert middle_out[-1] - middle_out[0] > 0.4
-assert np.ptp(np.mean(places[sphere], axis=0)) < 0.25
-assert middle_out[0] < np.mean(places[sphere], axis=0).min() - 0.1  # the plane's middle is the worst place of all
+# %% tags=["checks"]
+assert means[plane][-1] - means[plane][0] > 40
+assert np.ptp(means[sphere]) < 25
+assert means[plane][0] < means[sphere].min() - 10  # the plane's middle is the worst place of all
+print("Checked: the plane's middle is the worst place, by more than ten points; on the sphere no place is special.")
 
 # %% [markdown]
 # In the plane the middle is worst, where classes are pressed together. The sphere has no middle.
 #
-# ## And why not at $d=40$
+# ## Table 2
 #
-# The paper's Table 2, as differences S − N:
+# Three seeds in a chapter are an illustration. Here are the records: MNIST by the full protocol of [@davidson2018], and
+# digits, five seeds, 300 epochs.
 
-# %%
-DIMS = (2, 5, 10, 20, 40)
-ahead = {n: np.array([paper.TABLE2[d, "s"][n] - paper.TABLE2[d, "n"][n] for d in DIMS]) for n in (100, 600, 1000)}
-figure, axes = plotting.subplots(size=(7, 3))
-axes.axhline(0, color="0.4", linewidth=0.8)
-for values, colour in zip(ahead.values(), (PINK, BLUE, GREEN), strict=True):
-    axes.plot(range(5), values, "o-", color=colour)
-for n, colour, height in ((100, PINK, -4.6), (600, BLUE, -0.9), (1000, GREEN, 0.5)):
-    axes.text(4.1, height, f"{n} labels", color=colour, va="center")
-axes.set(xlabel="d", ylabel="accuracy, S − N (points)", xlim=(-0.2, 5), ylim=(-6, 7))
-axes.set_xticks(range(5), labels=DIMS)
+# %% tags=["nbval-ignore-output"]
+DIMS, SIZES = (2, 5, 10, 20, 40), (100, 600, 1000)
+display(Markdown(table2.table([r for d in DIMS for m in "ns" for r in runs("mnist", m, d)], complete=True).markdown()))
+
+
+def knn(data, model, d, size):
+    """Accuracy in % of each run of a cell."""
+    return [100 * record.results["knn"][str(size)]["mean"] for record in runs(data, model, d)]
+
+
+theirs = {n: np.array([paper.TABLE2[d, "s"][n] - paper.TABLE2[d, "n"][n] for d in DIMS]) for n in SIZES}
+both = [d for d in DIMS if runs("mnist", "n", d) and runs("mnist", "s", d)]
+ours = {n: np.array([np.mean(knn("mnist", "s", d, n)) - np.mean(knn("mnist", "n", d, n)) for d in both]) for n in SIZES}
+
+# %% tags=["picture", "nbval-ignore-output"]
+figure, (left, right) = plotting.subplots(1, 2, size=(7, 3.2))
+for panel in (left, right):
+    panel.axhline(0, color="0.6", linewidth=0.8)
+for shift, (n, values), colour in zip((-0.12, 0.0, 0.12), theirs.items(), (PINK, BLUE, GREEN), strict=True):
+    left.plot(range(5), values, "-", color=colour, label=f"{n} labels")
+    left.plot([DIMS.index(d) + shift for d in both], ours[n], "D", color=colour, markersize=5)
+left.set(xlabel="d", ylabel="accuracy, S − N (points)", title="MNIST: lines the paper's, diamonds ours")
+left.title.set_fontsize(9)
+left.set_xticks(range(5), labels=DIMS)
+left.legend(fontsize=8, loc="lower left", frameon=False)
+on_digits = {}
+for place, d in enumerate((2, 5, 10)):
+    for shift, n, colour in ((-0.12, 100, PINK), (0.0, 600, BLUE), (0.12, 1000, GREEN)):
+        welch = ttest_ind(*(knn("digits", m, d, n) for m in "sn"), equal_var=False)
+        low, high = welch.confidence_interval(0.95)
+        on_digits[d, n] = ((low + high) / 2, welch.pvalue)
+        right.errorbar(
+            place + shift, on_digits[d, n][0], (high - low) / 2, fmt="D", color=colour, markersize=5, capsize=3
+        )
+right.set(xlabel="d", title="digits, five seeds, 95% intervals")
+right.title.set_fontsize(9)
+right.set_xticks(range(3), labels=(2, 5, 10))
 plotting.show(
     figure,
-    "**Figure 10.4.** The paper's Table 2. Above zero the sphere is ahead.",
-    alt="Three curves over d. With 100 labels plus 5 points at d = 2 to 10, then falling to minus 5 at d = 40. With "
-    "600 and 1000 labels from plus 4 to about zero.",
+    "**Figure 10.5.** k-NN accuracy, sphere minus plane, with 100, 600 and 1,000 labels.",
+    alt="Left, the paper's three curves: with 100 labels "
+    + ", ".join(f"{x:+.1f}" for x in theirs[100])
+    + " points at d = 2, 5, 10, 20, 40; our diamonds at d = "
+    + ", ".join(map(str, both))
+    + " with 100 labels "
+    + ", ".join(f"{x:+.1f}" for x in ours[100])
+    + ". Right, digits with 100 labels "
+    + ", ".join(f"{on_digits[d, 100][0]:+.1f}" for d in (2, 5, 10))
+    + f" at d = 2, 5, 10, with 1000 labels {on_digits[10, 1000][0]:+.1f} at d = 10.",
 )
-assert all((values[:4] > 0).all() for values in ahead.values())
-assert ahead[100][-1] < -4
-assert abs(ahead[600][-1]) < 1
-assert abs(ahead[1000][-1]) < 0.2
+missing = [d for d in DIMS if d not in both]
+kl_10 = {m: np.mean([record.results["kl"] for record in runs("digits", m, 10)]) for m in "ns"}
+few = min(len(runs("mnist", m, d)) for m in "ns" for d in both)
+plotting.say(
+    f"**MNIST, {'one run a cell' if few == 1 else f'at least {few} runs a cell'}.** "
+    + " ".join(
+        f"At $d={d}$ S − N is {', '.join(f'{ours[n][i]:+.1f}' for n in SIZES)} points with 100, 600 and 1,000 labels "
+        f"(the paper's: {', '.join(f'{theirs[n][DIMS.index(d)]:+.1f}' for n in SIZES)})."
+        for i, d in enumerate(both)
+    )
+    + (f" There is no pair of runs yet at $d={'$, $'.join(map(str, missing))}$." if missing else "")
+)
+plotting.say(
+    "**Digits, five seeds.** "
+    + " ".join(
+        f"At $d={d}$: {', '.join(f'{on_digits[d, n][0]:+.1f} (p = {on_digits[d, n][1]:.2g})' for n in SIZES)}."
+        for d in (2, 5, 10)
+    )
+    + f" At $d=10$ the S-VAE also says less, {kl_10['s']:.2f} nats of KL against {kl_10['n']:.2f}."
+)
+
+# %% tags=["checks"]
+assert all((values[:4] > 0).all() for values in theirs.values())
+assert theirs[100][-1] < -4
+assert abs(theirs[600][-1]) < 1
+assert abs(theirs[1000][-1]) < 0.2
+first = [r for r in every if (r.settings["data"], r.settings["seed"]) == ("mnist", 0)]
+seed0 = {(r.settings["d"], r.settings["model"]): r.results["knn"] for r in first}
+for d, at_100 in ((2, -1.5), (5, 2.8), (10, 3.9)):
+    found = [seed0[d, m]["100"]["mean"] for m in "sn"]
+    assert abs(100 * (found[0] - found[1]) - at_100) < 0.06
+assert on_digits[2, 100][0] > 4
+assert on_digits[2, 100][1] < 1e-3
+assert on_digits[10, 1000][0] < 0
+assert kl_10["s"] < kl_10["n"] - 0.5
+assert {record.settings["epochs"] for record in runs("digits", "s", 2)} == {300}
+assert all(abs(np.mean(knn("mnist", m, d, n)) - paper.TABLE2[d, m][n]) < 5 for d in both for m in "ns" for n in SIZES)
+heads = {d: [np.mean(knn("digits", m, d, 100)) for m in ("n", "s", "ps", "c")] for d in (2, 5)}
+assert min(heads[2][1:]) > heads[2][0] + 3
+print("Checked: the paper's signs, our first seeds with 100 labels, every cell of ours within 5 points of the paper's.")
 
 # %% [markdown]
-# At $d=40$ the sphere is behind with 100 labels and level with 600 and 1,000. An explanation has to say both.
+# On digits the sphere's lead at $d=2$ is beyond doubt, and gone at $d=10$. It is no speciality of the von Mises-Fisher
+# law: at $d=2$ the Power Spherical and the spherical Cauchy law ([chapter 13](13_beyond.ipynb)) are ahead of the plane
+# by more than 3 points too. On MNIST the sphere is ahead at $d=5$ and 10, and **at $d=2$ with 100 labels we do not find
+# the paper's lead**. The nats are equal there, so the count of the last section would have the sphere ahead; with 600
+# and 1,000 labels it is, by a point. The model has the paper's ELBO ([chapter 9](09_unsupervised.ipynb)), and our N-VAE
+# is two to three points better than the paper's. From one run a cell no more can be said: on a tenth of the data the
+# spread over seeds is about two points. The paper leaves open $k$, and how labels were drawn. Is it $k$?
+
+# %%
+KS = (1, 2, 3, 5, 7, 10, 15)
+by_k = {
+    name: [
+        [accuracies(codes[name, s], DISTANCE[name], 100, np.random.default_rng(s), k=k).mean() for k in KS]
+        for s in range(3)
+    ]
+    for name in (plane, sphere)
+}
+
+# %% tags=["picture", "nbval-ignore-output"]
+figure, axes = plotting.subplots(size=(5.4, 2.8))
+for name, lines in by_k.items():
+    for line in lines:
+        axes.plot(KS, 100 * np.array(line), "o-", color=COLOUR[name], markersize=3, alpha=0.8)
+    axes.text(15.4, 100 * np.mean(lines, axis=0)[-1], name[:5], color=COLOUR[name], va="center", weight="bold")
+axes.set(xlabel="neighbours k", ylabel="accuracy (%)", xticks=KS, xlim=(0.5, 18))
+leads = 100 * (np.mean(by_k[sphere], axis=0) - np.mean(by_k[plane], axis=0))
+drop = {name: 100 * (np.max(np.mean(x, axis=0)) - np.mean(x, axis=0)[[0, -1]]) for name, x in by_k.items()}
+plotting.show(
+    figure,
+    "**Figure 10.6.** Digits, d = 2, 100 labels, three seeds: accuracy against k.",
+    alt="Two groups of three curves over k from 1 to 15. The lead of the sphere's mean is "
+    + ", ".join(f"{lead:.1f}" for lead in leads)
+    + f" points at k = {', '.join(map(str, KS))}.",
+)
+plotting.say(
+    f"The lead stays between {leads.min():.1f} and {leads.max():.1f} points for every $k$. The accuracies themselves "
+    f"do depend on it: $k=1$ costs up to {max(x[0] for x in drop.values()):.1f} points against the best, and $k=15$, "
+    f"more neighbours than the ten that a class has, up to {max(x[1] for x in drop.values()):.1f}. So on these models "
+    "$k$ does not decide the order. For MNIST we cannot say: the records hold $k=5$ alone."
+)
+
+# %% tags=["checks"]
+assert (leads > 0).all()
+assert max(x.max() for x in drop.values()) > 1
+print("Checked: the sphere's mean is ahead for each of seven k.")
+
+# %% [markdown]
+# ## And why not at $d=40$
+#
+# In the paper the sphere is behind at $d=40$ with 100 labels, by almost five points, and level with 600 and 1,000. An
+# explanation has to say both.
 #
 # **Everything is far from everything.** Let $a$ be a random direction and $b$ fixed. Along an orthonormal basis that
 # begins with $b$ the coordinates of $a$ are alike, and their squares sum to 1. So $E\,w^2=1/m$, and $E\,w=0$ by
-# symmetry. At $m=41$ unrelated codes are at $90^\circ\pm9^\circ$. This alone
-# does not hurt: codes of one class that lean together stand out the better from a narrow crowd. What counts is what the
-# coordinates are spent on.
+# symmetry. At $m=41$ unrelated codes are at $90^\circ\pm9^\circ$. This alone does not hurt: codes of one class that
+# lean together stand out the better from a narrow crowd. What counts is what the coordinates are spent on.
 #
 # **Coordinates that say nothing.** Let $j$ coordinates of a code be independent of the class, with standard deviation
 # $\tau$. In the squared distance of two codes each contributes the square of a normal number with variance $2\tau^2$:
@@ -393,108 +634,134 @@ assert abs(ahead[1000][-1]) < 0.2
 # The mean is the same for all neighbours. The spread is noise in the ranking, and it grows with $\sqrt j$.
 
 # %%
+centres = rng.standard_normal((10, 3))  # ten classes in three coordinates
+classes = {part: np.arange(size) % 10 for part, size in (("train", 1000), ("test", 500))}
+signal = {part: centres[y] + 0.35 * rng.standard_normal((len(y), 3)) for part, y in classes.items()}
+SILENT, tau = (0, 2, 7, 17, 37, 97), 0.5
+toy = {100: [], 600: []}
+for j in SILENT:
+    codes_j = {part: np.hstack([x, tau * rng.standard_normal((len(x), j))]) for part, x in signal.items()}
+    for size, found in toy.items():
+        drawn = [balanced(classes["train"], size, rng) for _ in range(5)]
+        predicted = [classify(codes_j["train"][i], classes["train"][i], codes_j["test"], cosine) for i in drawn]
+        found.append(np.mean(np.array(predicted) == classes["test"]))
+
+# %% tags=["picture"]
+figure, axes = plotting.subplots(size=(5.4, 2.8))
+for (size, found), colour in zip(toy.items(), (PINK, BLUE), strict=True):
+    axes.plot(range(6), 100 * np.array(found), "o-", color=colour)
+    axes.text(3, 100 * found[3] + (6 if size == 600 else -8), f"{size} labels", color=colour, ha="center", va="center")
+axes.set(xlabel="coordinates without a class, j", ylabel="accuracy (%)", ylim=(20, 90))
+axes.set_xticks(range(6), labels=SILENT)
+plotting.show(
+    figure,
+    "**Figure 10.7.** A toy: ten classes in three coordinates, and j others that say nothing; cosine distance.",
+    alt="Two falling curves over j = "
+    + ", ".join(map(str, SILENT))
+    + "; "
+    + "; ".join(
+        f"with {size} labels {', '.join(f'{100 * x:.0f}' for x in found)} per cent" for size, found in toy.items()
+    )
+    + ".",
+)
+
+# %% tags=["checks"]
 m, n = 41, 200_000
 unit = rng.standard_normal((n, m))
 w = unit[:, 0] / np.linalg.norm(unit, axis=1)
 assert abs((w**2).mean() * m - 1) < 5 * math.sqrt(2 / n)
 assert abs(np.degrees(np.arccos(w)).std() - 9) < 0.1
-j, tau = 37, 0.5
-junk = 2 * tau**2 * (rng.standard_normal((n, j)) ** 2).sum(1)
-assert abs(junk.mean() / (2 * j * tau**2) - 1) < 0.01
-assert abs(junk.std() / (math.sqrt(8 * j) * tau**2) - 1) < 0.02
-
-centres = rng.standard_normal((10, 3))  # ten classes in three coordinates
-classes = {part: np.arange(size) % 10 for part, size in (("train", 1000), ("test", 500))}
-signal = {part: centres[y] + 0.35 * rng.standard_normal((len(y), 3)) for part, y in classes.items()}
-JUNK = (0, 2, 7, 17, 37, 97)
-toy = {size: [] for size in (100, 600)}
-for j in JUNK:
-    codes_j = {part: np.hstack([x, tau * rng.standard_normal((len(x), j))]) for part, x in signal.items()}
-    for size, found in toy.items():
-        predictions = []
-        for _ in range(5):
-            i = balanced(classes["train"], size, rng)
-            predictions.append(classify(codes_j["train"][i], classes["train"][i], codes_j["test"], cosine))
-        found.append(np.mean(np.array(predictions) == classes["test"]))
+silent = 2 * tau**2 * (rng.standard_normal((n, 37)) ** 2).sum(1)
+assert abs(silent.mean() / (2 * 37 * tau**2) - 1) < 0.01
+assert abs(silent.std() / (math.sqrt(8 * 37) * tau**2) - 1) < 0.02
 loss = {size: found[0] - np.array(found) for size, found in toy.items()}
-
-# %%
-figure, axes = plotting.subplots(size=(7, 2.8))
-for (size, found), colour in zip(toy.items(), (PINK, BLUE), strict=True):
-    axes.plot(range(6), 100 * np.array(found), "o-", color=colour)
-    axes.text(3, 100 * found[3] + (6 if size == 600 else -8), f"{size} labels", color=colour, ha="center", va="center")
-axes.set(xlabel="coordinates without a class, j", ylabel="accuracy (%)", ylim=(20, 90))
-axes.set_xticks(range(6), labels=JUNK)
-plotting.show(
-    figure,
-    "**Figure 10.5.** Ten classes in three coordinates, and j others that say nothing; cosine distance.",
-    alt="Two falling curves; with 100 labels accuracy falls faster than with 600.",
-)
 assert (np.diff(toy[100]) < 0.02).all()
 assert loss[100][4] > 0.1
 assert loss[100][4] > loss[600][4] + 0.03  # more labels make up for a part
+print("Checked: 90 degrees with a spread of 9 at m = 41; mean and spread of the silent part; fewer labels lose more.")
 
 # %% [markdown]
 # The pattern of the table: silent coordinates cost most where labels are few. Now the priors. A direction that the
 # decoder does not need still has its term $\tfrac12\mu_i^2$ in the Gaussian KL: the pull sets $\mu_i=0$, and the
 # direction drops out of Euclidean distance. **The force that packs the classes at $d=2$ cleans up at $d=40$.** On the
-# sphere KL does not depend on $\mu$: nothing holds unneeded coordinates at zero. And with one $\kappa$ for all
-# directions it pays 33.5 nats against the plane's 23.8, in the paper.
+# sphere KL does not depend on $\mu$: nothing holds unneeded coordinates at zero.
 #
 # The first half can be measured on digits:
 
-# %%
+# %% tags=["nbval-ignore-output"]
 wide = {kind: trained(kind, 40) for kind in "ns"}
 spectrum = np.linalg.eigvalsh(np.cov(codes_of(wide["n"])[0].T))[::-1]  # variances along principal axes
 share = spectrum[:10].sum() / spectrum.sum()
-print(f"N-VAE, d = 40: ten principal axes hold {share:.0%} of the variance of the means")
-assert share > 0.9
-assert paper.TABLE1[40, "s"]["kl"][0] - paper.TABLE1[40, "n"]["kl"][0] > 9
-
+print(f"N-VAE, d = 40: ten principal axes hold {share:.0%} of the variance of the codes")
 kappas = wide["s"].encode(images.test).concentration.detach()
 print(f"S-VAE, d = 40: largest kappa {kappas.max():.1f}")
 
-# %% [markdown]
-# The second half cannot: our S-VAE on $S^{40}$ has not started. Its $\kappa$ stays where it began, so $z$ is noise with
-# a mean of length $A_m(\kappa)\approx\kappa/m$. In the paper it has started: $\mathrm{KL}=33.5$. So for $S^{40}$ the
-# explanation fits the figures and is not proven. A proof would take MNIST runs at $d=40$, and k-NN on principal
-# components.
-
-# %%
+# %% tags=["checks"]
+assert share > 0.9
 assert kappas.max() < 2
 assert abs(mean_resultant_length(torch.tensor(1.0), 41).item() * 41 - 1) < 0.01
+assert abs(paper.TABLE1[40, "s"]["kl"][0] - 33.5) < 0.01
+assert abs(theirs[100][-1] + 4.6) < 0.01
+print("Checked: the plane keeps ten axes; the S-VAE's kappa is below 2; in the paper its KL is 33.5 nats.")
 
 # %% [markdown]
+# The second half cannot: our S-VAE of digits on $S^{40}$ has not started. Its $\kappa$ stays where it began, so $z$ is
+# noise with a mean of length $A_m(\kappa)\approx\kappa/m$. In the paper it has started: $\mathrm{KL}=33.5$. So for
+# $S^{40}$ the explanation fits the figures and is not proven. A proof would take MNIST runs at $d=40$ (they will appear
+# in Table 2 above when they are recorded), and k-NN on principal components of their codes.
+#
 # ## The trap: the same number of coordinates
 #
-# A public reproduction of the paper hands one `latent_dim` to both models, and takes it as $m$. Its "S-VAE with 2
-# dimensions" has two coordinates and lives on the *circle* $S^1$, against a plane. It found the plane ahead at $d=2$
-# and 5, the opposite of Table 2. The paper's S-VAE with $d=2$ has three coordinates. On digits:
+# A public reproduction of the paper ([@rubrice, commit f394bd1]) hands one `latent` to both models
+# (`paper_experiments/Table2_exp.ipynb`, function `run_and_test`), and its S-VAE takes it as the number of coordinates
+# $m$ (`svae/vae.py`, lines 57 and 124). Its "S-VAE with 2 dimensions" lives on the *circle* $S^1$, against a plane. It
+# found the plane ahead at $d=2$ and 5, the opposite of Table 2. The authors' own example hands `Z_DIM + 1` to the S-VAE
+# ([@svaecode, commit 671c46c], `examples/mnist.py`, line 201). On digits:
 
-# %% tags=["nbval-ignore-output"]
-figure, axes = plotting.subplots(size=(7, 2.6))
+# %% tags=["picture", "nbval-ignore-output"]
+figure, axes = plotting.subplots(size=(6, 2.6))
+at = {name: [accuracies(codes[name, s], DISTANCE[name], 100, rng).mean() for s in range(3)] for name in SPACES}
+at = {name: 100 * np.array(found) for name, found in at.items()}
 for height, name in enumerate((sphere, plane, circle)):
-    values = [100 * curves[name, seed][100].mean() for seed in range(3)]
-    axes.plot(values, [height] * 3, "o", color=COLOUR[name], alpha=0.7)
-    axes.plot(np.mean(values), height, "|", color=COLOUR[name], markersize=24, markeredgewidth=2)
+    axes.plot(at[name], [height] * 3, "o", color=COLOUR[name], alpha=0.7)
+    axes.plot(at[name].mean(), height, "|", color=COLOUR[name], markersize=24, markeredgewidth=2)
 names = ["S-VAE on $S^2$\n3 coordinates", "N-VAE on $R^2$\n2 coordinates", "S-VAE on $S^1$\n2 coordinates"]
 axes.set(xlabel="accuracy with 100 labels (%)", yticks=range(3), yticklabels=names, ylim=(-0.6, 2.6))
 plotting.show(
     figure,
-    "**Figure 10.6.** Digits, three seeds (dots) and their mean (bar). Equal dimension: sphere against plane. Equal "
+    "**Figure 10.8.** Digits, three seeds (dots) and their mean (bar). Equal dimension: sphere against plane. Equal "
     "number of coordinates: circle against plane.",
-    alt="Three rows of dots. The sphere's are furthest to the right, then the plane's, then the circle's.",
+    alt="Three rows of dots. Means: "
+    + ", ".join(f"{name} {at[name].mean():.0f}" for name in (sphere, plane, circle))
+    + " per cent.",
 )
 
-# %%
-at = {name: np.array([curves[name, s][100].mean() for s in range(3)]) for name in SPACES}
-assert at[sphere].mean() > at[plane].mean() + 0.03  # equal dimension
+# %% [markdown]
+# And with MNIST: `mnist-5k` has the first 5,000 training images, a tenth, as the reproduction had. Three seeds:
+
+# %% tags=["nbval-ignore-output"]
+small = [record for d, m in ((2, "n"), (2, "s"), (1, "s")) for record in runs("mnist-5k", m, d)]
+display(Markdown(table2.by_coordinates(small).markdown()))
+
+# %% tags=["checks"]
+assert at[sphere].mean() > at[plane].mean() + 3  # equal dimension
 assert at[circle].mean() < at[plane].mean()  # equal coordinates: the opposite order
 assert at[circle].max() < at[sphere].min()
+N, S, S_less = ({n: np.mean(knn("mnist-5k", m, d, n)) for n in SIZES} for d, m in ((2, "n"), (2, "s"), (1, "s")))
+assert all(0 < S[n] - N[n] < 2.5 for n in N)  # equal dimension
+assert abs(S_less[100] - N[100] + 9.3) < 0.3  # equal coordinates
+assert S_less[100] - N[100] < 50.8 - 57.2
+print("Checked: the order at equal dimension and at equal coordinates, on digits and on 5,000 MNIST images.")
 
 # %% [markdown]
-# One line of a program takes the sphere's lead away, and turns the order of the means. (Three seeds each: the order,
-# and no more.) The cure: name the number. `mlp_vae("s", d)` takes the *dimension*, and makes $m=d+1$ coordinates.
+# At equal dimension the sphere is ahead by a point, within the spread of seeds; at equal coordinates it is nine points
+# behind. The reproduction has 50.8 against 57.2. So at $d=2$ the coordinate is enough for the reversal; $d=5$ has not
+# been run. The cure: name the number. `mlp_vae("s", d)` takes the *dimension*, and makes $m=d+1$ coordinates. The table
+# is made by
+#
+# ```sh
+# hvae reproduce table2 --data mnist-5k --dims 2 --equal-coordinates
+# ```
 #
 # **A smaller trap: the wrong distance.** Rank by Euclidean distance, but of vectors that are not normalised, say of the
 # posterior's *mean* $A_m(\kappa)\mu$ instead of its mode $\mu$. For $a=r_1\mu_1$, $b=r_2\mu_2$
@@ -505,7 +772,7 @@ assert at[circle].max() < at[sphere].min()
 #
 # two codes in one direction are apart if their lengths differ. The other way round, cosine distance in the plane.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 with torch.no_grad():
     means = [models[sphere, 0].encode(x).mean.double().numpy() for x in (images.train, images.test)]
 variants = {
@@ -514,21 +781,18 @@ variants = {
     "plane, Euclidean": (codes[plane, 0], euclidean),
     "plane, cosine": (codes[plane, 0], cosine),
 }
-score = {
-    name: accuracies(pair, metric, 1000, np.random.default_rng(0)).mean() for name, (pair, metric) in variants.items()
-}
-
-# %% tags=["nbval-ignore-output"]
+score = {name: accuracies(*pair, 1000, np.random.default_rng(0)).mean() for name, pair in variants.items()}
 for name, value in score.items():
     print(f"{name:35s} {100 * value:.1f}%")
 
-# %%
+# %% tags=["checks"]
 r = [np.linalg.norm(x, axis=1) for x in means]
 expansion = (r[0][:, None] - r[1]) ** 2 + 2 * np.outer(*r) * cosine(*means)
 assert np.allclose(euclidean(*means) ** 2, expansion)
 assert r[1].min() > 0.7  # sharp posteriors at m = 3: mean lengths are all alike,
 assert abs(score["sphere, posterior mean, Euclidean"] - score["sphere, cosine"]) < 0.02  # and it hardly matters
 assert score["plane, cosine"] < score["plane, Euclidean"] - 0.03  # the radius is information
+print("Checked: the expansion; means for modes cost under 2 points here, the radius in the plane is worth over 3.")
 
 # %% [markdown]
 # ## The library's version
@@ -536,75 +800,20 @@ assert score["plane, cosine"] < score["plane, Euclidean"] - 0.03  # the radius i
 # `balanced_indices` draws as our `balanced`, and `knn_accuracies` does all the rest, with scikit-learn's classifier.
 
 # %%
-assert (NEIGHBOURS, DRAWS) == (5, 20)
-assert np.array_equal(*(draw(train_labels, 100, np.random.default_rng(5)) for draw in (balanced, balanced_indices)))
 for name in SPACES:
     train, test = codes[name, 0]
-    library = knn_accuracies(
-        train, train_labels, test, test_labels, metric=DISTANCE[name].__name__, labels=(20, 100), seed=7
-    )
-    generator = np.random.default_rng(7)
-    for size in (20, 100):
-        ours = accuracies((train, test), DISTANCE[name], size, generator)
-        assert abs(ours.mean() - library[str(size)]["mean"]) < 1e-9
-        assert abs(ours.std(ddof=1) - library[str(size)]["standard_deviation"]) < 1e-9
+    metric = DISTANCE[name].__name__
+    library = knn_accuracies(train, train_labels, test, test_labels, metric=metric, labels=(100,), seed=7)
+    mine = accuracies((train, test), DISTANCE[name], 100, np.random.default_rng(7))
+    assert abs(mine.mean() - library["100"]["mean"]) < 1e-9
+
+# %% tags=["checks"]
+assert (NEIGHBOURS, DRAWS) == (5, 20)
+assert np.array_equal(*(draw(train_labels, 100, np.random.default_rng(5)) for draw in (balanced, balanced_indices)))
+assert abs(mine.std(ddof=1) - library["100"]["standard_deviation"]) < 1e-9
+print("Checked: k = 5 and 20 draws; the same labelled sets; the same means and deviations.")
 
 # %% [markdown]
-# ## Table 2, beside ours
-#
-# MNIST, the paper's full protocol, as far as there are records:
-
-# %% tags=["nbval-ignore-output"]
-found = records.load(experiment="table1")
-by_data = {data: [r for r in found if r.settings["data"] == data] for data in ("mnist", "mnist-5k")}
-display(Markdown(table2.table(by_data["mnist"]).markdown()))
-
-
-# %%
-def cell(data, model, d):
-    """Mean accuracy over the runs of a cell, in %, by number of labels."""
-    runs = [r.results["knn"] for r in by_data[data] if (r.settings["model"], r.settings["d"]) == (model, d)]
-    return {n: 100 * np.mean([run[str(n)]["mean"] for run in runs]) for n in (100, 600, 1000)} if runs else None
-
-
-lead = {}
-for place, d in enumerate(DIMS):
-    N, S = (cell("mnist", model, d) for model in "ns")
-    if N and S:
-        lead[d] = {n: S[n] - N[n] for n in N}
-        pairs = ", ".join(f"{lead[d][n]:+.1f} ({ahead[n][place]:+.1f})" for n in N)
-        print(f"d = {d}: S - N with 100, 600, 1000 labels, in brackets the paper's: {pairs}")
-        for model, ours in (("n", N), ("s", S)):
-            assert all(abs(ours[n] - paper.TABLE2[d, model][n]) < 5 for n in ours)
-assert all(0 < lead[5][n] < 0.5 * ahead[n][1] for n in lead[5])
-assert lead[2][100] < 0 < min(lead[2][600], lead[2][1000])
-assert all(lead[2][n] < ahead[n][0] - 2 for n in lead[2])
-
-# %% [markdown]
-# One run each. At $d=5$ the sphere is ahead throughout, by half of the paper's lead or less. **At $d=2$ we do not find
-# the paper's lead**: one point with 600 and 1,000 labels, and with 100 the plane is ahead. Our N-VAE is two to three
-# points better than the paper's. Seeds may explain it, or what the paper leaves open: $k$, and how labels were drawn.
-#
-# The trap, with real runs: `mnist-5k` has the first 5,000 training images, a tenth, as the reproduction had. Made from
-# records of
-#
-# ```sh
-# hvae reproduce table2 --data mnist-5k --dims 2 --equal-coordinates
-# ```
-
-# %% tags=["nbval-ignore-output"]
-display(Markdown(table2.by_coordinates(by_data["mnist-5k"]).markdown()))
-
-# %%
-N, S, S_less = (cell("mnist-5k", model, d) for model, d in (("n", 2), ("s", 2), ("s", 1)))
-assert all(0 < S[n] - N[n] < 2.5 for n in N)  # equal dimension
-assert all(S_less[n] < N[n] - 6 for n in N)  # equal coordinates
-assert S_less[100] - N[100] < 50.8 - 57.2
-
-# %% [markdown]
-# At equal dimension the sphere is ahead by a point, within the spread of seeds; at equal coordinates nine behind. The
-# reproduction has 50.8 against 57.2. So at $d=2$ the coordinate is enough for the reversal; $d=5$ has not been run.
-#
 # ## Test yourself
 #
 # **1.** Someone ranks neighbours on the sphere by $|a-b|^4$. What changes?
@@ -626,22 +835,44 @@ assert S_less[100] - N[100] < 50.8 - 57.2
 #
 # </details>
 #
+# **3.** Two models differ by one point in a table whose cells are means of 20 labelled sets of one run each. What do
+# you ask for?
+#
+# <details markdown="1">
+# <summary>Answer</summary>
+#
+# More seeds. Twenty sets make $\sigma_L^2/n$ small and leave $\sigma_R^2$ as it is. For the paper's Table 2 no spread
+# is printed.
+#
+# </details>
+#
 # ## Exercises
 #
-# Coding exercises will stand here: k-NN by geodesic distance (difficulty 1, 10 minutes); both variances from accuracies
-# (2, 20 minutes); k-NN on principal components of codes (3, 30 minutes).
-#
+# Write each function and have it checked, in the [notebook without solutions](student/10_semi_supervised_m1.ipynb),
+# or in a terminal: `hvae exercise show ch10.1`.
+
+# %% [markdown] tags=["exercise"]
+# ch10.1
+
+# %% [markdown] tags=["exercise"]
+# ch10.2
+
+# %% [markdown] tags=["exercise"]
+# ch10.3
+
+# %% [markdown]
 # ## Summary
 #
 # 1. M1: a VAE without labels, then nearest neighbours on the modes of its posteriors.
 # 2. On unit vectors cosine, chord and geodesic rank alike; each space's distance is the KL of equally wide posteriors.
 # 3. Balanced labels, 20 draws, several seeds: an accuracy from one draw is luck.
-# 4. The pull to the origin crowds classes at $d=2$ and silences coordinates at $d=40$; on MNIST our lead at $d=2$ is
-#    smaller than the paper's, and none with 100 labels.
+# 4. The pull to the origin crowds classes at $d=2$; silent coordinates may hurt the sphere at $d=40$, which is not
+#    proven. On MNIST, one run a cell, the sphere is ahead at $d=5$ and 10, and not at $d=2$ with 100 labels.
 # 5. $S^d$ has $d+1$ coordinates: an equal number for both models puts the sphere behind, also on MNIST.
 #
 # ## References
 #
-# - Davidson et al. (2018), arXiv:1804.00891: section 5.3 and Table 2 (M1, k-NN).
-# - Kingma et al. (2014), arXiv:1406.5298, section 2: model M1.
-# - Davidson, Tomczak and Gavves (2019), arXiv:1910.02912: one $\kappa$.
+# - [@davidson2018] Section 5.3 and Table 2: M1, k-NN.
+# - [@kingma2014semi] Section 2: model M1.
+# - [@rubrice] A student reproduction with equal coordinates, at commit f394bd1.
+# - [@svaecode] The authors' example, at commit 671c46c.

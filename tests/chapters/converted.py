@@ -3,5 +3,8 @@
 import notebooks
 
 # Not yet rewritten so.
-UNCONVERTED: set[str] = {source.stem for source in notebooks.sources()}
+UNCONVERTED: set[str] = {source.stem for source in notebooks.sources()} - {
+    "09_unsupervised",
+    "10_semi_supervised_m1",
+}
 CONVERTED = [source for source in notebooks.sources() if source.stem not in UNCONVERTED]

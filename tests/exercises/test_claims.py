@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy.integrate import quad
 from scipy.optimize import brentq, minimize, minimize_scalar
-from scipy.stats import norm
+from scipy.stats import norm, ttest_ind
 
-from hvae_tutorial.exercises import _reference, ch01, ch02, ch03, ch04, ch05
+from hvae_tutorial.exercises import _reference, ch01, ch02, ch03, ch04, ch05, ch09, ch10
 
 
 def direction_length(r: float, s1: float, s2: float) -> float:
@@ -128,3 +128,51 @@ def test_the_root_of_the_mean_square_is_a_little_above_the_mean() -> None:
     for d in (10, 100, 1000):
         assert ch01.mean_norm(d) == pytest.approx(math.sqrt(d) * (1 - 1 / (4 * d)), rel=1 / d**1.9)
     assert math.isclose(ch01.mean_norm(1), 2 * norm.pdf(0))
+
+
+def test_degrees_of_freedom_lie_between_those_of_one_model_and_of_both() -> None:
+    def samples(spread: float) -> tuple[torch.Tensor, torch.Tensor]:
+        a, b = (torch.linspace(-1, 1, n, dtype=torch.float64) for n in (3, 10))
+        return spread * a / a.std(), b / b.std()
+
+    assert ch09.welch(*samples(1e3))[1] == pytest.approx(2, abs=1e-3)
+    assert ch09.welch(*samples(1e-3))[1] == pytest.approx(9, abs=1e-3)
+    largest = ch09.welch(*samples(math.sqrt(3 * 2 / (10 * 9))))[1]  # s_a^2 / 3 : s_b^2 / 10 = 2 : 9
+    assert largest == pytest.approx(11)
+    assert largest > max(ch09.welch(*samples(spread))[1] for spread in (0.2, 0.3, 1.0))
+
+
+def test_where_the_peak_of_the_divergence_is() -> None:
+    s = brentq(lambda s: math.log((1 + s) / 2) - (s - 1) / s, 2, 4)
+    place = 2 / math.sqrt(s**2 - 1)
+    assert (f"{s:.2f}", f"{place:.3f}", f"{place / 2 * math.log((1 + s) / 2):.3f}") == ("2.81", "0.762", "0.245")
+    m, nats = ch09.peak(100.0)
+    assert m == 76
+    assert (m / 100, nats / 100) == pytest.approx((place, place / 2 * math.log((1 + s) / 2)), abs=0.005)
+    assert ch09._sharp_peak(100.0)[0] == 38
+
+
+def test_what_it_costs_not_to_know_that_spreads_are_equal() -> None:
+    """Statistical: Welch's power from 200,000 pairs; its standard error is 0.0011, the tolerance 5 of them."""
+    assert f"{ch09._by_quadrature(3.8, 3, 0.01):.2f}" == "0.58"
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((200_000, 3)) + 3.8, rng.standard_normal((200_000, 3))
+    assert np.mean(ttest_ind(a, b, axis=1, equal_var=False).pvalue < 0.01) == pytest.approx(0.39, abs=0.0055)
+
+
+def test_with_itself_among_the_neighbours_one_neighbour_is_always_right() -> None:
+    points = torch.from_numpy(np.random.default_rng(0).standard_normal((40, 2)))
+    labels = torch.arange(40) % 10
+    itself = ch10.check_choose_k.mistakes[0].function
+    assert itself(torch.cdist(points, points), labels, [1, 5]) == (1, 1.0)
+    assert ch10.choose_k(torch.cdist(points, points), labels, [1, 5])[1] < 0.5
+
+
+def test_more_draws_reduce_only_one_of_two_variances() -> None:
+    """Statistical: means of 20,000 estimates; tolerances are more than five standard errors."""
+    rng = np.random.default_rng(0)
+    tables = 2 * rng.standard_normal((20_000, 3, 1)) + rng.standard_normal((20_000, 3, 5))
+    found = np.array([ch10.luck(table) for table in torch.from_numpy(tables)])
+    assert found.mean(0) == pytest.approx((4, 1), abs=0.15)
+    assert found[:, 0].min() < 0  # unbiased: it may be negative
+    assert tables.mean((1, 2)).var() == pytest.approx((4 + 1 / 5) / 3, rel=0.06)
