@@ -1,6 +1,7 @@
 """A card says what the notation's page says, and only where the letter means that."""
 
 import json
+import re
 
 import cards
 import pytest
@@ -60,9 +61,9 @@ def chapter(browser, site):
 @pytest.mark.slow
 def test_a_letter_opens_its_card_under_the_pointer_and_escape_closes_it(chapter) -> None:
     card = chapter.locator("#hvae-card")
-    kappa = chapter.locator("article .arithmatex", has_text="κ").nth(3)
+    kappa = chapter.locator("article p > .arithmatex").filter(has=chapter.locator("annotation", has_text=KAPPA)).first
     assert card.is_hidden()
-    kappa.hover()
+    kappa.locator(".katex-html .mord").first.hover()
     card.wait_for(state="visible")
     assert "concentration" in card.inner_text()
     assert card.locator(".katex").count() >= 2
@@ -96,6 +97,7 @@ def test_graphs_letters_mean_nodes_in_their_chapter_alone(chapter) -> None:
     assert chapter.locator("a.letter", has_text="N").filter(has_not_text="_").count() == 0
 
 
+KAPPA = re.compile(r"^\\kappa$")
 ITEM = '</h1><p><a href="#ref-x">Wood (1994)</a></p><ul><li><a id="ref-x"></a>A. T. A. Wood: <i>x</i>.</li></ul>'
 
 

@@ -307,6 +307,44 @@ def test_search_finds_bessel(browser, site: Path, served: str, origin: str) -> N
         assert "bessel" in page.locator("article").inner_text().lower()
 
 
+@pytest.mark.parametrize(
+    ("query", "first"),
+    [
+        ("κ", ("chapters/", "glossary", "notation")),
+        ("kappa", ("chapters/", "glossary", "notation")),
+        ("reparameterisation", ("chapters/", "glossary")),
+        ("reparametrization", ("chapters/", "glossary")),
+    ],
+)
+def test_search_knows_letters_and_spellings_and_ranks_chapters_before_the_library(
+    browser, site: Path, query: str, first: tuple[str, ...]
+) -> None:
+    found = searched(browser, site, query)
+    assert found
+    assert found[0].startswith(first)
+
+
+def test_search_does_not_find_what_all_chapters_have_in_common(browser, site: Path) -> None:
+    assert sum(address.startswith("chapters/") for address in searched(browser, site, "colab")) <= 2
+
+
+def searched(browser, site: Path, query: str) -> list[str]:
+    """The pages that a search finds, best first."""
+    with opened(browser) as context:
+        page = context.new_page()
+        page.goto(f"{site.as_uri()}/cite.html")
+        page.locator(".md-search__input").click()
+        page.locator(".md-search__input").press_sequentially(query, delay=30)
+        results = page.locator(".md-search-result__item > a, .md-search-result__link")
+        results.first.wait_for(timeout=30_000)
+        addresses = results.evaluate_all("links => links.map((link) => link.href)")
+    return list(
+        dict.fromkeys(
+            urldefrag(address)[0].partition("?")[0].removeprefix(f"{site.as_uri()}/") for address in addresses
+        )
+    )
+
+
 def test_the_keyboard_reaches_navigation_and_search(browser, site: Path) -> None:
     with opened(browser) as context:
         page = context.new_page()
