@@ -371,6 +371,23 @@ def test_previous_and_next_lead_through_the_course(browser, site: Path) -> None:
             page.wait_for_url(f"**/chapters/{source.stem}.html")
 
 
+def test_paper_is_light_and_holds_the_tables(browser, site: Path) -> None:
+    with opened(browser, viewport={"width": 680, "height": 900}, color_scheme="dark") as context:  # A4 and its margins
+        page = context.new_page()
+        for name in ("results", "reproduce"):
+            page.goto(f"{site.as_uri()}/{name}.html")
+            page.emulate_media(media="print")
+            dark = page.evaluate("""() => [...document.querySelectorAll("article :is(p, td, code, code span)")]
+              .map((node) => getComputedStyle(node).color.match(/[\\d.]+/g).slice(0, 3).map(Number))
+              .filter((colour) => Math.max(...colour) > 225)""")
+            assert not dark
+            ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+            assert ground == "rgb(255, 255, 255)"
+            wide = page.evaluate("""() => [...document.querySelectorAll("article table")]
+              .filter((table) => table.scrollWidth > document.documentElement.clientWidth).length""")
+            assert wide == 0
+
+
 @pytest.mark.parametrize("look", ["light", "dark", "narrow", "narrow-dark"])
 def test_looks(browser, site: Path, screenshots: Path, look: str) -> None:
     """Screenshots for people; and that the colour scheme is followed, by figures too."""
