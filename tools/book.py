@@ -137,7 +137,6 @@ def main() -> int:
     page_file = SITE / "book.html"
     page_file.write_text(book(SITE), encoding="utf-8")
     PDF.parent.mkdir(exist_ok=True)
-    margin = {"top": "18mm", "bottom": "20mm", "left": "18mm", "right": "18mm"}
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -146,7 +145,7 @@ def main() -> int:
             page.goto(page_file.as_uri())
             page.evaluate("document.fonts.ready.then(() => true)")
             page.pdf(
-                path=PDF, format="A4", margin=margin, print_background=True, outline=True, tagged=True,
+                path=PDF, format="A4", margin={"top": "18mm", "bottom": "20mm", "left": "18mm", "right": "18mm"}, print_background=True, outline=True, tagged=True,
                 display_header_footer=True, header_template="<span></span>", footer_template=NUMBER,
             )  # fmt: skip
             browser.close()

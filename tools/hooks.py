@@ -72,8 +72,9 @@ NEEDED_BY |= {f"assets/explorables/{name}.js": (f'data-explorable="{name}"',) fo
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """List the chapters in the navigation, by parts; name repository and site if they have an address."""
-    at = config.nav.index({"Chapters": []})
-    config.nav[at : at + 1] = chapters_nav()
+    entries = config.nav or []
+    at = entries.index({"Chapters": []})
+    config.nav = [*entries[:at], *chapters_nav(), *entries[at + 1 :]]
     repository, site = notebooks.addresses()
     if site:
         config.site_url = f"{site}/"

@@ -79,8 +79,9 @@ class Difference:
     @classmethod
     def between(cls, ours: Cell, theirs: Cell) -> "Difference":
         """Return the difference of two means, with the decimals of the second."""
-        known = ours.mean is not None and theirs.mean is not None
-        return cls(ours.mean - theirs.mean if known else None, theirs.digits)
+        if ours.mean is None or theirs.mean is None:
+            return cls(None)
+        return cls(ours.mean - theirs.mean, theirs.digits)
 
     def __str__(self) -> str:
         """Return it with its sign and the decimals, or nothing."""
