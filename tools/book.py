@@ -145,7 +145,8 @@ def main() -> int:
             page.goto(page_file.as_uri())
             page.evaluate("document.fonts.ready.then(() => true)")
             page.pdf(
-                path=PDF, format="A4", margin={"top": "18mm", "bottom": "20mm", "left": "18mm", "right": "18mm"}, print_background=True, outline=True, tagged=True,
+                path=PDF, format="A4", margin={"top": "18mm", "bottom": "20mm", "left": "18mm", "right": "18mm"},
+                print_background=True, outline=True, tagged=True,
                 display_header_footer=True, header_template="<span></span>", footer_template=NUMBER,
             )  # fmt: skip
             browser.close()
