@@ -53,7 +53,7 @@ from hvae_tutorial.training import TrainingSettings, fit
 
 # %% [markdown]
 # A *variational autoencoder* squeezes each image into a few numbers $z$, in such a way that the image can be drawn
-# again from $z$. Most of them put $z$ in a Gaussian cloud. The hyperspherical one (S-VAE) of Davidson et al. (2018)
+# again from $z$. Most of them put $z$ in a Gaussian cloud. The hyperspherical one (S-VAE) of [@davidson2018]
 # puts $z$ on a sphere. Here is one whose sphere is an ordinary globe. It sees 1,097 small pictures of digits, and is
 # never told which digit is which.
 
@@ -144,7 +144,7 @@ print(
 # The network does not put an image at a point. It says "about there": a bump of probability, narrow or wide. Everything
 # in this course is built on the law of that bump. The *von Mises-Fisher law* is what a Gaussian becomes when the points
 # live on the unit sphere. It has a mean direction $\mu$ and a concentration $\kappa$, and its density at the unit
-# vector $z$ is proportional to $\exp(\kappa\, \mu \cdot z)$.
+# vector $z$ is proportional to $\exp(\kappa\, \mu \cdot z)$ [@mardia2000, section 9.3.2].
 
 # %%
 mu = torch.nn.functional.normalize(torch.tensor([0.35, 0.3, 0.9], dtype=torch.float64), dim=0)
@@ -277,8 +277,7 @@ print("Checked: both formulas at twelve places, by autograd and by finite differ
 # %% [markdown]
 # ## References
 #
-# - T. R. Davidson, L. Falorsi, N. De Cao, T. Kipf, J. M. Tomczak (2018). *Hyperspherical Variational Auto-Encoders*.
-#   UAI, arXiv:1804.00891. The paper that this course rebuilds.
-# - K. V. Mardia, P. E. Jupp (2000). *Directional Statistics*. Wiley. Section 9.3.2 (the von Mises-Fisher law).
+# - [@davidson2018] The paper that this course rebuilds.
+# - [@mardia2000] Section 9.3.2: the von Mises-Fisher law.
 #
 # Turn the page: [why a sphere?](01_why_a_sphere.ipynb)

@@ -52,8 +52,8 @@ from hvae_tutorial.models import mlp_vae
 #   \mathrm{KL}(q \Vert p) = E_q\Bigl[\log \frac{q(z)}{p(z)}\Bigr]
 # $$
 #
-# large, on average over the data. At $\beta = 1$ it is a lower bound on $\log p(x)$
-# ([chapter 7](07_n_vae.ipynb) derives it). The first term, the reconstruction, wants to know $z$ precisely. The second
+# large, on average over the data. At $\beta = 1$ it is a lower bound on $\log p(x)$ ([@kingma2014, equation 3];
+# [chapter 7](07_n_vae.ipynb) derives it). The first term, the reconstruction, wants to know $z$ precisely. The second
 # is the *price* of that knowledge: how far the posterior of one $x$ is from the prior of all. It is measured in nats,
 # the unit of natural logarithms. A posterior that is $e$ times narrower in one coordinate costs about one nat more.
 #
@@ -79,9 +79,9 @@ from hvae_tutorial.models import mlp_vae
 #   \qquad \frac{\partial\, \mathrm{KL}}{\partial \mu_i} = \mu_i .
 # $$
 #
-# Every mean is pulled to the origin, the harder the further out it is. Davidson et al. (2018) call this the origin's
-# gravity. Reconstruction pulls back. Near the place $a$ where the decoder would like a point to be, $E_q \log p(x|z)$
-# falls like $-(\mu - a)^2 / (2 s^2)$ for some width $s$. The sum of both is largest where its derivative
+# Every mean is pulled to the origin, the harder the further out it is. [@davidson2018] call this the origin's gravity.
+# Reconstruction pulls back. Near the place $a$ where the decoder would like a point to be, $E_q \log p(x|z)$ falls like
+# $-(\mu - a)^2 / (2 s^2)$ for some width $s$. The sum of both is largest where its derivative
 # $-(\mu - a)/s^2 - \beta\mu$ is zero:
 #
 # $$
@@ -146,7 +146,7 @@ print("Checked: the four prices differ by less than 1e-12.")
 
 # %% tags=["picture"]
 BLUE, ORANGE, GREEN, PINK = plotting.CURVE_COLOURS[:4]
-figure, axes = plotting.subplots(size=(6, 2.8))
+figure, axes = plotting.subplots(size=(5.5, 2.8))
 moved = np.linspace(-np.pi, np.pi, 101)
 along = torch.stack([torch.from_numpy(moved), torch.zeros(101)], dim=-1)
 in_plane = gaussian_kl(along, torch.full((2,), 0.1))
@@ -215,7 +215,7 @@ assert abs(((norms[100] - 10) ** 2).mean() - 0.5) < 0.03
 print("Checked: mean and variance of |z|^2 within five standard errors, both bounds, and the limit 1/2 at d = 100.")
 
 # %% tags=["picture"]
-figure, axes = plotting.subplots(size=(6, 2.8))
+figure, axes = plotting.subplots(size=(5.5, 2.8))
 for colour, (d, norm) in zip((BLUE, ORANGE, GREEN, PINK), norms.items(), strict=True):
     axes.hist(norm, bins=np.arange(0, 14.01, 0.2), density=True, color=colour, alpha=0.7)
     axes.text(d**0.5, 0.7, f"d = {d}", color=colour, ha="center", weight="bold")
@@ -370,7 +370,7 @@ print(
 )
 
 # %% tags=["picture"]
-figure, axes = plotting.subplots(size=(6, 3))
+figure, axes = plotting.subplots(size=(5.5, 3))
 kappas, few = np.geomspace(3, 1000, 60), np.geomspace(3, 1000, 7)
 degrees, at = np.degrees(1 / np.sqrt(kappas)), np.degrees(1 / np.sqrt(few))
 ellipses = [best_ring(kappa)[0] for kappa in few]
@@ -421,7 +421,7 @@ print("Checked: log 4 and log 2 to 0.02 nats from κ = 250 to 1000; at coarse pr
 # ## Five models and a circle
 #
 # Now train. `load("circle")` has 1,000 points from three clusters on a circle, bent into $\mathbb{R}^{100}$ by a random
-# smooth map, plus noise, as in Figure 1 of Davidson et al. (2018). The models see the 100 coordinates and never
+# smooth map, plus noise, as in Figure 1 of [@davidson2018]. The models see the 100 coordinates and never
 # the angle. All have one hidden layer of 32 and the same training; only the latent space differs. With $\beta = 0.1$
 # the N-VAE's prior pulls a tenth as hard. The fifth model is the N-VAE on a line.
 #
@@ -568,7 +568,7 @@ print("Checked: the order of the three radii, the one tear of the line, and the 
 #   = I(x; z) + \mathrm{KL}(q(z) \Vert p(z)) .
 # $$
 #
-# This is due to Hoffman and Johnson (2016). The first part is the *mutual information*: how much a code tells about
+# This is due to [@hoffman2016]. The first part is the *mutual information*: how much a code tells about
 # which $x$ it came from. It is bought on purpose. The second part says how far all codes together are from the prior.
 # It buys nothing, and it is also what goes wrong when one draws from the prior. Both parts are means over draws, and
 # $\log q(z)$ is a `logsumexp` over the training points.
@@ -668,12 +668,11 @@ print("Checked: the mismatch on the circle by quadrature; its order between mode
 # ## The trap: the same number for both
 #
 # It is tempting to write `latent_dim = 2` once and hand it to both models. A student reproduction of the paper does
-# (raphaelrubrice/HVAE on GitHub, commit f394bd1: `paper_experiments/test_M1.py`, lines 45 and 66). Its S-VAE takes the
-# number as $m$, the *coordinates* of $z$ (`svae/vae.py`, line 57). So its "S-VAE with 2 dimensions" lives on the circle
-# $S^1$, which has one dimension, against a plane, which has two. For data from a circle that is what we want, as above.
-# Digits are not a circle. There it takes a dimension away from one side. The paper compares $S^d$ with $\mathbb{R}^d$,
-# and the authors' own example hands `Z_DIM + 1` to the sphere (nicola-decao/s-vae-pytorch, commit 671c46c,
-# `examples/mnist.py`, line 201).
+# ([@rubrice, commit f394bd1, `paper_experiments/test_M1.py`, lines 45 and 66]). Its S-VAE takes the number as $m$, the
+# *coordinates* of $z$ (`svae/vae.py`, line 57). So its "S-VAE with 2 dimensions" lives on the circle $S^1$, which has
+# one dimension, against a plane, which has two. For data from a circle that is what we want, as above. Digits are not a
+# circle. There it takes a dimension away from one side. The paper compares $S^d$ with $\mathbb{R}^d$, and the authors'
+# own example hands `Z_DIM + 1` to the sphere ([@svaecode, commit 671c46c, `examples/mnist.py`, line 201]).
 #
 # We train all three on 8x8 digits, with the library's own loop (it adds a warm-up of $\beta$, see chapter 7). Then we
 # ask how well five nearest neighbours recognise a digit from its code, with ten labelled examples of each.
@@ -776,9 +775,9 @@ print("Checked: the library's two KL divergences are those of this chapter.")
 # at both sides.
 #
 # In models of text the sphere has served another purpose. A strong decoder may ignore $z$, and then the posterior
-# collapses to the prior and the price to zero. Guu et al. (2018) and Xu and Durrett (2018) use von Mises-Fisher
+# collapses to the prior and the price to zero. [@guu2018] and [@xu2018] use von Mises-Fisher
 # posteriors with a $\kappa$ that is fixed by hand. As the price does not depend on $\mu$, it is then a constant:
-# nothing can be saved by collapsing. The S-VAE of Davidson et al. (2018) learns a $\kappa$ for each $x$, and gives this
+# nothing can be saved by collapsing. The S-VAE of [@davidson2018] learns a $\kappa$ for each $x$, and gives this
 # protection up.
 
 # %% [markdown]
@@ -839,17 +838,12 @@ print("Checked: the library's two KL divergences are those of this chapter.")
 # %% [markdown]
 # ## References
 #
-# - T. R. Davidson, L. Falorsi, N. De Cao, T. Kipf, J. M. Tomczak (2018). *Hyperspherical Variational Auto-Encoders*.
-#   UAI, arXiv:1804.00891. Section 2.2 (gravity and soap bubble), Figure 1, Table 1.
-# - D. P. Kingma, M. Welling (2014). *Auto-Encoding Variational Bayes*. ICLR, arXiv:1312.6114. Equation 3 (the ELBO);
-#   appendix B (the Gaussian KL).
-# - M. D. Hoffman, M. J. Johnson (2016). *ELBO surgery: yet another way to carve up the variational evidence lower
-#   bound*. NIPS workshop on Advances in Approximate Bayesian Inference. The two parts of the mean KL.
-# - J. Xu, G. Durrett (2018). *Spherical Latent Spaces for Stable Variational Autoencoders*. EMNLP, arXiv:1808.10805.
-#   A fixed $\kappa$ against collapse.
-# - K. Guu, T. B. Hashimoto, Y. Oren, P. Liang (2018). *Generating Sentences by Editing Prototypes*. TACL 6,
-#   arXiv:1709.08878. A von Mises-Fisher law with fixed $\kappa$ for the direction of an edit.
-# - R. Vershynin (2018). *High-Dimensional Probability*. Cambridge University Press. Section 3.1 (concentration of the
-#   norm).
-# - K. V. Mardia, P. E. Jupp (2000). *Directional Statistics*. Wiley. Section 3.5.4 (the von Mises law and its normal
-#   limit).
+# - [@davidson2018] Section 2.2: gravity and soap bubble. Figure 1, Table 1.
+# - [@kingma2014] Equation 3: the ELBO. Appendix B: the Gaussian KL.
+# - [@hoffman2016] The two parts of the mean KL.
+# - [@xu2018] A fixed $\kappa$ against collapse.
+# - [@guu2018] A von Mises-Fisher law with fixed $\kappa$ for the direction of an edit.
+# - [@rubrice] The trap, at commit f394bd1.
+# - [@svaecode] The authors' code, at commit 671c46c.
+# - [@vershynin2018] Section 3.1: concentration of the norm.
+# - [@mardia2000] Section 3.5.4: the von Mises law and its normal limit.

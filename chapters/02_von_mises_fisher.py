@@ -117,7 +117,7 @@ for m in (2, 3, 6, 41, 128):
 print("Checked: the bands cover the sphere, so S_m and S_(m-1) agree; the mean of w^2 is 1/m.")
 
 # %% tags=["picture"]
-figure, axes = plotting.subplots(size=(6, 2.8))
+figure, axes = plotting.subplots(size=(5.5, 2.8))
 heights = {}
 for m, (at, up) in {2: (-0.93, 1.05), 3: (-0.75, 0.6), 10: (0.28, 1.05), 100: (0.09, 3.2)}.items():
     t = torch.linspace(0.28, math.pi - 0.28, 1000) if m == 2 else torch.linspace(0, math.pi, 1000)[1:-1]
@@ -378,7 +378,7 @@ print(
 )
 
 # %% tags=["picture"]
-figure, axes = plotting.subplots(size=(6, 3))
+figure, axes = plotting.subplots(size=(5.5, 3))
 k = torch.logspace(-1, 4, 300)
 for m, at, up in ((2, 0.5, 0.6), (3, 1.6, 0.38), (10, 6.5, 0.4), (100, 64, 0.4)):
     A = moments(k, m)[1]
@@ -412,7 +412,8 @@ plotting.show(
 # \hat\mu = \bar z / r, \qquad A_m(\hat\kappa) = r .
 # $$
 #
-# We use Newton's method. Its start $r\,(m - r^2)/(1 - r^2)$ has both limits built in (Banerjee et al. 2005). If data
+# We use Newton's method. Its start $r\,(m - r^2)/(1 - r^2)$ has both limits built in
+# ([@banerjee2005, section 4]). If data
 # have weights, $\bar z$ is the weighted mean.
 
 
@@ -563,7 +564,7 @@ for K, start in starts.items():  # EM stops at a local maximum: the fourth compo
         print(f"   {share:4.0%} facing {math.degrees(math.atan2(mu[1], mu[0])):4.0f} degrees, kappa = {kappa:.1f}")
 
 # %% tags=["picture"]
-figure, axes = plotting.subplots(size=(6, 3))
+figure, axes = plotting.subplots(size=(5.5, 3))
 degrees = torch.linspace(-180, 180, 721)
 circle = torch.stack([degrees.deg2rad().cos(), degrees.deg2rad().sin()], dim=-1)
 axes.hist(torch.rad2deg(torch.atan2(test[:, 1], test[:, 0])), bins=np.arange(-180, 181, 6), density=True, color="0.85")
@@ -618,14 +619,14 @@ print("Checked: EM never falls and has settled; the order of K = 1, 2, 3, the ti
 # ## The trap
 #
 # **A constant.** At $\kappa = 0$ the log density is $-\log S_m = \log\Gamma(m/2) - \log 2 - \frac m2 \log\pi$. A
-# student reproduction of the paper (raphaelrubrice/HVAE on GitHub, commit f394bd1, `svae/vae.py`, lines 237 and 238)
-# has $\log\Gamma(m/2) - \frac m2 \log 2\pi$ instead. On the circle, where one tries it first, the two agree. On $S^5$
-# the "density" has the integral $1/4$, and in that program $\log p(z)$ enters every importance-sampled log-likelihood.
+# student reproduction of the paper has $\log\Gamma(m/2) - \frac m2 \log 2\pi$ instead ([@rubrice, commit f394bd1,
+# `svae/vae.py`, lines 237 and 238]). On the circle, where one tries it first, the two agree. On $S^5$ the "density" has
+# the integral $1/4$, and in that program $\log p(z)$ enters every importance-sampled log-likelihood.
 #
 # **Seven digits.** In float32 the term $\kappa\, \mu\cdot z - \phi$ is a difference of two large numbers. Near $10^6$
 # the neighbours of a float32 are $1/16$ away; and a stored $z$ has a norm that is wrong by about $10^{-7}$, which
-# $\kappa$ multiplies. The authors' `log_prob` subtracts so (nicola-decao/s-vae-pytorch, commit 671c46c,
-# `hyperspherical_vae/distributions/von_mises_fisher.py`, lines 190 to 205). The cure is where we began:
+# $\kappa$ multiplies. The authors' `log_prob` subtracts so ([@svaecode, commit 671c46c,
+# `hyperspherical_vae/distributions/von_mises_fisher.py`, lines 190 to 205]). The cure is where we began:
 # $-\frac\kappa2 \lVert z-\mu\rVert^2 + (\kappa - \phi)$, with small terms only. For $m = 3$,
 # $\kappa - \phi = \log 2\kappa - \log(1 - e^{-2\kappa})$.
 
@@ -649,7 +650,7 @@ for kappa in kappas:
     cured.append((complement.float() - k32 / 2 * (z - mu32).square().sum(-1) - truth).abs().max())
 
 # %% tags=["picture"]
-figure, axes = plotting.subplots(size=(6, 2.8))
+figure, axes = plotting.subplots(size=(5.5, 2.8))
 axes.loglog(kappas, failing, color=plotting.CURVE_COLOURS[1])
 axes.loglog(kappas, cured, color=plotting.CURVE_COLOURS[0])
 axes.text(3e4, 0.15, r"$κ\,μ·z - φ$", color=plotting.CURVE_COLOURS[1], ha="right")
@@ -752,8 +753,10 @@ print("Checked: area, phi, A, its inverse, the weighted fit and the density are 
 #
 # ## References
 #
-# - Davidson et al. (2018), arXiv:1804.00891, equation 2: the density.
-# - Mardia and Jupp (2000), *Directional Statistics*, sections 9.3.2 ($A_m$) and 10.3.1 (maximum likelihood).
-# - [DLMF](https://dlmf.nist.gov), 10.25.2 ($I_\nu$) and 10.39.9 ($\phi$).
-# - Banerjee et al. (2005), *JMLR* 6, sections 3 (EM) and 4 (the guess for $\kappa$).
-# - matplotlib's gallery, "Topographic hillshading": the heights.
+# - [@davidson2018] Equation 2: the density.
+# - [@mardia2000] Sections 9.3.2 ($A_m$) and 10.3.1 (maximum likelihood).
+# - [@dlmf] 10.25.2 ($I_\nu$) and 10.39.9 ($\phi$).
+# - [@banerjee2005] Sections 3 (EM) and 4 (the start for $\kappa$).
+# - [@rubrice] The constant, at commit f394bd1.
+# - [@svaecode] The authors' code, at commit 671c46c.
+# - [@matplotlib] The heights.
