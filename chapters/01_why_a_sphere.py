@@ -457,6 +457,9 @@ models = {
     "N-VAE on a line": train("n", 1),
     "S-VAE": train("s", 1),
 }
+with torch.no_grad():
+    posteriors = {name: model.encode(circle.train) for name, model in models.items()}
+COMPARED = {"N-VAE": "N-VAE, β = 1", "S-VAE": "S-VAE"}  # the two that are compared below
 print(models["S-VAE"])
 
 # %% [markdown]
@@ -465,9 +468,6 @@ print(models["S-VAE"])
 # parameter, its width $\sigma$, the same in all coordinates and learned with the rest.
 
 # %% tags=["picture", "nbval-ignore-output"]
-NAMES = {"N-VAE": "N-VAE, β = 1", "S-VAE": "S-VAE"}  # the two that are compared below
-with torch.no_grad():
-    posteriors = {name: model.encode(circle.train) for name, model in models.items()}
 codes = {name: q.loc if name == "S-VAE" else q.mean for name, q in posteriors.items()}  # mean directions, or means
 true = torch.stack([circle.train_angles.cos(), circle.train_angles.sin()], dim=-1)
 colours = plotting.ANGLE_COLOURS((circle.train_angles.numpy() / (2 * np.pi)) % 1)
@@ -519,7 +519,7 @@ kappa = {
     "N-VAE": (ring_posterior.mean.square().sum(-1) / variances[1]).median().item(),
     "S-VAE": posteriors["S-VAE"].concentration.median().item(),
 }
-paid = {name: models[full].posterior.kl(posteriors[full]).mean().item() for name, full in NAMES.items()}
+paid = {name: models[full].posterior.kl(posteriors[full]).mean().item() for name, full in COMPARED.items()}
 elongation = (variances[0] / variances[1]).sqrt().median()
 plotting.say(
     f"**The line** is torn between the neighbours at {sides[here]:.0f}° and {sides[(here + 1) % 800]:.0f}°: their "
@@ -586,7 +586,7 @@ def two_parts(model, q):
 
 
 torch.manual_seed(0)
-parts = {name: two_parts(models[full], posteriors[full]) for name, full in NAMES.items()}
+parts = {name: two_parts(models[full], posteriors[full]) for name, full in COMPARED.items()}
 for name, (information, mismatch) in parts.items():
     print(f"{name}: KL {information + mismatch:.2f} = information {information:.2f} + mismatch {mismatch:.2f}")
 
@@ -734,6 +734,25 @@ plotting.say(
     f"{recorded('mnist-5k', 's', 1)}, plane {recorded('mnist-5k', 'n', 2)}, sphere {recorded('mnist-5k', 's', 2)}."
 )
 
+# %% tags=["checks"]
+runs = {
+    name: [
+        run.results["knn"]["100"]["mean"]
+        for run in records.load(experiment="table1", data=name[0], model=name[1], d=name[2])
+    ]
+    for name in (
+        ("digits", "n", 2),
+        ("digits", "s", 2),
+        ("mnist-5k", "s", 1),
+        ("mnist-5k", "n", 2),
+        ("mnist-5k", "s", 2),
+    )
+}
+assert max(runs["digits", "n", 2]) < min(runs["digits", "s", 2])
+assert max(runs["mnist-5k", "s", 1]) < min(runs["mnist-5k", "n", 2])
+assert min(runs["mnist-5k", "s", 2]) < max(runs["mnist-5k", "n", 2])
+print("Checked: on digits every sphere is ahead of every plane; on MNIST every plane of every circle, and no more.")
+
 # %% [markdown]
 # The circle is behind the plane there too. Between plane and sphere the three runs on MNIST do not decide; the five on
 # digits do. The cure is to count dimensions, not coordinates. This library's models take $d$ for both; its
@@ -775,10 +794,9 @@ print("Checked: the library's two KL divergences are those of this chapter.")
 # at both sides.
 #
 # In models of text the sphere has served another purpose. A strong decoder may ignore $z$, and then the posterior
-# collapses to the prior and the price to zero. [@guu2018] and [@xu2018] use von Mises-Fisher
-# posteriors with a $\kappa$ that is fixed by hand. As the price does not depend on $\mu$, it is then a constant:
-# nothing can be saved by collapsing. The S-VAE of [@davidson2018] learns a $\kappa$ for each $x$, and gives this
-# protection up.
+# collapses to the prior and the price to zero. [@guu2018] and [@xu2018] use von Mises-Fisher posteriors with a $\kappa$
+# that is fixed by hand. As the price does not depend on $\mu$, it is then a constant: nothing can be saved by
+# collapsing. The S-VAE of [@davidson2018] learns a $\kappa$ for each $x$, and gives this protection up.
 
 # %% [markdown]
 # ## Test yourself
