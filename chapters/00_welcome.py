@@ -20,7 +20,7 @@
 #
 # **You need**: Python and a little PyTorch, calculus, basic probability.
 #
-# **Time**: 15 minutes.
+# **Time**
 
 # %% [markdown]
 # ## A globe that draws

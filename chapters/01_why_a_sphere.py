@@ -23,7 +23,7 @@
 # **You need**: calculus, means and variances, and an idea of what an autoencoder is. Formulas of the sphere that appear
 # here in passing are derived in [chapter 2](02_von_mises_fisher.ipynb) and [chapter 6](06_kl_divergence.ipynb).
 #
-# **Time**: 40 minutes.
+# **Time**
 
 # %%
 import math

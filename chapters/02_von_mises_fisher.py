@@ -21,7 +21,7 @@
 # **You need**: calculus (the Gamma function $\Gamma(s) = \int_0^\infty t^{s-1} e^{-t} dt$ among it), probability
 # (expectation, Jensen's inequality), a little PyTorch, [chapter 1](01_why_a_sphere.ipynb).
 #
-# **Time**: 50 minutes.
+# **Time**
 
 # %%
 import math
