@@ -533,7 +533,7 @@ print("Checked: more flat ground and less steep ground than the law has; law and
 # lowers the likelihood.
 
 
-# %%
+# %% tags=["nbval-ignore-output"]
 def log_joint(z, laws, shares):
     """log(pi_k p_k(z_i)), shape (n, K)."""
     return torch.stack([share.log() + log_density(z, *law) for law, share in zip(laws, shares, strict=True)], dim=-1)
@@ -563,7 +563,7 @@ for K, start in starts.items():  # EM stops at a local maximum: the fourth compo
     for (mu, kappa), share in zip(laws, shares, strict=True):
         print(f"   {share:4.0%} facing {math.degrees(math.atan2(mu[1], mu[0])):4.0f} degrees, kappa = {kappa:.1f}")
 
-# %% tags=["picture"]
+# %% tags=["picture", "nbval-ignore-output"]
 figure, axes = plotting.subplots(size=(5.5, 3))
 degrees = torch.linspace(-180, 180, 721)
 circle = torch.stack([degrees.deg2rad().cos(), degrees.deg2rad().sin()], dim=-1)
@@ -649,7 +649,7 @@ for kappa in kappas:
     failing.append((k32 * (z @ mu32) - (kappa - complement).float() - truth).abs().max())
     cured.append((complement.float() - k32 / 2 * (z - mu32).square().sum(-1) - truth).abs().max())
 
-# %% tags=["picture"]
+# %% tags=["picture", "nbval-ignore-output"]
 figure, axes = plotting.subplots(size=(5.5, 2.8))
 axes.loglog(kappas, failing, color=plotting.CURVE_COLOURS[1])
 axes.loglog(kappas, cured, color=plotting.CURVE_COLOURS[0])
@@ -677,7 +677,7 @@ print("Checked: the wrong constant's integrals; the spacing of float32; errors a
 # The same quantities, from functions that are good for every $m$ and $\kappa$ ([chapter 3](03_bessel.ipynb)), and
 # densities in the second form.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 from hvae_tutorial.distributions import VonMisesFisher
 from hvae_tutorial.special import concentration_from_mean_resultant_length, log_partition, mean_resultant_length
 from hvae_tutorial.sphere import log_surface_area
