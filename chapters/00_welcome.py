@@ -25,6 +25,8 @@
 # %% [markdown]
 # ## A globe that draws
 #
+# <div class="explorable" data-explorable="globe"></div>
+#
 # On the course's site you can turn a globe here. A neural network draws the digit under the needle while you turn:
 # nearby places give similar digits, and there is no edge to fall off. In a notebook, Figure 0.1 stands in for it, with
 # a smaller network that you train yourself in a few seconds.
