@@ -6,7 +6,7 @@ notebook. Colours can be told apart with the common forms of colour blindness, a
 """
 
 import io
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from matplotlib import rc_context, rcsetup
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection, QuadMesh
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
@@ -30,6 +30,7 @@ from hvae_tutorial.sphere import hammer_projection
 __all__ = [
     "Figure",
     "circle_panels",
+    "globe",
     "latent_circle",
     "latent_plane",
     "latent_sphere",
@@ -214,6 +215,29 @@ def latent_sphere(z: ArrayLike, labels: ArrayLike, *, title: str = "") -> Figure
     for label, position in _medoids(z, labels).items():
         _write(axes, _hammer(position), str(label))
     return figure
+
+
+@rc_context(_STYLE)
+def globe(axes: Axes, values: Callable[[torch.Tensor], torch.Tensor] | None = None) -> None:
+    """Draw the half of the sphere S^2 that is seen from the third axis: a point z of it, z_3 > 0, is at (z_1, z_2).
+
+    Args:
+        axes: where; ticks and frame are taken off.
+        values: function from unit vectors, `(..., 3)`, to numbers from 0 to 1, `(...)`, shown as transparent to blue.
+    """
+    for z in _graticule():
+        x, y, depth = np.roll(z, -1, axis=1).T  # the poles of meridians and parallels are up and down
+        axes.plot(np.where(depth >= 0, x, np.nan), y, color="0.6", linewidth=0.4)
+    axes.add_patch(Circle((0, 0), 1, fill=False, color="0.6", linewidth=0.8))
+    if values is not None:
+        x, y = torch.meshgrid(*2 * [torch.linspace(-1, 1, 201, dtype=torch.float64)], indexing="xy")
+        depth = (1 - x**2 - y**2).clamp(min=0).sqrt()
+        front = torch.nn.functional.normalize(torch.stack([x, y, depth], dim=-1), dim=-1)
+        shade = np.where(depth > 0, values(front), np.nan)
+        blues = LinearSegmentedColormap.from_list("blues", [(*to_rgb(CURVE_COLOURS[0]), alpha) for alpha in (0, 1)])
+        axes.imshow(shade, cmap=blues, vmin=0, vmax=1, origin="lower", extent=(-1, 1, -1, 1))
+    axes.set(xlim=(-1.03, 1.03), ylim=(-1.03, 1.03), aspect="equal")
+    axes.set_axis_off()
 
 
 @rc_context(_STYLE)

@@ -268,6 +268,25 @@ def test_the_map_of_the_sphere_is_hammers() -> None:
     np.testing.assert_allclose(axes.collections[0].get_offsets(), [[0, 0], [0, 2**0.5]], atol=1e-12)
 
 
+def test_a_globe_shows_the_half_that_looks_at_us() -> None:
+    _, axes = plotting.subplots()
+    plotting.globe(axes, lambda z: z[..., 0].clamp(min=0))
+    (image,) = axes.images
+    shade = np.ma.filled(image.get_array().astype(float), np.nan)
+    coordinate = np.linspace(-1, 1, 201)
+    square = coordinate[:, None] ** 2 + coordinate**2
+    inside, outside = square < 1 - 1e-9, square > 1 + 1e-9
+    assert image.get_extent() == [-1, 1, -1, 1]
+    assert np.isnan(shade[outside]).all()
+    expected = np.broadcast_to(coordinate.clip(min=0), (201, 201))  # the first coordinate grows to the right
+    np.testing.assert_allclose(shade[inside], expected[inside], atol=1e-12)
+    whole = [line.get_xydata() for line in axes.lines if np.isfinite(line.get_xydata()).all()]
+    assert len(whole) == 7  # meridians in front, from limb to limb; every parallel goes behind
+    for line in whole:
+        np.testing.assert_allclose(line[[0, -1]], [[0, -1], [0, 1]], atol=1e-5)  # from pole to pole
+        np.testing.assert_array_less(np.linalg.norm(line, axis=1), 1 + 1e-9)
+
+
 def test_learning_curves_show_every_run_and_name_each_model_once() -> None:
     figure = PICTURES["curves"]()
     assert [axes.get_ylabel() for axes in figure.axes] == [

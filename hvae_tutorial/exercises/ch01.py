@@ -41,7 +41,7 @@ def _balance_cases(rng: Generator) -> Iterator[Case]:
 
 check_balance = Exercise(
     id="ch01.1",
-    title="Spring against spring",
+    title="Pull against pull",
     topic="Priors",
     difficulty=1,
     importance=3,
@@ -178,11 +178,10 @@ check_ring_price = Exercise(
     importance=4,
     minutes=30,
     question="""\
-The chapter's ring has round posteriors, and pays $\\log(1 + \\kappa/2)$. That is not the plane's fault: half of it
-buys a radius that nobody asked for. Let the posterior have two widths, $\\sigma_1$ along the radius and $\\sigma_2$
-along the ring, at the same precision $\\kappa = r^2/\\sigma_2^2$ of the angle. Write `ring_price`, which returns the
-price of the cheapest such ring. Compare it with the circle's, $\\frac12\\log(2\\pi\\kappa/e)$, and ask yourself what
-$\\kappa$ no longer sees.""",
+The chapter compares rings at equal mean cosine. What if one had kept to $\\kappa = r^2/\\sigma_2^2$? Let the posterior
+have two widths, $\\sigma_1$ along the radius and $\\sigma_2$ along the ring, and let this $\\kappa$ be given. Write
+`ring_price`, which returns the price of the cheapest such ring. Compare it with the circle's,
+$\\frac12\\log(2\\pi\\kappa/e)$, and ask yourself what $\\kappa$ no longer sees.""",
     solution=ring_price,
     explanation="""\
 Along the radius the posterior may be the prior, $\\sigma_1 = 1$, at no cost. What is left is minimal at $\\sigma_2^2
