@@ -504,7 +504,7 @@ for (m, table), colour in zip(tables.items(), (BLUE, ORANGE, GREEN, PINK), stric
     left.text(-0.03, table(0), f"m = {m}", color=colour, va="center", ha="right")
     size = abs(table.coef)
     right.semilogy(np.arange(len(size)), size, "o-", color=colour, markersize=2)
-    right.text(*{2: (50, 1e-9), 3: (37, 1e-10), 10: (36, 2e-15), 128: (2, 1e-12)}[m], f"{m}", color=colour)
+    right.text(*{2: (44, 1e-8), 3: (28, 3e-12), 10: (36, 2e-15), 128: (2, 1e-12)}[m], f"{m}", color=colour)
 left.set(xlabel="$x_0^2$, from κ = 0 to κ = ∞", ylabel="$-\\log F_m\\,/\\,x_0^2$", xlim=(-0.42, 1.02))
 left.set_xticks([0, 0.5, 1])
 right.set(xlabel="number of the coefficient", ylabel="size", yticks=[1, 1e-4, 1e-8, 1e-12, 1e-16])
