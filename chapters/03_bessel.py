@@ -97,8 +97,8 @@ print("Checked: ive is 0 in float32 here, and in float64 at m = 1024, kappa = 50
 # It is tempting to look for a better Bessel function, one that returns $\log I_\nu$ and never underflows. Suppose we
 # had a perfect one. S-VAE code needs the divergence $\mathrm{KL}=\kappa A_m-\phi_m$ from the uniform law
 # ([chapter 6](06_kl_divergence.ipynb) derives it). Public code writes it as a sum of three parts (`_compute_kl` in
-# pythae 0.1.2, `pythae/models/svae/svae_model.py`, lines 118 to 136; the authors' own release in
-# `_log_normalization`):
+# pythae 0.1.2, `pythae/models/svae/svae_model.py`, lines 118 to 136; the authors' own release,
+# `s-vae-pytorch`, commit 671c46c, `von_mises_fisher.py`, lines 176 to 210):
 #
 # $$
 # \mathrm{KL}=\kappa A_m+\underbrace{\nu\log\kappa-\tfrac m2\log2\pi-\log I_\nu(\kappa)}_{\log C_m(\kappa)}
@@ -359,7 +359,7 @@ A = reference([2.9999, 3, 3.0001], 5)[1]
 assert close((A[2] - A[0]) / 0.0002, 1 - A[1] ** 2 - 4 / 3 * A[1], 1e-7)  # the equation for A'
 ends = sorted(downward(3, 5, 10, a * 25 / 3)[0] for a in amos(3, 25))
 assert ends[0] <= reference(3, 5)[1] * 5 / 3 <= ends[1] < ends[0] + 1e-12
-print("Checked: both bounds and their gap on 244 points, the equation for A', 600 steps from 1, and the bracket.")
+print("Checked: both bounds and their gap on 244 points, the slope of A, 600 steps from 1, and the bracket.")
 
 # %% [markdown]
 # The gap between the bounds is below $1/(m-1)$, and closes at large $\kappa$, where the recurrence is slow. Here the
@@ -386,14 +386,14 @@ print("Checked: both bounds and their gap on 244 points, the equation for A', 60
 # $$
 #
 # It vanishes where $1-w^2=(m-1)w/\kappa$. That is the equation of $x_0$: **the peak is at $\tanh t=x_0$, Amos' bound.**
-# The second derivative is
+# For the second derivative use $dw/dt=1-w^2$. At the peak, where $\kappa\,(1-x_0^2)=(m-1)\,x_0$ by the same equation,
 #
 # $$
-# h''(t)=-(1-w^2)\,(2\kappa w+m-1)=-(m-1)(1+x_0^2)\quad\text{at the peak},
+# h''(t)=-(1-w^2)\,(2\kappa w+m-1)=-2(m-1)\,x_0^2-(m-1)(1-x_0^2)=-(m-1)(1+x_0^2).
 # $$
 #
-# by the same equation. It lies between $-(m-1)$ and $-2(m-1)$. From $\kappa=0$ to $\kappa=\infty$ the width, one over
-# the root of it, changes by no more than a factor $\sqrt2$! The hill only moves (Figure 3.3, right).
+# This lies between $-(m-1)$ and $-2(m-1)$. From $\kappa=0$ to $\kappa=\infty$ the width of the hill, $1/\sqrt{-h''}$,
+# changes by no more than a factor $\sqrt2$! The hill only moves (Figure 3.3, right).
 
 # %% tags=["picture"]
 figure, (left, right) = plotting.subplots(1, 2, size=(7, 3))
@@ -881,4 +881,5 @@ print("Checked: Hankel to 12 digits where it holds; Debye with the recurrence to
 #   equation for $A_m'$.
 # - Davidson et al. (2018), [arXiv 1804.00891](https://arxiv.org/abs/1804.00891), equation 8: the divergence.
 # - pythae, [github.com/clementchadebec/benchmark_VAE](https://github.com/clementchadebec/benchmark_VAE), issue 72 and
-#   version 0.1.2: NaN at $m=128$; the divergence as a sum.
+#   version 0.1.2: NaN at $m=128$; the divergence as a sum. The same sum in
+#   [nicola-decao/s-vae-pytorch](https://github.com/nicola-decao/s-vae-pytorch), commit 671c46c.
