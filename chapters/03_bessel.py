@@ -310,9 +310,15 @@ print("Checked: both recurrences, the factor -(1 - a_m) of an error, and both di
 #
 # ## A bound by Amos
 #
-# The derivative of $(1-w^2)^{(m-1)/2}e^{\kappa w}$ integrates to zero over $[-1,1]$, for the bracket vanishes at both
-# ends. Write the integral with averages $E_\kappa$ under the von Mises-Fisher law of $w$, whose density is proportional
-# to $(1-w^2)^{(m-3)/2}e^{\kappa w}$:
+# The function $(1-w^2)^{(m-1)/2}e^{\kappa w}$ vanishes at both ends of $[-1,1]$, so its derivative integrates to zero.
+# By the product rule the derivative is
+#
+# $$
+# \bigl(\kappa\,(1-w^2)-(m-1)\,w\bigr)\,(1-w^2)^{(m-3)/2}e^{\kappa w},
+# $$
+#
+# and the last two factors are, up to a constant, the density of $w$ under the von Mises-Fisher law. With $E_\kappa$ for
+# averages under it,
 #
 # $$
 # \kappa\,E_\kappa[1-w^2]=(m-1)\,E_\kappa[w]=(m-1)A_m.

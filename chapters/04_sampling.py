@@ -357,7 +357,8 @@ print("Checked: the zoom in three forms, the density of proposals, the best x0 b
 # %% [markdown]
 # On the course's site, darts fly here: set $m$ and $\kappa$, and compare the share that is kept with the exact rate,
 # which comes next. In a notebook, change `m` and `kappa` in the cell of Figure 4.3.
-#
+
+# %% [markdown]
 # ## The acceptance rate, exactly
 #
 # A proposal is accepted with probability $\exp(L(w,x_0)-L(x_0,x_0))$. Both differences that it contains are known, in
@@ -448,8 +449,7 @@ print(", ".join(f"r_{m} = {floor(m):.3f}" for m in (2, 3, 10, 1000)))
 
 # %% [markdown]
 # At worst about two proposals in three are good, in every dimension and at every concentration.
-
-# %% [markdown]
+#
 # ## A Beta variable from two uniforms
 #
 # Proposals need $x$, or $e=(1-x)/2$, which is Beta$(\frac{m-1}2,\frac{m-1}2)$. Many codes draw it by another
@@ -865,7 +865,7 @@ print(f"m = 11, kappa = 1e4: b is off by {b / exact_b - 1:.0%}; float64, m = 4, 
 # never ends. Before that it is worse: samples do come, of a wrong law.
 
 
-# %% tags=["picture"]
+# %% tags=["picture", "nbval-ignore-output"]
 def textbook(m, kappa, b, n=20_000):
     """Wood's steps in float32: heights, and which are accepted."""
     e, kappa = (1 - uniform_height(m, n, torch.float32)) / 2, torch.tensor(kappa, dtype=torch.float32)
@@ -922,7 +922,7 @@ print("Checked: the three rates; with the cancelling b at m = 11, kappa = 1e4 th
 # %% [markdown]
 # **Two: NaN, and the loop that waits for it.** In float32 $w$ can round to 1, where $\sqrt{1-w^2}$ has an infinite
 # slope. A step later the weights are NaN, then $\kappa$ (`s-vae-pytorch`, issue 1, cured by a clamp in pull request 8;
-# pythae, pull request 79; `s-vae-tf`, issue 3, still open). Comparisons with NaN are false, so nothing is accepted any
+# pythae, pull request 79; `s-vae-tf`, issue 3). Comparisons with NaN are false, so nothing is accepted any
 # more, and training hangs without a message. PyTorch's own `VonMises` hung, for small $\kappa$ in float32 (issue
 # 88443). Bound the rounds, and name the culprit. pythae does bound them, at 100, and then returns $w=0$ for what was
 # not accepted: points on the equator, without a message.
