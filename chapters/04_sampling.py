@@ -614,8 +614,9 @@ print("Checked: y without subtraction, unit vectors, and the mean A mu of 100,00
 # H=I-2\,uu^\top,\qquad u=\frac{e_1-\mu}{|e_1-\mu|}.
 # $$
 #
-# At $\mu=e_1$ it divides zero by zero: Distributions.jl gave NaN there for years (issues 1423, 1464 and 2018). The
-# authors of the S-VAE paper add a small number (`s-vae-pytorch`, commit 671c46c, `von_mises_fisher.py`, line 172):
+# At $\mu=e_1$ it divides zero by zero: Distributions.jl gave NaN there for years (issues 1423, 1464 and 2018), and
+# so did TensorFlow Probability (issue 1211). The authors of the S-VAE paper add a small number (`s-vae-pytorch`, commit
+# 671c46c, `von_mises_fisher.py`, line 172):
 #
 # ```python
 # u = u / (u.norm(dim=-1, keepdim=True) + 1e-5)
@@ -1186,5 +1187,6 @@ print("Checked: the series in the second answer, for m from 2 to 99.")
 #   [nicola-decao/s-vae-tf](https://github.com/nicola-decao/s-vae-tf),
 #   [pythae](https://github.com/clementchadebec/benchmark_VAE),
 #   [raphaelrubrice/HVAE](https://github.com/raphaelrubrice/HVAE),
-#   [Distributions.jl](https://github.com/JuliaStats/Distributions.jl), [SciPy](https://github.com/scipy/scipy),
+#   [Distributions.jl](https://github.com/JuliaStats/Distributions.jl),
+#   [TensorFlow Probability](https://github.com/tensorflow/probability), [SciPy](https://github.com/scipy/scipy),
 #   [PyTorch](https://github.com/pytorch/pytorch).
