@@ -88,9 +88,9 @@ print("Checked: ive is 0 in float32 here, and in float64 at m = 1024, kappa = 50
 
 # %% [markdown]
 # The answer is 0.0113, an ordinary number. The number on the way is $3\cdot10^{-93}$, and float32 ends near
-# $10^{-45}$. Its logarithm is $-\infty$, the gradient 0/0, and NaN spreads to every weight that it updates. A user of
-# pythae met exactly this: `clementchadebec/benchmark_VAE`, issue 72, with $m=128$ and $\kappa$ between 1 and 2. Double
-# precision moves the edge but does not remove it.
+# $10^{-45}$. Its logarithm is $-\infty$, the gradient 0/0, and NaN spreads to every weight that it updates. A user met
+# exactly this ([@pythae]), with $m=128$ and $\kappa$ between 1 and 2. Double precision moves the edge but does not
+# remove it.
 #
 # ## The trap: underflow is not the fault
 #
@@ -310,7 +310,7 @@ print("Checked: both recurrences, the factor -(1 - a_m) of an error, and both di
 #
 # ## A bound by Amos
 #
-# The function $(1-w^2)^{(m-1)/2}e^{\kappa w}$ vanishes at both ends of $[-1,1]$, so its derivative integrates to zero.
+# We follow the idea of [@amos1974]. The function $(1-w^2)^{(m-1)/2}e^{\kappa w}$ vanishes at both ends of $[-1,1]$, so its derivative integrates to zero.
 # By the product rule the derivative is
 #
 # $$
@@ -877,15 +877,12 @@ print("Checked: Hankel to 12 digits where it holds; Debye with the recurrence to
 #
 # ## References
 #
-# - NIST Digital Library of Mathematical Functions, [dlmf.nist.gov](https://dlmf.nist.gov): 10.39.9 ($\phi_m$ as
-#   ${}_0F_1$), 10.29.1 (recurrence), 10.41.3 and 10.41.10 (Debye), 10.40.1 (Hankel), section 3.6 (Miller's algorithm).
-# - Amos (1974), Computation of modified Bessel functions and their ratios, *Mathematics of Computation* 28, 239-251:
-#   the bounds.
-# - Hornik and Grün (2013), Amos-type bounds for modified Bessel function ratios, *J. Math. Anal. Appl.* 408, 91-101:
-#   which bounds of this form are best.
-# - Ruiz-Antolín and Segura (2016), [arXiv 1606.02008](https://arxiv.org/abs/1606.02008): sharper bounds from the
-#   equation for $A_m'$.
-# - Davidson et al. (2018), [arXiv 1804.00891](https://arxiv.org/abs/1804.00891), equation 8: the divergence.
-# - pythae, [github.com/clementchadebec/benchmark_VAE](https://github.com/clementchadebec/benchmark_VAE), issue 72 and
-#   version 0.1.2: NaN at $m=128$; the divergence as a sum. The same sum in
-#   [nicola-decao/s-vae-pytorch](https://github.com/nicola-decao/s-vae-pytorch), commit 671c46c.
+# - [@dlmf] 10.39.9 ($\phi_m$ as ${}_0F_1$), 10.29.1 (recurrence), 10.41.3 and 10.41.10 (Debye), 10.40.1 (Hankel),
+#   section 3.6 (Miller's algorithm).
+# - [@amos1974] The bounds.
+# - [@hornik2013] Which bounds of this form are best.
+# - [@ruiz2016] Sharper bounds from the equation for $A_m'$.
+# - [@davidson2018] Equation 8: the divergence.
+# - [@pythae] NaN at $m=128$.
+# - The divergence as a sum: [pythae](https://github.com/clementchadebec/benchmark_VAE), version 0.1.2, and
+#   [s-vae-pytorch](https://github.com/nicola-decao/s-vae-pytorch), commit 671c46c.

@@ -155,7 +155,7 @@ for m, kappa in [(5, 3.0), (5, 100.0), (41, 100.0)]:
 #
 # ## Ulrich's envelope: zoom in
 #
-# Ulrich (1984) takes uniform points and *moves* them towards $\mu$. How do you move all points of a sphere at once,
+# [@ulrich1984] takes uniform points and *moves* them towards $\mu$. How do you move all points of a sphere at once,
 # without a tear? Flatten it first. Look from the point $-\mu$, opposite to $\mu$, through each point $z$ onto the plane
 # through the centre that is orthogonal to $\mu$ (Figure 4.2, left). This is the **stereographic map about $\mu$**. A
 # point at the angle $\theta$ from $\mu$ is seen from $-\mu$ under the angle $\theta/2$, by the theorem on inscribed
@@ -284,8 +284,8 @@ plotting.show(
 # b=\frac{1-x_0}{1+x_0}=\frac{m-1+s-2\kappa}{m-1+s+2\kappa}=\frac{m-1}{2\kappa+s}.
 # $$
 #
-# This is the constant of Wood (1994), who corrected Ulrich's published algorithm. Print is no proof: we derive, and
-# below we test. On the circle, $m=2$, it is the sampler of Best and Fisher (1979), which NumPy's and PyTorch's von
+# This is the constant of [@wood1994], who corrected Ulrich's published algorithm. Print is no proof: we derive, and
+# below we test. On the circle, $m=2$, it is the sampler of [@best1979], which NumPy's and PyTorch's von
 # Mises laws use; their constant $r$ is $1/x_0$.
 
 
@@ -689,7 +689,7 @@ print("Checked: the mirror of LAPACK carries its axis to mu and keeps norms, at 
 # $$
 #
 # At fixed $y$, $F_n$ is the mean of $n$ coin flips, with standard error at most $1/(2\sqrt n)$. So $\sqrt n\,D$ is of
-# order one for an exact sampler; a fault makes it grow like $\sqrt n$. Massart (1990) proved
+# order one for an exact sampler; a fault makes it grow like $\sqrt n$. [@massart1990] proved
 #
 # $$
 # P(\sqrt n\,D>t)\le2e^{-2t^2}.
@@ -782,9 +782,9 @@ print("Checked: the exact sampler passes, and the wrapped normal law of the righ
 # \left(\frac{\sqrt{1-x_0^2}}{1-x_0\,\mu\cdot z}\right)^{m-1}.
 # $$
 #
-# This law has a name. It is the **spherical Cauchy law** of Kato and McCullagh (2020, equation 2), who write
+# This law has a name. It is the **spherical Cauchy law** of [@kato2020, equation 2], who write
 # $x_0=2\rho/(1+\rho^2)$; on the circle it is the wrapped Cauchy law. It has become a rival of the von Mises-Fisher law
-# in auto-encoders, because it needs no rejection (Sablica and Hornik 2025). In this light Ulrich's sampler says:
+# in auto-encoders, because it needs no rejection: see [@sablica2025]. In this light Ulrich's sampler says:
 # **a von Mises-Fisher sample is a spherical Cauchy sample that was kept.**
 
 
@@ -841,7 +841,7 @@ print("Checked: spherical Cauchy samples that were kept pass the test for von Mi
 # b=\frac{-2\kappa+\sqrt{4\kappa^2+(m-1)^2}}{m-1},
 # $$
 #
-# equal on paper (pythae 0.1.2, `svae_model.py`, line 163; `raphaelrubrice/HVAE`, a reproduction of the S-VAE paper,
+# equal on paper (pythae 0.1.2, `svae_model.py`, line 163; `raphaelrubrice/HVAE`, a reproduction of the paper,
 # commit f394bd1, `svae/sampling.py`, lines 27 and 112; SciPy 1.17.1 in float64, `_multivariate.py`,
 # `_rejection_sampling`, with another formula where the result is exactly 0). The difference is about
 # $(m-1)^2/4\kappa$. In float32 $2\kappa$ is rounded by a few $10^{-8}$ of itself, so it is lost once $\kappa$ exceeds
@@ -938,8 +938,8 @@ wrapped = torch.cos(torch.randn(100_000) / 5)
 print(f"kappa = 5: mean of w {wrapped.mean():.2f} with 1/kappa, should be {A(2, 5.0):.2f}")
 
 # %% [markdown]
-# **Five: half of a formula replaced.** Both public releases of the S-VAE paper know of trap one (Davidson et al. 2018;
-# `s-vae-pytorch`, commit 671c46c, `von_mises_fisher.py`, lines 88 to 100; `s-vae-tf`, commit b05e8e2, lines 163 to
+# **Five: half of a formula replaced.** Both public releases of the paper [@davidson2018] know of trap one
+# (`s-vae-pytorch`, commit 671c46c, `von_mises_fisher.py`, lines 88 to 100; `s-vae-tf`, commit b05e8e2, lines 163 to
 # 169). Above $\kappa=10$ they pass from $b$ to its limit for large $\kappa$, $\frac{m-1}{4\kappa}$, which they have
 # reached at $11$. But that is good for $\kappa\gg m$ only, and Wood's other constants stay exact:
 #
@@ -1173,20 +1173,17 @@ print("Checked: the series in the second answer, for m from 2 to 99.")
 #
 # ## References
 #
-# - Ulrich (1984), *Applied Statistics* 33, 158-163: envelope; Beta variable.
-# - Wood (1994), *Commun. Statist. Simul.* 23, 157-164, algorithm VM\*: $b$.
-# - Best and Fisher (1979), *Applied Statistics* 28, 152-157: the sampler for $m=2$.
-# - Mardia and Jupp (2000), *Directional Statistics*, section 9.3: tangent-normal decomposition.
-# - Kato and McCullagh (2020), *Bernoulli* 26, 3224-3248, [arXiv 1510.07679](https://arxiv.org/abs/1510.07679): the
-#   envelope's law.
-# - Davidson et al. (2018), [arXiv 1804.00891](https://arxiv.org/abs/1804.00891): the S-VAE, whose public code has
-#   trap five.
-# - Sablica and Hornik (2025), [arXiv 2506.21278](https://arxiv.org/abs/2506.21278): it in auto-encoders.
-# - Massart (1990), *Ann. Probab.* 18, 1269-1283: the bound on $D$.
-# - Code, at the versions named: [nicola-decao/s-vae-pytorch](https://github.com/nicola-decao/s-vae-pytorch),
-#   [nicola-decao/s-vae-tf](https://github.com/nicola-decao/s-vae-tf),
-#   [pythae](https://github.com/clementchadebec/benchmark_VAE),
-#   [raphaelrubrice/HVAE](https://github.com/raphaelrubrice/HVAE),
-#   [Distributions.jl](https://github.com/JuliaStats/Distributions.jl),
+# - [@ulrich1984] Envelope; Beta variable.
+# - [@wood1994] Algorithm VM\*: $b$.
+# - [@best1979] The sampler for $m=2$.
+# - [@mardia2000] Section 9.3: tangent-normal decomposition.
+# - [@kato2020] The envelope's law.
+# - [@sablica2025] It in auto-encoders.
+# - [@massart1990] The bound on $D$.
+# - [@davidson2018] The S-VAE, whose public code has trap five.
+# - [@rubrice] Commit f394bd1, `svae/sampling.py`: traps one and three.
+# - [@distributionsjl] The mirror, with issues 1464 and 2018 and pull requests 1918 and 1930.
+# - Other code, at the versions named: [s-vae-pytorch](https://github.com/nicola-decao/s-vae-pytorch),
+#   [s-vae-tf](https://github.com/nicola-decao/s-vae-tf), [pythae](https://github.com/clementchadebec/benchmark_VAE),
 #   [TensorFlow Probability](https://github.com/tensorflow/probability), [SciPy](https://github.com/scipy/scipy),
 #   [PyTorch](https://github.com/pytorch/pytorch).
