@@ -21,7 +21,7 @@
 # **You need**: calculus, Taylor series, rounding errors, $\phi_m$ and $A_m$ from
 # [chapter 2](02_von_mises_fisher.ipynb).
 #
-# **Time**: 60 minutes.
+# **Time**
 
 # %%
 import mpmath
@@ -310,8 +310,8 @@ print("Checked: both recurrences, the factor -(1 - a_m) of an error, and both di
 #
 # ## A bound by Amos
 #
-# We follow the idea of [@amos1974]. The function $(1-w^2)^{(m-1)/2}e^{\kappa w}$ vanishes at both ends of $[-1,1]$, so its derivative integrates to zero.
-# By the product rule the derivative is
+# We follow the idea of [@amos1974]. The function $(1-w^2)^{(m-1)/2}e^{\kappa w}$ vanishes at both ends of $[-1,1]$, so
+# its derivative integrates to zero. By the product rule the derivative is
 #
 # $$
 # \bigl(\kappa\,(1-w^2)-(m-1)\,w\bigr)\,(1-w^2)^{(m-3)/2}e^{\kappa w},

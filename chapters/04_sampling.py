@@ -20,7 +20,7 @@
 # **You need**: change of variables; $\phi_m$ and $A_m$ from [chapter 2](02_von_mises_fisher.ipynb), the substitution
 # with $x_0$ from [chapter 3](03_bessel.ipynb).
 #
-# **Time**: 50 minutes.
+# **Time**
 
 # %%
 import math
