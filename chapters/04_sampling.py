@@ -17,23 +17,23 @@
 # - derive the usual rejection sampler, its constant and its acceptance rate;
 # - test a sampler, and recognise five faults of published ones.
 #
-# **You need**: change of variables; $\phi_m$ and $A_m$ from [chapter 2](02_von_mises_fisher.ipynb).
+# **You need**: change of variables; $\phi_m$ and $A_m$ from [chapter 2](02_von_mises_fisher.ipynb), the substitution
+# with $x_0$ from [chapter 3](03_bessel.ipynb).
 #
-# **Time**: 50 minutes.
+# **Time**
 
 # %%
-import itertools
 import math
 
 import numpy as np
 import torch
 
-from hvae_tutorial import plotting
+from hvae_tutorial import plotting, records
 from hvae_tutorial.special import log_partition, mean_resultant_length, mean_resultant_length_complement
 
 torch.set_default_dtype(torch.float64)
 torch.manual_seed(4)
-BLUE, ORANGE, GREEN = plotting.CURVE_COLOURS[:3]
+BLUE, ORANGE, GREEN, PINK = plotting.CURVE_COLOURS[:4]
 
 
 def unit(x):
@@ -48,10 +48,6 @@ def A(m, kappa):
     return mean_resultant_length(torch.tensor(kappa), m)
 
 
-def close(a, b, error=1e-9):
-    return bool(torch.as_tensor(a - b).abs().max() < error)
-
-
 # %% [markdown]
 # ## A height and a direction
 #
@@ -63,17 +59,51 @@ def close(a, b, error=1e-9):
 # $$
 #
 # the *tangent-normal decomposition*. The directions $v$ form a unit sphere in $m-1$ dimensions.
-#
-# How much area lies at height $w=\cos\theta$? The points at angle $\theta$ from $\mu$ form a sphere of radius
-# $\sin\theta$ with $m-2$ dimensions. A step $d\theta$ along a meridian leaves it at a right angle. So the area element
-# is $\sin^{m-2}\theta\,d\theta\,dv$. With $dw=-\sin\theta\,d\theta$ this is $(1-w^2)^{(m-3)/2}\,dw\,dv$.
-#
-# The density $\exp(\kappa w-\phi)/S_m$ on the sphere does not see $v$. So **$w$ and $v$ are independent, $v$ is
-# uniform**, and the density of $w$ is
+
+# %% tags=["picture"]
+figure, axes = plotting.subplots(size=(5, 3.4))
+turn = torch.linspace(0, 2 * math.pi, 200)
+tilt, w, at = 0.35, 0.55, -0.6  # how far we look from above; height and longitude of z
+
+
+def seen(longitude, height):
+    """Where a point of the unit sphere is seen, from a little above the equator."""
+    radius = np.sqrt(1 - np.square(height))
+    return radius * np.cos(longitude), height * math.cos(tilt) + radius * np.sin(longitude) * math.sin(tilt)
+
+
+axes.plot(torch.cos(turn), torch.sin(turn), color="0.6")
+for height, colour in ((0.0, "0.75"), (w, ORANGE)):
+    axes.plot(*seen(turn.numpy(), height), color=colour, linewidth=1)
+(zx, zy), centre, top = seen(at, w), w * math.cos(tilt), math.cos(tilt)
+axes.plot([0, 0], [0, centre], color=BLUE, linewidth=3)
+axes.plot([0, zx], [centre, zy], color=ORANGE, linewidth=3)
+axes.plot([0, 0], [centre, top], color="0.6", linestyle=":")
+axes.plot([0, zx], [0, zy], color="black", linewidth=1)
+axes.plot([0, zx], [top, zy], "ko")
+axes.text(0.06, 1.02, r"$\mu$")
+axes.text(zx + 0.06, zy - 0.02, "$z$")
+axes.text(-0.3, 0.04, r"$w\,\mu$", color=BLUE)
+axes.text(0.1, 0.6, r"$(1-w^2)^{1/2}\,v$", color=ORANGE)
+axes.text(1.0, 0.5, "all directions $v$\nare equally likely", color=ORANGE)
+axes.set(aspect="equal", xlim=(-1.1, 2.3), ylim=(-1.1, 1.2))
+axes.set_axis_off()
+plotting.show(
+    figure,
+    "**Figure 4.1.** A point $z$ is a height $w$ along $\\mu$ and a step to the side. The points of one height form "
+    "the orange circle; in $m$ coordinates, a sphere with $m-2$ dimensions.",
+    alt="A sphere with its equator and, higher up, an orange circle of latitude. z lies on that circle; it is the sum "
+    "of w mu, along the axis, and of a horizontal arrow of length sqrt(1 - w^2).",
+)
+
+# %% [markdown]
+# The density $e^{\kappa w-\phi}/S_m$ sees the height and not $v$. Turning the sphere about $\mu$ changes $v$ and
+# leaves $w$ and the law as they are. So **$w$ and $v$ are independent, and $v$ is uniform**. The heights of *uniform*
+# points have the density $(1-w^2)^{(m-3)/2}/B$, by slices of the sphere ([chapter 2](02_von_mises_fisher.ipynb)). Hence
 #
 # $$
-# f(w)=\frac{\exp(\kappa w-\phi_m(\kappa))\,(1-w^2)^{(m-3)/2}}{B},\qquad B=\int_{-1}^1(1-w^2)^{(m-3)/2}\,dw
-# =\frac{\sqrt\pi\,\Gamma(\frac{m-1}2)}{\Gamma(\frac m2)}.
+# f(w)=e^{\kappa w-\phi_m(\kappa)}\,\frac{(1-w^2)^{(m-3)/2}}{B},\qquad
+# B=\frac{\sqrt\pi\,\Gamma(\frac{m-1}2)}{\Gamma(\frac m2)}.
 # $$
 #
 # A law on a sphere of any dimension has become a law on an interval.
@@ -85,13 +115,9 @@ def density(w, m, kappa):
     return torch.exp(kappa * w - phi(m, kappa)) * (1 - w**2) ** ((m - 3) / 2) / B
 
 
-def marginal(m, kappa):
-    """Angles, and the distribution function there, by the trapezoidal rule."""
-    end = min(math.pi, 1.6 * (math.sqrt(m) + 8) / math.sqrt(max(kappa, 1)))  # beyond, nothing is left
-    theta = torch.linspace(0, end, 20_001)
-    log_f = torch.xlogy(torch.tensor(m - 2.0), torch.sin(theta)) - 2 * kappa * torch.sin(theta / 2) ** 2
-    cdf = torch.cumulative_trapezoid(torch.exp(log_f - log_f.max()), theta)
-    return theta, torch.cat([torch.zeros(1), cdf]) / cdf[-1]
+# %% tags=["checks"]
+def close(a, b, error=1e-9):
+    return bool(torch.as_tensor(a - b).abs().max() < error)
 
 
 mu, z = unit(torch.randn(2, 6))
@@ -99,30 +125,12 @@ w = mu @ z
 v = (z - w * mu) / torch.sqrt(1 - w**2)
 assert close(v @ mu, 0)
 assert close(v.norm(), 1)
-
 for m, kappa in [(3, 1.0), (10, 50.0), (41, 200.0)]:
-    theta, cdf = marginal(m, kappa)
-    assert close(cdf.diff() @ torch.cos((theta[1:] + theta[:-1]) / 2), A(m, kappa), 1e-6)
-    assert close(torch.trapezoid(density(torch.cos(theta), m, kappa) * torch.sin(theta), theta), 1, 1e-6)
-
-# %%
-figure, axes = plotting.subplots(size=(3.6, 3.4))
-circle = torch.linspace(0, 2 * math.pi, 200)
-axes.plot(torch.sin(circle), torch.cos(circle), color="0.7")
-axes.plot([0, 0], [0, 0.58], color=BLUE, linewidth=3)
-axes.plot([0, 0.81], [0.58, 0.58], color=ORANGE, linewidth=3)
-axes.plot([0, 0.81], [1, 0.58], "ko")
-axes.text(-0.05, 1.08, r"$\mu$")
-axes.text(0.88, 0.57, "$z$")
-axes.text(-0.27, 0.26, r"$w\,\mu$", color=BLUE)
-axes.text(0.06, 0.67, r"$\sqrt{1-w^2}\;v$", color=ORANGE)
-axes.set(aspect="equal", ylim=(-1.1, 1.2))
-axes.set_axis_off()
-plotting.show(
-    figure,
-    "**Figure 4.1.** The plane through μ and z.",
-    alt="z is the sum of w mu, upwards, and a horizontal vector.",
-)
+    theta = torch.linspace(0, math.pi, 20_001)
+    mass = density(torch.cos(theta), m, kappa) * torch.sin(theta)
+    assert close(torch.trapezoid(mass, theta), 1, 1e-6)
+    assert close(torch.trapezoid(mass * torch.cos(theta), theta), A(m, kappa), 1e-6)
+print("Checked: v is a unit vector across mu; f integrates to 1, and its mean is A.")
 
 # %% [markdown]
 # ## Rejection, in one dimension
@@ -138,45 +146,101 @@ plotting.show(
 # points, $f$ with $\kappa=0$. The ratio $f/g=e^{\kappa w-\phi}$ is largest at $w=1$. So accept a uniform point with
 # probability $e^{-\kappa(1-w)}$. The rate of acceptance is $1/M=e^{\phi_m(\kappa)-\kappa}$.
 
-
 # %%
 for m, kappa in [(5, 3.0), (5, 100.0), (41, 100.0)]:
     print(f"m = {m:2}, kappa = {kappa:3.0f}: acceptance rate {torch.exp(phi(m, kappa) - kappa):.0e}")
-w = unit(torch.randn(100_000, 5))[:, 0]
-assert close(torch.exp(-3 * (1 - w)).mean(), torch.exp(phi(5, 3.0) - 3), 0.003)  # six standard errors
 
 # %% [markdown]
 # Exact and useless: uniform points rarely hit the cap that matters.
 #
 # ## Ulrich's envelope: zoom in
 #
-# Ulrich (1984) takes uniform points and *moves* them. With $x$ the height of a uniform point and $x_0\in[0,1)$,
+# [@ulrich1984] takes uniform points and *moves* them towards $\mu$. How do you move all points of a sphere at once,
+# without a tear? Flatten it first. Look from the point $-\mu$, opposite to $\mu$, through each point $z$ onto the plane
+# through the centre that is orthogonal to $\mu$ (Figure 4.2, left). This is the **stereographic map about $\mu$**. A
+# point at the angle $\theta$ from $\mu$ is seen from $-\mu$ under the angle $\theta/2$, by the theorem on inscribed
+# angles, and the plane is at distance 1. So it lands at the distance $\tan(\theta/2)$ from the centre. In the plane a
+# zoom is easy: multiply all distances by $\sqrt b<1$. Then wrap the plane up again, by the same lines of sight.
+
+# %% tags=["picture"]
+figure, panels = plotting.subplots(1, 3, size=(7, 2.6), width_ratios=[1.5, 1, 1])
+left, b = panels[0], 0.25
+left.plot(torch.cos(turn), torch.sin(turn), color="0.6")
+left.plot([-1.45, 2.1], [0, 0], color="0.6", linewidth=0.8)
+for theta in (2.15, 1.2):
+    start, end = math.tan(theta / 2), math.sqrt(b) * math.tan(theta / 2)
+    zoomed = 2 * math.atan(end)
+    point, image = (math.sin(theta), math.cos(theta)), (math.sin(zoomed), math.cos(zoomed))
+    left.plot(*np.transpose([(0, -1), (start, 0) if theta > math.pi / 2 else point]), color="0.6", linewidth=0.8)
+    left.plot(*np.transpose([(0, -1), image]), color=BLUE, linewidth=0.8)
+    left.plot(*point, "o", color="0.5")
+    left.plot(start, 0, "o", color="0.5", markersize=3)
+    left.plot(end, 0, "o", color=BLUE, markersize=3)
+    left.plot(*image, "o", color=BLUE)
+    left.annotate("", (end, 0), (start, 0), arrowprops={"arrowstyle": "->", "color": ORANGE})
+left.plot([0, 0], [1, -1], "ko", markersize=4)
+left.text(0, 1.12, r"$\mu$", ha="center")
+left.text(0, -1.35, r"$-\mu$", ha="center")
+left.text(1.3, 0.13, r"times $b^{1/2}$", color=ORANGE)
+left.text(-1.45, 0.1, "plane", color="0.5")
+left.set(aspect="equal", xlim=(-1.55, 2.5), ylim=(-1.5, 1.35))
+points, x0 = unit(torch.randn(700, 3)), (1 - b) / (1 + b)
+height = (x0 + points[:, 2]) / (1 + x0 * points[:, 2])
+moved = torch.cat([unit(points[:, :2]) * torch.sqrt(1 - height**2)[:, None], height[:, None]], dim=1)
+counts = []
+for axes, cloud, colour, title in ((panels[1], points, "0.5", "before"), (panels[2], moved, BLUE, "after")):
+    front = cloud[cloud[:, 2] > 0]
+    counts.append(len(front))
+    axes.plot(torch.cos(turn), torch.sin(turn), color="0.6", linewidth=0.8)
+    axes.plot(*front[:, :2].T, "o", color=colour, markersize=1.5)
+    axes.plot(0, 0, "ko", markersize=4)
+    axes.set(aspect="equal", title=title)
+for axes in panels:
+    axes.set_axis_off()
+plotting.show(
+    figure,
+    f"**Figure 4.2.** The zoom, for $b={b}$. Left: a cut through the sphere. A grey point is seen from $-\\mu$ on the "
+    "plane, moved inwards (orange), and seen back on the sphere (blue). Right: the upper half of a sphere with 700 "
+    "uniform points, from above $\\mu$, before and after.",
+    alt="Left: a circle with mu on top; from -mu at the bottom lines of sight run through two grey points to the "
+    "horizontal line, arrows move these inwards, and other lines lead to two blue points closer to mu. Right: of 700 "
+    f"points {counts[0]} are on the upper half before the zoom, and {counts[1]} after, crowded around mu.",
+)
+
+# %% [markdown]
+# In formulas: the half-angle formula says $\tan^2(\theta/2)=\frac{1-\cos\theta}{1+\cos\theta}$. With the height $x$ of
+# a uniform point and the height $w$ of the moved one, the zoom reads
 #
 # $$
-# w=\frac{x_0+x}{1+x_0x}.
+# \frac{1-w}{1+w}=b\,\frac{1-x}{1+x}.
 # $$
 #
-# The ends stay, the middle $x=0$ goes to $x_0$. Why this map? Compute
+# Solve for $w$:
 #
 # $$
-# \frac{1-w}{1+w}=b\,\frac{1-x}{1+x},\qquad b=\frac{1-x_0}{1+x_0}.
+# w=\frac{(1+x)-b\,(1-x)}{(1+x)+b\,(1-x)}=\frac{x_0+x}{1+x_0x},\qquad x_0=\frac{1-b}{1+b}.
 # $$
 #
-# The left-hand side is $\tan^2(\theta/2)$, the squared distance from the centre in a stereographic map about $\mu$.
-# So the sphere is flattened, shrunk towards $\mu$ by $\sqrt b$, and wrapped up again: a zoom. In terms of
-# $e=(1-x)/2$, as in most codes,
+# It is the substitution of [chapter 3](03_bessel.ipynb). Most codes write it with $e=(1-x)/2$, where $1-x=2e$ and
+# $1+x=2\,(1-e)$:
 #
 # $$
 # w=\frac{1-(1+b)\,e}{1-(1-b)\,e}.
 # $$
 #
-# The proposal's density follows from the inverse $x=(w-x_0)/(1-x_0w)$, for which
+# **The density of the proposals.** Chapter 3 has, with $c=1/(1+x_0x)$,
 #
 # $$
-# \frac{dx}{dw}=\frac{1-x_0^2}{(1-x_0w)^2},\qquad1-x^2=\frac{(1-x_0^2)(1-w^2)}{(1-x_0w)^2}.
+# 1-w^2=(1-x_0^2)(1-x^2)\,c^2,\qquad dw=(1-x_0^2)\,c^2\,dx.
 # $$
 #
-# Put both into $(1-x^2)^{(m-3)/2}\,dx/B$:
+# Both contain $(1-x_0^2)\,c^2$. Express it by $w$:
+#
+# $$
+# 1-x_0w=\frac{1+x_0x-x_0^2-x_0x}{1+x_0x}=(1-x_0^2)\,c,\qquad\text{so}\quad(1-x_0^2)\,c^2=\frac{(1-x_0w)^2}{1-x_0^2}.
+# $$
+#
+# In $(1-x^2)^{(m-3)/2}\,dx/B$ it enters with the power $-\frac{m-3}2-1=-\frac{m-1}2$:
 #
 # $$
 # g(w)=\frac{(1-x_0^2)^{(m-1)/2}}{(1-x_0w)^{m-1}}\cdot\frac{(1-w^2)^{(m-3)/2}}B.
@@ -193,15 +257,15 @@ assert close(torch.exp(-3 * (1 - w)).mean(), torch.exp(phi(5, 3.0) - 3), 0.003) 
 #
 # The smallest $\log M$ for a given $x_0$ is $\max_wL-\phi$. Which $x_0$ makes it smallest?
 #
-# In $w$, $L$ is concave. Its slope $\kappa-(m-1)x_0/(1-x_0w)$ vanishes **at $w=x_0$ itself** if
+# *In $w$*, $L$ is concave. Its slope $\kappa-(m-1)x_0/(1-x_0w)$ vanishes **at $w=x_0$ itself** if
 #
 # $$
 # \kappa\,(1-x_0^2)=(m-1)\,x_0,\qquad x_0=\frac{2\kappa}{m-1+\sqrt{(m-1)^2+4\kappa^2}}.
 # $$
 #
-# Call this value $x_*$. Then $\max_wL(w,x_*)=L(x_*,x_*)$.
+# This is chapter 3's $x_0$ once more. Call this value $x_*$. Then $\max_wL(w,x_*)=L(x_*,x_*)$.
 #
-# In $x_0$, at fixed $w=x_*$, the slope is
+# *In $x_0$*, at fixed $w=x_*$, the slope is
 #
 # $$
 # (m-1)\left(\frac{x_0}{1-x_0^2}-\frac{x_*}{1-x_0x_*}\right)=\frac{(m-1)\,(x_0-x_*)}{(1-x_0^2)(1-x_0x_*)},
@@ -214,14 +278,15 @@ assert close(torch.exp(-3 * (1 - w)).mean(), torch.exp(phi(5, 3.0) - 3), 0.003) 
 # $$
 #
 # No member of the family beats $x_*$. $\square$ From here on $x_0$ means $x_*$. In terms of $b$, with
-# $s=\sqrt{4\kappa^2+(m-1)^2}$,
+# $s=\sqrt{4\kappa^2+(m-1)^2}$ (cross-multiply, and use $s^2-4\kappa^2=(m-1)^2$),
 #
 # $$
 # b=\frac{1-x_0}{1+x_0}=\frac{m-1+s-2\kappa}{m-1+s+2\kappa}=\frac{m-1}{2\kappa+s}.
 # $$
 #
-# (Cross-multiply, with $s^2-4\kappa^2=(m-1)^2$.) This is the constant of Wood (1994), who corrected Ulrich's published
-# algorithm. Print is no proof: we derive, and below we test.
+# This is the constant of [@wood1994], who corrected Ulrich's published algorithm. Print is no proof: we derive, and
+# below we test. On the circle, $m=2$, it is the sampler of [@best1979], which NumPy's and PyTorch's von
+# Mises laws use; their constant $r$ is $1/x_0$.
 
 
 # %%
@@ -238,25 +303,9 @@ def proposal_density(w, m, x0):
     return (1 - x0**2) ** ((m - 1) / 2) / (1 - x0 * w) ** (m - 1) * density(w, m, 0.0)
 
 
-def L(w, x0, m, kappa):
-    return kappa * w + (m - 1) * torch.log(1 - x0 * w) - (m - 1) / 2 * torch.log1p(-(torch.as_tensor(x0) ** 2))
-
-
+# %% tags=["picture"]
 m, kappa = 5, 3.0
-b, x0 = wood(m, kappa)
-x = torch.linspace(-0.99, 0.99, 41, requires_grad=True)
-w, e = zoom(x, x0), (1 - x) / 2
-(slope,) = torch.autograd.grad(w.sum(), x, retain_graph=True)
-assert close((1 - w) / (1 + w), b * (1 - x) / (1 + x))
-assert close(w, (1 - (1 + b) * e) / (1 - (1 - b) * e))
-assert close(proposal_density(w, m, x0) * slope, density(x, m, 0.0))  # the change of variables
-assert close(torch.log(density(w, m, kappa) / proposal_density(w, m, x0)), L(w, x0, m, kappa) - phi(m, kappa))
-assert close(x0, 2 * kappa / (m - 1 + math.hypot(m - 1, 2 * kappa)))
-
-tries = torch.linspace(0.01, 0.99, 981)
-peak = torch.clamp(1 / tries - (m - 1) / kappa, -1, 1)  # where L is largest in w
-rates = torch.exp(phi(m, kappa) - L(peak, tries, m, kappa))
-assert close(tries[rates.argmax()], x0, 1e-3)  # the best is where the formula says
+x0 = wood(m, kappa)[1]
 
 
 def darts(axes, w, rate, proposal):
@@ -267,55 +316,68 @@ def darts(axes, w, rate, proposal):
     axes.set(xlabel="height $w$", title=f"{rate:.0%} accepted")
 
 
-figure, (left, right) = plotting.subplots(1, 2)
+def L(w, x0, m, kappa):
+    return kappa * w + (m - 1) * torch.log(1 - x0 * w) - (m - 1) / 2 * torch.log1p(-(torch.as_tensor(x0) ** 2))
+
+
+figure, (left, right) = plotting.subplots(1, 2, size=(7, 3.2))
 x = unit(torch.randn(3000, m))[:, 0]
-darts(left, x, torch.exp(phi(m, kappa) - kappa), lambda w: density(w, m, 0.0))
-darts(right, zoom(x, x0), rates.max(), lambda w: proposal_density(w, m, x0))
+rates = [torch.exp(phi(m, kappa) - kappa), torch.exp(phi(m, kappa) - L(torch.tensor(x0), x0, m, kappa))]
+darts(left, x, rates[0], lambda w: density(w, m, 0.0))
+darts(right, zoom(x, x0), rates[1], lambda w: proposal_density(w, m, x0))
 left.set_ylabel("dart's height $u\\,M g(w)$")
 left.text(-0.98, 6, "envelope", color="0.35")
 right.text(-0.1, 1, "target", color=BLUE)
 plotting.show(
     figure,
-    "**Figure 4.2.** Darts below two envelopes of one target, m = 5, κ = 3; those below the target are kept. Left: "
-    "uniform points. Right: zoomed, and another scale.",
-    alt="Left a tall parabola with few darts below the target; right an envelope that hugs the target.",
+    "**Figure 4.3.** Darts below two envelopes of one target, $m=5$, $\\kappa=3$; those below the target are kept. "
+    "Left: uniform points. Right: zoomed, and another scale.",
+    alt=f"Left a tall parabola with few darts below the target: {rates[0]:.0%} are accepted; right an envelope that "
+    f"touches the target at w = {x0:.2f}: {rates[1]:.0%} are accepted.",
 )
+
+# %% tags=["checks"]
+b = wood(m, kappa)[0]
+x = torch.linspace(-0.99, 0.99, 41, requires_grad=True)
+w, e = zoom(x, x0), (1 - x) / 2
+(slope,) = torch.autograd.grad(w.sum(), x, retain_graph=True)
+assert close((1 - w) / (1 + w), b * (1 - x) / (1 + x))
+assert close(w, (1 - (1 + b) * e) / (1 - (1 - b) * e))
+assert close(proposal_density(w, m, x0) * slope, density(x, m, 0.0))  # the change of variables
+assert close(torch.log(density(w, m, kappa) / proposal_density(w, m, x0)), L(w, x0, m, kappa) - phi(m, kappa))
+assert close(x0, 2 * kappa / (m - 1 + math.hypot(m - 1, 2 * kappa)))
+tries = torch.linspace(0.01, 0.99, 981)
+peak = torch.clamp(1 / tries - (m - 1) / kappa, -1, 1)  # where L is largest in w
+assert close(tries[L(peak, tries, m, kappa).argmin()], x0, 1e-3)  # the best is where the formula says
+tau = 1 + math.sqrt(1 + 4 * kappa**2)  # Best and Fisher's constants
+rho = (tau - math.sqrt(2 * tau)) / (2 * kappa)
+assert close(2 * rho / (1 + rho**2), wood(2, kappa)[1])
+print("Checked: the zoom in three forms, the density of proposals, the best x0 by search, the r of Best and Fisher.")
+
+# %% [markdown]
+# On the course's site, darts fly here: set $m$ and $\kappa$, and compare the share that is kept with the exact rate,
+# which comes next. In a notebook, change `m` and `kappa` in the cell of Figure 4.3.
 
 # %% [markdown]
 # ## The acceptance rate, exactly
 #
-# A proposal is accepted with probability $\exp(L(w,x_0)-L(x_0,x_0))$. Let $c=1/(1+x_0x)$. Then
-# $1-x_0w=(1-x_0^2)\,c$ and
-# $\kappa(w-x_0)=\kappa(1-x_0^2)\,x\,c=(m-1)\,x_0x\,c=(m-1)(1-c)$. Add up:
+# A proposal is accepted with probability $\exp(L(w,x_0)-L(x_0,x_0))$. Both differences that it contains are known, in
+# terms of $c=1/(1+x_0x)$:
 #
 # $$
-# P(\text{accept}\mid x)=\left(c\,e^{1-c}\right)^{m-1},\qquad
-# \frac1M=E\left[(c\,e^{1-c})^{m-1}\right]=e^{\phi-\kappa x_0}\,(1-x_0^2)^{-(m-1)/2}.
+# \kappa\,(w-x_0)=(m-1)(1-c)\quad\text{(chapter 3)},\qquad
+# \log\frac{1-x_0w}{1-x_0^2}=\log c\quad\text{(above)}.
 # $$
 #
-# Since $t\,e^{1-t}\le1$, this is a probability at a glance. It needs $\kappa$ through $x_0$ alone, and nothing large
-# cancels. (The library computes $\phi$ from it; [chapter 3](03_bessel.ipynb) has other ways.)
-#
-# **How low can the rate fall?** It falls with $\kappa$: the derivative of its logarithm is $A_m(\kappa)-x_0$ (the
-# slope in $x_0$, $(m-1)x_0/(1-x_0^2)-\kappa$, is zero), and $A_m\le x_0$. To see that, integrate
-# $\frac d{dw}\left[(1-w^2)^{(m-1)/2}e^{\kappa w}\right]$ over $[-1,1]$. The bracket is zero at the ends, so
+# Add the first and $m-1$ times the second. With $E_x$ for the mean over heights $x$ of uniform points:
 #
 # $$
-# \kappa\,(1-Ew^2)=(m-1)\,A_m.
+# P(\text{accept}\mid x)=\left(c\,e^{1-c}\right)^{m-1},\qquad\frac1M=E_x\left[(c\,e^{1-c})^{m-1}\right].
 # $$
 #
-# As $Ew^2\ge A_m^2$, we get $\kappa(1-A_m^2)\ge(m-1)A_m$. With $x_0$ in place of $A_m$ the two sides are equal. For
-# anything larger the left one is smaller. Hence $A_m\le x_0$.
-#
-# The floor is thus the limit $x_0\to1$, $c\to1/(1+x)$. With $q=(1-x)/(1+x)$ the expectation becomes
-# $\frac1{2B}\int_0^\infty q^{(m-3)/2}e^{(m-1)(1-q)/2}\,dq$, a Gamma integral:
-#
-# $$
-# r_m=\frac{\Gamma(\frac m2)}{2\sqrt\pi}\left(\frac{2e}{m-1}\right)^{(m-1)/2},
-# \qquad r_2=\sqrt{\tfrac e{2\pi}}=0.658,\quad r_3=\tfrac e4=0.680,\quad r_\infty=\tfrac1{\sqrt2}.
-# $$
-#
-# At worst 0.658 of the proposals are good.
+# Since $c\,e^{1-c}\le1$, this is a probability at a glance. It needs $\kappa$ through $x_0$ alone, and nothing large
+# cancels. And the rate $1/M$ is the function $F_m(x_0)$ from which the library computes $\phi$: **what chapter 3 could
+# not cancel on paper is the rate of this sampler.**
 
 
 # %%
@@ -331,47 +393,103 @@ def acceptance_rate(m, kappa):
     return weight @ acceptance(torch.cos(theta), wood(m, kappa)[1], m) / weight.sum()
 
 
+# %% [markdown]
+# **How low can the rate fall?** Its logarithm is
+#
+# $$
+# \log\frac1M=\phi_m(\kappa)-H,\qquad H(\kappa,x_0)=L(x_0,x_0)=\kappa x_0+\tfrac{m-1}2\log(1-x_0^2).
+# $$
+#
+# $H$ depends on $\kappa$ in two ways, directly and through $x_0$. But its slope in $x_0$ is
+#
+# $$
+# \frac{\partial H}{\partial x_0}=\kappa-\frac{(m-1)\,x_0}{1-x_0^2}=0,
+# $$
+#
+# by the equation of $x_0$. So only the direct way counts (this is the *envelope theorem*), and
+#
+# $$
+# \frac d{d\kappa}\log\frac1M=A_m(\kappa)-x_0\le0,
+# $$
+#
+# for $A_m\le x_0$ is Amos' bound ([chapter 3](03_bessel.ipynb)). The rate falls with $\kappa$, and its floor is the
+# limit $x_0\to1$, $c\to1/(1+x)$. There substitute $q=\frac{1-x}{1+x}$, which runs from $\infty$ to 0:
+#
+# $$
+# x=\frac{1-q}{1+q},\qquad c=\frac{1+q}2,\qquad1-c=\frac{1-q}2,
+# $$
+#
+# $$
+# 1-x^2=\frac{4q}{(1+q)^2},\qquad dx=-\frac{2\,dq}{(1+q)^2}.
+# $$
+#
+# In the integral of $c^{m-1}e^{(m-1)(1-c)}(1-x^2)^{(m-3)/2}/B$ all powers of $1+q$ cancel, and of the powers of 2 one
+# half is left:
+#
+# $$
+# r_m=\frac1{2B}\int_0^\infty q^{(m-3)/2}\,e^{(m-1)(1-q)/2}\,dq
+# =\frac{e^{(m-1)/2}}{2B}\,\Gamma\Bigl(\frac{m-1}2\Bigr)\Bigl(\frac2{m-1}\Bigr)^{(m-1)/2}.
+# $$
+#
+# With $B$ from the first section,
+#
+# $$
+# r_m=\frac{\Gamma(\frac m2)}{2\sqrt\pi}\left(\frac{2e}{m-1}\right)^{(m-1)/2},
+# \qquad r_2=\sqrt{\tfrac e{2\pi}},\quad r_3=\tfrac e4,\quad r_\infty=\tfrac1{\sqrt2}.
+# $$
+
+
+# %%
 def floor(m):
     power = (m - 1) / 2 * math.log(2 * math.e / (m - 1))
     return math.exp(math.lgamma(m / 2) + power) / (2 * math.sqrt(math.pi))
 
 
-x = torch.linspace(-1, 1, 101)
-for m, kappa in [(2, 0.1), (3, 5.0), (10, 50.0), (200, 30.0)]:
-    x0 = wood(m, kappa)[1]
-    best = L(torch.tensor(x0), x0, m, kappa)
-    assert close(acceptance(x, x0, m), torch.exp(L(zoom(x, x0), x0, m, kappa) - best))
-    by_phi = torch.exp(phi(m, kappa) - kappa * x0) * (1 - x0**2) ** (-(m - 1) / 2)
-    assert close(acceptance_rate(m, kappa), by_phi, 1e-5)
-    theta, cdf = marginal(m, kappa)
-    sine2 = cdf.diff() @ torch.sin((theta[1:] + theta[:-1]) / 2) ** 2  # E(1 - w^2)
-    assert close(kappa * sine2, (m - 1) * A(m, kappa), 1e-4)
-    assert A(m, kappa) <= x0
-    assert close(acceptance_rate(m, 1e9), floor(m), 1e-5)
-assert close(floor(2), math.sqrt(math.e / 2 / math.pi))
-assert close(floor(3), math.e / 4)
-assert close(floor(10**6), math.sqrt(0.5), 1e-6)
+print(", ".join(f"r_{m} = {floor(m):.3f}" for m in (2, 3, 10, 1000)))
 
 # %% [markdown]
+# At worst about two proposals in three are good, in every dimension and at every concentration.
+#
 # ## A Beta variable from two uniforms
 #
 # Proposals need $x$, or $e=(1-x)/2$, which is Beta$(\frac{m-1}2,\frac{m-1}2)$. Many codes draw it by another
-# rejection.
-#
-# Take the first *two* coordinates of a uniform point. The density of $x_1$ is proportional to $(1-x_1^2)^{(m-3)/2}$. By
-# the first section, with $\mu=e_1$, $x_2=\sqrt{1-x_1^2}\,t$, and $t$ is a coordinate of $v$: a height in one dimension
-# less, with density proportional to $(1-t^2)^{(m-4)/2}$. Multiply, with $dt=dx_2/\sqrt{1-x_1^2}$. The powers of
-# $1-x_1^2$ add up to zero, which leaves $(1-x_1^2-x_2^2)^{(m-4)/2}\,dx_1\,dx_2$.
-#
-# This depends on $s^2=x_1^2+x_2^2$ alone: the angle is uniform. The area element is half $d(s^2)$ times that of the
-# angle. So $1-s^2$ has a density proportional to its power $(m-4)/2$, and distribution function
-# $(1-s^2)^{(m-2)/2}$. Invert with a uniform $u_1$:
+# rejection. It takes no more than two uniform numbers. On the circle ($m=2$) a coordinate of a uniform point is the
+# cosine of a uniform angle. For $m\ge3$ take the first *two* coordinates of a uniform point, $x_1$ and $x_2$. The first
+# has the density
 #
 # $$
-# x=\sqrt{1-u_1^{2/(m-2)}}\;\cos(2\pi u_2).
+# p(x_1)\propto(1-x_1^2)^{(m-3)/2}.
 # $$
 #
-# It is Box and Muller's trick on the sphere. At $m=2$ the root is 1.
+# By the first section, with $\mu$ along the first axis, $x_2=\sqrt{1-x_1^2}\;t$, where $t$ is a coordinate of $v$, a
+# uniform point in one dimension less. For $m\ge4$, where $t$ has a density,
+#
+# $$
+# p(t)\propto(1-t^2)^{(m-4)/2}=\left(\frac{1-x_1^2-x_2^2}{1-x_1^2}\right)^{(m-4)/2},\qquad
+# dt=\frac{dx_2}{\sqrt{1-x_1^2}}.
+# $$
+#
+# Multiply. The powers of $1-x_1^2$ add up to $\frac{m-3}2-\frac{m-4}2-\frac12=0$:
+#
+# $$
+# p(x_1,x_2)\propto(1-s^2)^{(m-4)/2},\qquad s^2=x_1^2+x_2^2.
+# $$
+#
+# Only $s$ appears: the angle of $(x_1,x_2)$ is uniform. In polar coordinates $dx_1\,dx_2=s\,ds\,d\alpha$, and
+# $s\,ds=-\frac12\,d(1-s^2)$. So the density of $1-s^2$ on $(0,1)$ is proportional to its own power $(m-4)/2$, and
+#
+# $$
+# P(1-s^2\le q)=q^{(m-2)/2}.
+# $$
+#
+# Set this to a uniform $u_1$, and take the uniform angle $2\pi u_2$:
+#
+# $$
+# x=s\,\cos(2\pi u_2),\qquad s=\sqrt{1-u_1^{2/(m-2)}}.
+# $$
+#
+# (For $m=3$, $t=\pm1$ has no density, but the result holds: $s=\sqrt{1-u_1^2}$ is what a uniform third coordinate $u_1$
+# leaves.) It is Box and Muller's trick on the sphere.
 
 
 # %%
@@ -381,38 +499,55 @@ def uniform_height(m, n, dtype=torch.float64):
     return s * torch.cos(2 * math.pi * u2)
 
 
-for m in (2, 3, 4, 41):
-    x4 = uniform_height(m, 100_000) ** 4
-    assert close(
-        x4.mean(), 3 / (m * (m + 2)), 4 * x4.std() / math.sqrt(100_000)
-    )  # a Beta variable's; 4 standard errors
-
-# %%
-ms = np.unique(np.geomspace(2, 1024, 40).round().astype(int))
-kappas = np.geomspace(1e-2, 1e6, 60)
-rates = np.array([[acceptance_rate(m, kappa) for m in ms] for kappa in kappas])
-assert rates.min() > 0.65
-assert np.diff(rates, axis=0).max() < 1e-9  # it falls with kappa
-
-figure, axes = plotting.subplots(size=(7, 3.8))
-areas = axes.contourf(ms, kappas, rates, levels=np.linspace(0.65, 1, 15), cmap="cividis")
-for m, kappa in itertools.product((3, 10, 50, 300), (0.1, 3.0, 30.0, 300.0, 1e4)):
-    chance = acceptance(uniform_height(m, 20_000), wood(m, kappa)[1], m)
-    share = (torch.rand(20_000) < chance).double().mean()
-    assert close(share, acceptance_rate(m, kappa), 4 * 0.5 / math.sqrt(20_000))
-    axes.scatter(m, kappa, c=float(share), cmap=areas.cmap, norm=areas.norm, s=90, edgecolors="white")
-axes.set(xscale="log", yscale="log", xlabel="dimension $m$", ylabel="concentration κ")
-axes.set_xticks([2, 10, 100, 1000], ["2", "10", "100", "1000"])
-axes.minorticks_off()
-figure.colorbar(areas, ax=axes, ticks=[0.65, 0.7, 0.8, 0.9, 1], label="acceptance rate")
+# %% tags=["picture"]
+figure, (left, right) = plotting.subplots(1, 2, size=(7, 3.2))
+ratio = np.geomspace(1e-2, 1e3, 60)
+for m, colour in zip((2, 3, 10, 1000), (BLUE, ORANGE, GREEN, PINK), strict=True):
+    left.semilogx(ratio, [acceptance_rate(m, k * (m - 1)) for k in ratio], color=colour)
+    left.text(1300, {2: 0.645, 3: 0.672, 10: 0.695, 1000: 0.718}[m], f"m = {m}", color=colour)
+left.set(xlabel="κ / (m - 1)", ylabel="acceptance rate, computed", xlim=(1e-2, 3e4), yticks=[0.7, 0.8, 0.9, 1])
+left.set_xticks([1e-2, 1, 1e2])
+n, off = 20_000, []
+for m, colour in zip((2, 3, 10, 1000), (BLUE, ORANGE, GREEN, PINK), strict=True):
+    for k in np.geomspace(1e-2, 1e3, 11) * (m - 1):
+        rate = acceptance_rate(m, k)
+        share = (torch.rand(n) < acceptance(uniform_height(m, n), wood(m, k)[1], m)).double().mean()
+        off.append(float((share - rate) / torch.sqrt(rate * (1 - rate) / n)))
+        right.semilogx(k / (m - 1), off[-1], "o", color=colour, markersize=3)
+right.set(xlabel="κ / (m - 1)", ylabel="measured - computed\n(standard errors)", yticks=[-3, -2, -1, 0, 1, 2, 3])
 plotting.show(
     figure,
-    "**Figure 4.3.** The acceptance rate, computed (areas) and measured (dots: where only a ring is seen, they agree).",
-    alt="The rate is near 1 below a diagonal, kappa = m / 4, and about 0.7 above kappa = 10 m.",
+    "**Figure 4.4.** Left: the acceptance rate. Right: what 20,000 proposals each have counted, less the computed "
+    "rate, in standard errors.",
+    alt="Left: four curves fall together from 1 to their floors near 0.7, between kappa = 0.1 and 10 times m - 1. "
+    f"Right: {len(off)} dots scatter evenly about 0; the largest is {max(map(abs, off)):.1f} standard errors off.",
 )
 
+# %% tags=["checks"]
+x = torch.linspace(-1, 1, 101)
+for m, kappa in [(2, 0.1), (3, 5.0), (10, 50.0), (200, 30.0)]:
+    x0 = wood(m, kappa)[1]
+    best = L(torch.tensor(x0), x0, m, kappa)
+    assert close(acceptance(x, x0, m), torch.exp(L(zoom(x, x0), x0, m, kappa) - best))
+    by_phi = torch.exp(phi(m, kappa) - kappa * x0) * (1 - x0**2) ** (-(m - 1) / 2)
+    assert close(acceptance_rate(m, kappa), by_phi, 1e-5)
+    slope = torch.log(acceptance_rate(m, kappa + 1e-3) / acceptance_rate(m, kappa - 1e-3)) / 2e-3
+    assert close(slope, A(m, kappa) - x0, 1e-4)
+    assert A(m, kappa) <= x0
+    assert close(acceptance_rate(m, 1e9), floor(m), 1e-5)
+assert close(floor(2), math.sqrt(math.e / 2 / math.pi))
+assert close(floor(3), math.e / 4)
+assert close(floor(10**6), math.sqrt(0.5), 1e-6)
+assert 0.65 < floor(2) < 2 / 3
+for m in (2, 3, 4, 41):
+    x4 = uniform_height(m, 100_000) ** 4
+    assert close(x4.mean(), 3 / (m * (m + 2)), 4 * x4.std() / math.sqrt(100_000))  # a Beta variable's
+assert max(map(abs, off)) < 4.2  # 44 comparisons; a false alarm in one run of a thousand
+print("Checked: the acceptance probability, its mean by two ways, its slope, its floor; a moment of the Beta variable.")
+
 # %% [markdown]
-# One diagonal border: what counts is $\kappa/m$.
+# What counts is $\kappa/(m-1)$, how sharp the law is for its dimension. The middle of the fall is near 1, and the
+# dimension itself hardly matters.
 #
 # ## The sampler
 #
@@ -455,15 +590,13 @@ def draw_y(m, kappa, n):
     raise ValueError(f"no proposal is accepted for kappa = {kappa}")
 
 
-def tangent(x, mu):
-    return x - (x @ mu)[:, None] * mu
-
-
 def sample(mu, kappa, n):
-    y = draw_y(len(mu), kappa, n)[:, None]
-    return (1 - y) * mu + torch.sqrt(y * (2 - y)) * unit(tangent(torch.randn(n, len(mu)), mu))
+    y, g = draw_y(len(mu), kappa, n)[:, None], torch.randn(n, len(mu))
+    v = unit(g - (g @ mu)[:, None] * mu)
+    return (1 - y) * mu + torch.sqrt(y * (2 - y)) * v
 
 
+# %% tags=["checks"]
 x, (b, x0) = torch.linspace(-1, 1, 11), wood(5, 8.0)
 assert close(2 * b / (1 + b) * (1 - x) / (1 + x0 * x), 1 - zoom(x, x0))
 n = 100_000
@@ -471,21 +604,45 @@ z = sample(mu, 10.0, n)
 assert close(torch.linalg.vector_norm(z, dim=-1), 1)
 assert close((z - mu).square().sum(-1), 2 * (1 - z @ mu))
 assert close(z.mean(0), A(6, 10.0) * mu, 5 / math.sqrt(n))  # over five standard errors
+print("Checked: y without subtraction, unit vectors, and the mean A mu of 100,000 samples.")
 
 # %% [markdown]
-# ## Or turn with a mirror
-#
-# One may also draw about the first axis $e_1$, where tangent vectors begin with a zero, and carry the result to $\mu$.
-# Householder's reflection, with $a=e_1-\mu$, swaps the two:
+# **Or turn with a mirror.** One may also draw about the first axis $e_1$, where tangent vectors begin with a zero, and
+# carry the result to $\mu$. Householder's reflection swaps the two:
 #
 # $$
-# H=I-\frac{2\,aa^\top}{|a|^2}.
+# H=I-2\,uu^\top,\qquad u=\frac{e_1-\mu}{|e_1-\mu|}.
 # $$
 #
-# At $\mu=e_1$ it divides zero by zero: Distributions.jl gave NaN there for years. A cure was proposed (pull request
-# 1918): add $\varepsilon$ to the denominator. But *near* $e_1$ the vector $a/(|a|+\varepsilon)$ is then shorter than
-# one, and the mirror is none.
+# At $\mu=e_1$ it divides zero by zero: Distributions.jl gave NaN there for years (issues 1423, 1464 and 2018), and
+# so did TensorFlow Probability (issue 1211). The authors of the S-VAE paper add a small number (`s-vae-pytorch`, commit
+# 671c46c, `von_mises_fisher.py`, line 172):
 #
+# ```python
+# u = u / (u.norm(dim=-1, keepdim=True) + 1e-5)
+# ```
+#
+# So do pythae (`1e-8`) and a proposed cure for Distributions.jl (pull request 1918). But *near* $e_1$ this $u$ is
+# shorter than one, and $H$ is no mirror: points leave the sphere.
+
+
+# %%
+def reflect(points, a, epsilon=0.0):
+    u = a / (torch.linalg.vector_norm(a) + epsilon)
+    return points - 2 * (points @ u)[:, None] * u
+
+
+def off_sphere(a, epsilon=0.0):
+    z = reflect(unit(torch.randn(200, len(a))), a, epsilon)
+    return float((torch.linalg.vector_norm(z, dim=-1) - 1).abs().max())
+
+
+e1 = torch.eye(3)[0]
+for gap in (1e-2, 1e-4, 1e-5):
+    error = off_sphere(e1 - unit(torch.tensor([1.0, gap, 0.0])), epsilon=1e-5)
+    print(f"mu {gap:.0e} from e1: samples up to {error:.0e} off the sphere with 1e-5 added")
+
+# %% [markdown]
 # LAPACK picks, of the mirrors that carry $e_1$ to $\mu$ or to $-\mu$, the one without cancellation:
 #
 # $$
@@ -496,50 +653,43 @@ assert close(z.mean(0), A(6, 10.0) * mu, 5 / math.sqrt(n))  # over five standard
 # $\mu$. So begin at height $w$ on the axis $-\sigma e_1$.
 
 
-# %%
-def reflect(points, a, epsilon=0.0):
-    a = a / (torch.linalg.vector_norm(a) + epsilon)
-    return points - 2 * (points @ a)[:, None] * a
-
-
+# %% tags=["checks"]
 def lapack(mu):
     """Axis -sigma e1, and a vector a whose mirror carries it to mu."""
     axis = -torch.eye(len(mu))[0] * math.copysign(1, mu[0])
     return axis, mu - axis
 
 
-def norm_error(a, epsilon=0.0):
-    z = reflect(unit(torch.randn(200, len(a))), a, epsilon)
-    return float((torch.linalg.vector_norm(z, dim=-1) - 1).abs().max())
-
-
 axis, a = lapack(mu)
 assert close(a @ a, 2 * (1 + abs(mu[0])))
 assert close(reflect(axis[None], a), mu)
-e1 = torch.eye(3)[0]
-assert math.isnan(norm_error(e1 - e1))
-assert norm_error(lapack(e1)[1]) < 1e-14
-
-for distance in (1e-2, 1e-8, 2e-5):
-    near = unit(torch.tensor([1.0, distance, 0.0]))
-    error = norm_error(e1 - near, 1e-5)
-    print(f"{distance:.0e} from e1: {error:.0e} off the sphere, if patched")
-    assert norm_error(lapack(near)[1]) < 1e-14
-assert error > 0.5
+assert math.isnan(off_sphere(e1 - e1))
+assert off_sphere(lapack(e1)[1]) < 1e-14
+for gap in (1e-2, 1e-4, 1e-5):
+    near = unit(torch.tensor([1.0, gap, 0.0]))
+    assert off_sphere(lapack(near)[1]) < 1e-14
+assert off_sphere(e1 - near, 1e-5) > 0.3
+print("Checked: the mirror of LAPACK carries its axis to mu and keeps norms, at e1 and near it, where the patch fails.")
 
 # %% [markdown]
 # ## Is it right? The Kolmogorov-Smirnov test
 #
-# A wrong sampler looks right. So compare distribution functions: the true $F$, by numerical integration, and the share
-# $F_n(y)$ of samples up to $y$:
+# A wrong sampler looks right. A test needs something that is known whatever the law is. Put each sample into its own
+# distribution function $F$. For a continuous law and $0<q<1$,
+#
+# $$
+# P\bigl(F(y)\le q\bigr)=P\bigl(y\le F^{-1}(q)\bigr)=F\bigl(F^{-1}(q)\bigr)=q:
+# $$
+#
+# **$F(y)$ is uniform.** This is the *probability integral transform*. So one test serves all laws: are the $F(y_i)$
+# uniform? Compare the share $F_n(y)$ of samples up to $y$ with $F(y)$ where they differ most:
 #
 # $$
 # D=\max_y|F_n(y)-F(y)|.
 # $$
 #
 # At fixed $y$, $F_n$ is the mean of $n$ coin flips, with standard error at most $1/(2\sqrt n)$. So $\sqrt n\,D$ is of
-# order one for an exact sampler; a fault makes it grow like $\sqrt n$. Exact samples have uniform $F(y_i)$, so one law
-# of $D$ serves every $F$. Massart (1990) proved
+# order one for an exact sampler; a fault makes it grow like $\sqrt n$. [@massart1990] proved
 #
 # $$
 # P(\sqrt n\,D>t)\le2e^{-2t^2}.
@@ -550,23 +700,25 @@ assert error > 0.5
 
 
 # %%
-def bridge(y, m, kappa):
-    """F at the sorted samples, and sqrt(n) (F_n - F) just after each."""
-    F = np.interp(np.sort(2 * np.arcsin(np.sqrt(np.asarray(y) / 2))), *marginal(m, kappa))
-    return F, math.sqrt(len(F)) * (np.arange(1, len(F) + 1) / len(F) - F)
+def marginal(m, kappa):
+    """Angles, and the distribution function there, by the trapezoidal rule."""
+    end = min(math.pi, 1.6 * (math.sqrt(m) + 8) / math.sqrt(max(kappa, 1)))  # beyond, nothing is left
+    theta = torch.linspace(0, end, 20_001)
+    log_f = torch.xlogy(torch.tensor(m - 2.0), torch.sin(theta)) - 2 * kappa * torch.sin(theta / 2) ** 2
+    cdf = torch.cumulative_trapezoid(torch.exp(log_f - log_f.max()), theta)
+    return theta, torch.cat([torch.zeros(1), cdf]) / cdf[-1]
+
+
+def transform(y, m, kappa):
+    """F(y), sorted."""
+    return np.interp(np.sort(2 * np.arcsin(np.sqrt(np.asarray(y) / 2))), *marginal(m, kappa))
 
 
 def ks(y, m, kappa):
-    """sqrt(n) D, just after or just before a sample."""
-    after = bridge(y, m, kappa)[1]
-    return max(after.max(), -(after - 1 / math.sqrt(len(after))).min())
-
-
-uniform = np.array([ks(2 * torch.rand(100), 3, 0.0) for _ in range(2000)])  # y is uniform for m = 3, kappa = 0
-assert (uniform > 1.3).mean() < 0.08  # the bound is 0.068, the standard error 0.006
-
-cases = [(m, kappa) for m in (2, 3, 4, 10, 41, 300) for kappa in (0.1, 5.0, 100.0, 1e4)]
-limit = math.sqrt(math.log(2 * len(cases) / 1e-3) / 2)
+    """sqrt(n) D: F_n is i/n just after the i-th sample, and (i-1)/n just before."""
+    F, n = transform(y, m, kappa), len(y)
+    steps = np.arange(n + 1) / n
+    return math.sqrt(n) * max((steps[1:] - F).max(), (F - steps[:-1]).max())
 
 
 def distance(m, kappa, draw):
@@ -575,34 +727,49 @@ def distance(m, kappa, draw):
     return ks((draw(mu, kappa, 10_000) - mu).square().sum(-1) / 2, m, kappa)
 
 
+cases = [(m, kappa) for m in (2, 3, 4, 10, 41, 300) for kappa in (0.1, 5.0, 100.0, 1e4)]
+limit = math.sqrt(math.log(2 * len(cases) / 1e-3) / 2)
 values = [distance(*case, sample) for case in cases]
 print(f"{len(cases)} laws: sqrt(n) D is at most {max(values):.1f}, limit {limit:.1f}")
-assert max(values) < limit
 
+# %% tags=["checks"]
+uniform = np.array([ks(2 * torch.rand(100), 3, 0.0) for _ in range(2000)])  # y is uniform for m = 3, kappa = 0
+assert (uniform > 1.3).mean() < 0.08  # the bound is 0.068, the standard error 0.006
+assert max(values) < limit
 assert ks(propose(10, 50.0, 10_000)[0], 10, 50.0) > 4 * limit  # without rejection: the test can fail
+print("Checked: the bound of Massart at 1.3, our sampler at 24 laws; the proposals without rejection fail by far.")
 
 # %% [markdown]
 # Fine faults need many samples. On the circle, draw the angle from a normal law instead, with the $\sigma$ that gives
 # $w$ the right mean ($E\cos\theta=e^{-\sigma^2/2}$):
 
-# %%
+# %% tags=["picture"]
 n, kappa = 100_000, 5.0
 sigma = math.sqrt(-2 * math.log(A(2, kappa)))
 wrapped, exact = 1 - torch.cos(sigma * torch.randn(n)), draw_y(2, kappa, n)
-assert ks(exact, 2, kappa) < limit < ks(wrapped, 2, kappa)
-
-figure, axes = plotting.subplots(size=(7, 3))
-axes.axhspan(-limit, limit, color="0.92")
-axes.plot(*bridge(wrapped, 2, kappa), color=ORANGE)
-axes.plot(*bridge(exact, 2, kappa), color=BLUE)
-axes.text(0.08, -3.6, "wrapped normal", color=ORANGE)
-axes.text(0.1, 0.9, "rejection", color=BLUE)
-axes.set(xlabel="$F(y)$", ylabel="$\\sqrt{n}\\,(F_n - F)$", xlim=(0, 1))
+figure, (left, right) = plotting.subplots(1, 2, size=(7, 3))
+right.axhspan(-limit, limit, color="0.5", alpha=0.15)
+for y, colour in ((wrapped, ORANGE), (exact, BLUE)):
+    F = transform(y, 2, kappa)
+    left.stairs(*np.histogram(F, bins=20, range=(0, 1), density=True), baseline=None, color=colour)
+    right.plot(F[::50], math.sqrt(n) * (np.arange(1, n + 1) / n - F)[::50], color=colour)
+left.set(xlabel="$F(y)$", ylabel="density of $F(y_i)$")
+left.text(0.05, 1.05, "wrapped normal", color=ORANGE)
+left.text(0.05, 1.035, "rejection", color=BLUE)
+right.set(xlabel="$F(y)$", ylabel="$\\sqrt{n}\\,(F_n - F)$", xlim=(0, 1))
+values = ks(wrapped, 2, kappa), ks(exact, 2, kappa)
 plotting.show(
     figure,
-    "**Figure 4.4.** Two samplers at m = 2, κ = 5. The exact one stays in the grey band.",
-    alt="The curve of the rejection sampler stays in the band; that of the wrapped normal law swings out of it.",
+    "**Figure 4.5.** Two samplers at $m=2$, $\\kappa=5$, 100,000 samples each. Left: the transforms; uniform is 1. "
+    "Right: their distribution function, less that of the uniform law. The exact sampler stays in the grey band.",
+    alt="Left: the histogram of the rejection sampler is flat, that of the wrapped normal law bends by some percent. "
+    f"Right: sqrt(n) D is {values[1]:.1f} for the rejection sampler and {values[0]:.1f} for the wrapped normal law; "
+    f"the limit is {limit:.1f}.",
 )
+
+# %% tags=["checks"]
+assert ks(exact, 2, kappa) < limit < ks(wrapped, 2, kappa)
+print("Checked: the exact sampler passes, and the wrapped normal law of the right mean fails.")
 
 # %% [markdown]
 # ## The envelope is a law of its own
@@ -615,20 +782,10 @@ plotting.show(
 # \left(\frac{\sqrt{1-x_0^2}}{1-x_0\,\mu\cdot z}\right)^{m-1}.
 # $$
 #
-# This law has a name. It is the **spherical Cauchy law** of Kato and McCullagh (2020, equation 2), who write
+# This law has a name. It is the **spherical Cauchy law** of [@kato2020, equation 2], who write
 # $x_0=2\rho/(1+\rho^2)$; on the circle it is the wrapped Cauchy law. It has become a rival of the von Mises-Fisher law
-# in auto-encoders, because it needs no rejection (Sablica and Hornik 2025). In this light Ulrich's sampler says:
-# **a von Mises-Fisher sample is a spherical Cauchy sample that was kept**, and the acceptance is the whole difference
-# between the two.
-#
-# The zoom is plain in the *log-odds* of a height, $\ell=\log\frac{1+w}{1-w}$. We had
-# $\frac{1-w}{1+w}=b\,\frac{1-x}{1+x}$, hence
-#
-# $$
-# \ell_w=\ell_x-\log b .
-# $$
-#
-# It is a **shift**. Concentration moves the law of the log-odds to the right, and changes nothing in its form.
+# in auto-encoders, because it needs no rejection: see [@sablica2025]. In this light Ulrich's sampler says:
+# **a von Mises-Fisher sample is a spherical Cauchy sample that was kept.**
 
 
 # %%
@@ -639,185 +796,294 @@ def spherical_cauchy(mu, kappa, n):
     return w[:, None] * mu + torch.sqrt(1 - w**2)[:, None] * v
 
 
-def log_odds(w):
-    return torch.log((1 + w) / (1 - w))
+# %% tags=["picture"]
+m, kappa = 6, 12.0
+angle = torch.linspace(0.002, math.pi - 0.002, 500)
+w = torch.cos(angle)
+flat = density(w, m, 0.0)
+envelope, target = proposal_density(w, m, wood(m, kappa)[1]) / flat, density(w, m, kappa) / flat
+figure, axes = plotting.subplots(size=(5.5, 3.2))
+axes.semilogy(torch.rad2deg(angle), envelope, color=ORANGE)
+axes.semilogy(torch.rad2deg(angle), target, color=BLUE)
+axes.text(95, 0.4, "spherical Cauchy", color=ORANGE)
+axes.text(84, 1e-5, "von Mises-Fisher", color=BLUE, ha="right")
+axes.set(xlabel="angle to $\\mu$ (degrees)", ylabel="density / uniform", xticks=[0, 60, 120, 180])
+plotting.show(
+    figure,
+    "**Figure 4.6.** Envelope and target as laws on the sphere, $m=6$, $\\kappa=12$.",
+    alt="Two curves leave the mode together; far out the von Mises-Fisher density falls below the spherical Cauchy "
+    f"one, at 180 degrees by a factor of {envelope[-1] / target[-1]:,.0f}.",
+)
 
-
-m, kappa, n = 6, 12.0, 100_000
+# %% tags=["checks"]
+n, mu = 100_000, unit(torch.randn(m))
 b, x0 = wood(m, kappa)
-mu = unit(torch.randn(m))
 z = spherical_cauchy(mu, kappa, n)
 x = (z @ mu - x0) / (1 - x0 * (z @ mu))
 kept = torch.rand(n) < acceptance(x, x0, m)
 assert ks(1 - z[kept] @ mu, m, kappa) < limit < ks(1 - z @ mu, m, kappa)  # keeping some makes the other law
 assert close(kept.double().mean(), acceptance_rate(m, kappa), 5 / math.sqrt(4 * n))
-assert close(log_odds(zoom(x, x0)), log_odds(x) - math.log(b), 1e-6)
 scale = (m - 1) / 2e5  # at kappa = 1e5
 assert close((1 - spherical_cauchy(mu, 1e5, n) @ mu).median() / scale, 1, 0.03)
 assert close((1 - A(m, 1e5)) / scale, 1, 0.01)
+print("Checked: spherical Cauchy samples that were kept pass the test for von Mises-Fisher, all of them do not.")
 
 # %% [markdown]
 # At one $\kappa$ both laws have the same scale near $\mu$: for large $\kappa$ the median of $1-w$ under the spherical
 # Cauchy law and its mean under the von Mises-Fisher law are $\frac{m-1}{2\kappa}$. Far out they part. The von
 # Mises-Fisher density falls off exponentially in $1-w$, the other like a power.
-
-# %%
-figure, (left, right) = plotting.subplots(1, 2, size=(8, 3.2))
-angle = torch.linspace(0.002, math.pi - 0.002, 500)
-w = torch.cos(angle)
-flat = density(w, m, 0.0)
-envelope, target = proposal_density(w, m, x0) / flat, density(w, m, kappa) / flat
-left.semilogy(torch.rad2deg(angle), envelope, color=ORANGE)
-left.semilogy(torch.rad2deg(angle), target, color=BLUE)
-left.text(92, 0.3, "spherical Cauchy", color=ORANGE)
-left.text(84, 1e-5, "von Mises-Fisher", color=BLUE, ha="right")
-left.set(xlabel="angle to $\\mu$ (degrees)", ylabel="density / uniform", xticks=[0, 60, 120, 180])
-grid = torch.linspace(-3.5, 8, 400)
-tanh = torch.tanh(grid / 2)
-jacobian = (1 - tanh**2) / 2
-for other, colour in ((0.0, "0.5"), (kappa, ORANGE), (150.0, GREEN)):
-    right.plot(grid, proposal_density(tanh, m, wood(m, other)[1]) * jacobian, color=colour)
-    right.text(-math.log(wood(m, other)[0]), 0.43, f"κ = {other:.0f}", color=colour, ha="center")
-right.set(xlabel="log-odds of $w$", ylabel="density", ylim=(0, 0.48), xlim=(-3.5, 8))
-plotting.show(
-    figure,
-    "**Figure 4.5.** Left: the envelope and its target as laws on the sphere, m = 6, κ = 12. Right: proposals for "
-    "three concentrations; in log-odds one curve, shifted.",
-    alt="Left: two curves leave the mode together; at 180 degrees the von Mises-Fisher density is half a million "
-    "times lower. Right: three equal bells at 0, 2.3 and 4.8.",
-)
-shifts = [-math.log(wood(m, other)[0]) for other in (0.0, 12.0, 150.0)]
-assert close(torch.tensor(shifts), torch.tensor([0, 2.27, 4.79]), 0.01)
-assert 4e5 < envelope[-1] / target[-1] < 6e5
-
-# %% [markdown]
+#
 # ## The trap: five samplers that fail
 #
-# **One: a difference of large numbers.** Many codes write $b=(-2\kappa+\sqrt{4\kappa^2+(m-1)^2})/(m-1)$, which is
-# equal on paper. In float32 the root rounds to $2\kappa$ from about $\kappa=10^4$ on. Then $b=0$, each proposal is at
-# $w=1$, the test reads $\infty-\infty$, nothing is accepted, and the loop never ends. Worse: at
-# $(m,\kappa)=(11,10^4)$, $b$ is off by a fifth, and samples do come, of a wrong law.
+# **One: a difference of large numbers.** Many codes write
+#
+# $$
+# b=\frac{-2\kappa+\sqrt{4\kappa^2+(m-1)^2}}{m-1},
+# $$
+#
+# equal on paper (pythae 0.1.2, `svae_model.py`, line 163; `raphaelrubrice/HVAE`, a reproduction of the paper,
+# commit f394bd1, `svae/sampling.py`, lines 27 and 112; SciPy 1.17.1 in float64, `_multivariate.py`,
+# `_rejection_sampling`, with another formula where the result is exactly 0). The difference is about
+# $(m-1)^2/4\kappa$. In float32 $2\kappa$ is rounded by a few $10^{-8}$ of itself, so it is lost once $\kappa$ exceeds
+# $m-1$ by a factor of about 1,500:
 
 
 # %%
-def float32(x):
-    return torch.tensor(x, dtype=torch.float32)
-
-
-def cancelling_b(m, kappa):
-    kappa = float32(kappa)
+def cancelling_b(m, kappa, dtype=torch.float32):
+    kappa = torch.tensor(kappa, dtype=dtype)
     return (-2 * kappa + torch.sqrt(4 * kappa**2 + (m - 1) ** 2)) / (m - 1)
 
 
+for m in (3, 5, 11, 41):
+    zero = next(k for k in np.geomspace(1e2, 1e6, 4001) if cancelling_b(m, k) == 0)
+    print(f"m = {m:2}: b is 0 from kappa = {zero:.1e} on, {zero / (m - 1):,.0f} times m - 1")
+b, exact_b = cancelling_b(11, 1e4), wood(11, 1e4)[0]
+double = cancelling_b(4, 1e8, torch.float64) / wood(4, 1e8)[0]
+print(f"m = 11, kappa = 1e4: b is off by {b / exact_b - 1:.0%}; float64, m = 4, kappa = 1e8: {double - 1:.0%}")
+
+# %% [markdown]
+# With $b=0$ each proposal is at $w=1$, the test reads $\infty-\infty$, nothing is accepted, and a loop without a bound
+# never ends. Before that it is worse: samples do come, of a wrong law.
+
+
+# %% tags=["picture", "nbval-ignore-output"]
 def textbook(m, kappa, b, n=20_000):
-    """Wood's steps: heights, and which are accepted."""
-    e = (1 - uniform_height(m, n, torch.float32)) / 2
+    """Wood's steps in float32: heights, and which are accepted."""
+    e, kappa = (1 - uniform_height(m, n, torch.float32)) / 2, torch.tensor(kappa, dtype=torch.float32)
     w, x0 = (1 - (1 + b) * e) / (1 - (1 - b) * e), (1 - b) / (1 + b)
     c = kappa * x0 + (m - 1) * torch.log(1 - x0**2)
     return w, kappa * w + (m - 1) * torch.log(1 - x0 * w) - c >= torch.log(torch.rand(n))
 
 
 kappas = np.geomspace(1e2, 1e8, 49)
+stable = {k: torch.tensor(wood(5, k)[0], dtype=torch.float32) for k in kappas}
+units = np.array([float(1 - (1 - b) / (1 + b)) * 2**24 for b in stable.values()])  # of 1 - x0 in float32
 ways = [
-    [
-        textbook(5, k, cancelling_b(5, k))[1],
-        textbook(5, k, float32(wood(5, k)[0]))[1],
-        propose(5, k, 20_000, torch.float32)[1],
-    ]
+    [textbook(5, k, cancelling_b(5, k))[1], textbook(5, k, stable[k])[1], propose(5, k, 20_000, torch.float32)[1]]
     for k in kappas
 ]
 rates = np.array([[accepted.double().mean() for accepted in way] for way in ways])
-assert rates[kappas > 1.1e4, 0].max() == 0
-assert rates[-1, 1] == 0
-assert rates[:, 2].min() > 0.67
-
-b = cancelling_b(11, 1e4)
-assert 0.75 < b / wood(11, 1e4)[0] < 0.81
-w, accepted = textbook(11, 1e4, b, 200_000)
-assert ks(1 - w[accepted].double(), 11, 1e4) > 2 * limit
-
-figure, axes = plotting.subplots(size=(7, 3))
+figure, axes = plotting.subplots(size=(6, 3.2))
 for rate, colour in zip(rates.T, (ORANGE, GREEN, BLUE), strict=True):
     axes.semilogx(kappas, rate, color=colour)
 axes.text(1.4e4, 0.1, "cancelling b", color=ORANGE)
-axes.text(8e6, 0.25, "stable b", color=GREEN, ha="right")
-axes.text(1.2e8, 0.68, "with y", color=BLUE)
-axes.set(xlabel="concentration κ", ylabel="accepted in float32", ylim=(0, 1))
+axes.text(6e6, 0.25, "stable b,\nstored w", color=GREEN, ha="right")
+axes.text(1.3e8, 0.66, "with y", color=BLUE)
+axes.set(xlabel="concentration κ", ylabel="accepted in float32", xlim=(70, 1.5e9), yticks=[0, 0.5, 1])
+axes.set_xticks([1e2, 1e4, 1e6, 1e8])
+beyond = rates[kappas > 1e6, 1]
+low, high = beyond[beyond > 0].min(), beyond.max()
+million, ten_million = (units[np.argmin(abs(kappas - k))] for k in (1e6, 1e7))
+gone = [kappas[np.argmax(column == 0)] for column in rates.T[:2]]
 plotting.show(
     figure,
-    "**Figure 4.6.** One formula written in three ways, m = 5. The stable b lasts until 1 - w has no digits left.",
-    alt="One acceptance rate falls to 0 at kappa = 1e4, the second at 1e7, the third stays at 0.69.",
+    "**Figure 4.7.** One formula written in three ways, $m=5$. It should be a level line.",
+    alt=f"All three begin at 0.7. With the cancelling b the rate falls to 0 at kappa = {gone[0]:.0e}. With the stable "
+    f"b it goes down to {low:.2f}, up to {high:.2f} at {kappas[rates[:, 1].argmax()]:.0e}, and to 0 at {gone[1]:.0e}. "
+    "With y it stays level.",
+)
+plotting.say(
+    f"The green line is as telling. Its $b$ is right, but $x_0$ and $w$ are stored as numbers just below 1, in units "
+    f"of $2^{{-24}}$. At $\\kappa=10^6$ there are {million:.0f} such units between $x_0$ and 1, at $10^7$ only "
+    f"{ten_million:.0f}. Where $x_0$ is rounded to the wrong unit, the log acceptance is shifted, by order one: "
+    f"downwards, and the rate drops to {low:.2f}; or upwards, above zero, and it rises to {high:.2f}, since too much "
+    f"is kept. From $\\kappa={gone[1] / 1e7:.0f}\\cdot10^7$ on, $x_0$ is 1. Carrying $y$ avoids all of it."
+)
+
+# %% tags=["checks"]
+assert rates[kappas > 1.1e4, 0].max() == 0
+assert rates[-1, 1] == 0
+assert rates[:, 2].min() > 0.67
+assert low < 0.5 < 0.9 < high
+assert 0.75 < b / exact_b < 0.81
+w, accepted = textbook(11, 1e4, b, 200_000)
+assert ks(1 - w[accepted].double(), 11, 1e4) > 2 * limit
+print("Checked: the three rates; with the cancelling b at m = 11, kappa = 1e4 the law is wrong by our test.")
+
+# %% [markdown]
+# **Two: NaN, and the loop that waits for it.** In float32 $w$ can round to 1, where $\sqrt{1-w^2}$ has an infinite
+# slope. A step later the weights are NaN, then $\kappa$ (`s-vae-pytorch`, issue 1, cured by a clamp in pull request 8;
+# pythae, pull request 79; `s-vae-tf`, issue 3). Comparisons with NaN are false, so nothing is accepted any
+# more, and training hangs without a message. PyTorch's own `VonMises` hung, for small $\kappa$ in float32 (issue
+# 88443). Bound the rounds, and name the culprit. pythae does bound them, at 100, and then returns $w=0$ for what was
+# not accepted: points on the equator, without a message.
+#
+# **Three: a normal law of standard deviation $1/\kappa$ on the circle** (HVAE, the same file, lines 20 and 80). Near
+# $\mu$ the density is $e^{-\kappa\theta^2/2}$: it should be $1/\sqrt\kappa$.
+#
+# **Four: the mirror at $e_1$**, and its patch: see above.
+
+# %%
+wrapped = torch.cos(torch.randn(100_000) / 5)
+print(f"kappa = 5: mean of w {wrapped.mean():.2f} with 1/kappa, should be {A(2, 5.0):.2f}")
+
+# %% [markdown]
+# **Five: half of a formula replaced.** Both public releases of the paper [@davidson2018] know of trap one
+# (`s-vae-pytorch`, commit 671c46c, `von_mises_fisher.py`, lines 88 to 100; `s-vae-tf`, commit b05e8e2, lines 163 to
+# 169). Above $\kappa=10$ they pass from $b$ to its limit for large $\kappa$, $\frac{m-1}{4\kappa}$, which they have
+# reached at $11$. But that is good for $\kappa\gg m$ only, and Wood's other constants stay exact:
+#
+# $$
+# a=\frac{m-1+2\kappa+s}4,\qquad t=\frac{2ab}{1-(1-b)e},\qquad d=\frac{4ab}{1+b}-(m-1)\log(m-1).
+# $$
+#
+# The code accepts with probability $\exp((m-1)\log t-t+d)$. With the exact $b$ this is our $(c\,e^{1-c})^{m-1}$.
+
+
+# %%
+def public_heights(m, kappa, n):
+    """Heights as both public releases draw them, and the largest log acceptance."""
+    s, approximate = math.hypot(m - 1, 2 * kappa), (m - 1) / (4 * kappa)
+    share = min(max(kappa - 10, 0), 1)
+    b = share * approximate + (1 - share) * wood(m, kappa)[0]
+    a, e = (m - 1 + 2 * kappa + s) / 4, (1 - uniform_height(m, n)) / 2
+    t, d = 2 * a * b / (1 - (1 - b) * e), 4 * a * b / (1 + b) - (m - 1) * math.log(m - 1)
+    log_accept = (m - 1) * torch.log(t) - t + d
+    kept = torch.log(torch.rand(n)) < log_accept
+    return ((1 - (1 + b) * e) / (1 - (1 - b) * e))[kept], log_accept.max()
+
+
+for m, kappa in [(6, 12.0), (21, 12.0), (41, 10.0), (41, 12.0), (51, 11.0), (41, 100.0)]:
+    w, highest = public_heights(m, kappa, 100_000)
+    print(
+        f"m = {m:2}, kappa = {kappa:3.0f}: mean of w {w.mean():6.3f}, should be {A(m, kappa):.3f}; sqrt(n) D = "
+        f"{ks(1 - w, m, kappa):.0f}; largest 'probability' {highest.exp():.2g}"
+    )
+
+# %% [markdown]
+# Our test finds it, and the last column says why. The limit is larger than the exact $b$, so the proposals are zoomed
+# less than the other constants assume. The "probability" exceeds one. A program takes it for one, keeps nearly all, and
+# what it keeps has almost the law of the proposals. At $m=51$, $\kappa=11$ the limit is $50/44>1$: the zoom is away
+# from $\mu$. In few dimensions nothing is to be seen, which is where one looks first.
+
+# %% tags=["picture"]
+grid = np.concatenate([np.linspace(5, 10, 11), np.linspace(10.1, 11, 10), np.linspace(12, 40, 29)])
+figure, axes = plotting.subplots(size=(5.5, 3.4))
+lowest = {}
+for m, colour in zip((6, 21, 41, 51), (PINK, GREEN, ORANGE, BLUE), strict=True):
+    means = np.array([public_heights(m, k, 40_000)[0].mean() for k in grid])
+    truth = np.array([A(m, k) for k in grid])
+    axes.plot(grid, truth, color=colour, linestyle=":")
+    axes.plot(grid, means, color=colour)
+    axes.text(40.8, means[-1], f"m = {m}", color=colour, va="center")
+    lowest[m] = means[grid > 10].min()
+axes.axhline(0, color="0.6", linewidth=0.8)
+axes.set(xlabel="concentration κ", ylabel="mean height of the samples", xlim=(4, 48), xticks=[10, 20, 30, 40])
+plotting.show(
+    figure,
+    "**Figure 4.8.** The mean of $w$ by the public sampler (lines) and by the law (dotted).",
+    alt="For m = 6 the lines agree. For m = 21, 41 and 51 the sampler's mean drops between kappa = 10 and 11, to "
+    f"{lowest[21]:.2f}, {lowest[41]:.2f} and {lowest[51]:.2f}, and climbs back towards the law's only slowly.",
 )
 
 # %% [markdown]
-# **Two: NaN.** In float32 $w$ can round to 1, where $\sqrt{1-w^2}$ has an infinite slope. A step later the weights are
-# NaN, then $\kappa$. Comparisons with NaN are false: training hangs without a message. Bound the rounds, and name the
-# culprit.
-#
-# **Three: a normal law of standard deviation $1/\kappa$ on the circle.** Near $\mu$ the density is
-# $e^{-\kappa\theta^2/2}$: it should be $1/\sqrt\kappa$. At $\kappa=5$ the mean of $w$ comes out as 0.980. The truth is
-# 0.893.
-#
-# **Four: the mirror at $e_1$**, and its patch: see above.
-#
-# **Five: half of a formula replaced.** Both public releases of the S-VAE paper (Davidson et al. 2018)
-# (`nicola-decao/s-vae-pytorch`, `hyperspherical_vae/distributions/von_mises_fisher.py`, and its TensorFlow twin) know
-# of trap one. Above $\kappa=10$ they pass from $b$ to its limit for large $\kappa$, $\frac{m-1}{4\kappa}$, which they
-# have reached at $11$. But that is good for $\kappa\gg m$ only, and Wood's other constants stay exact:
-#
-# $$
-# a=\frac{m-1+2\kappa+s}4,\qquad t=\frac{2ab}{1-(1-b)e},\qquad
-# \log P(\text{accept})=(m-1)\log t-t+\frac{4ab}{1+b}-(m-1)\log(m-1).
-# $$
-#
-# With the exact $b$ this is our $(c\,e^{1-c})^{m-1}$. With another it can exceed zero. A probability above one is taken
-# for one, too much is kept, and the samples have another law. Our test finds it.
+# From $m=14$ on the samples of $\kappa=11$ are less concentrated than those of $\kappa=10$. This is a **barrier**: an
+# encoder that asks for more gets less. What does it do to training? The records of the course have S-VAEs on 5,000
+# MNIST images, ten seeds each, with our sampler and with theirs (its law and its gradient). A run has *passed* when its
+# mean KL on the validation images is that of $\kappa=22$; *stuck* means that it never did.
 
 # %%
-w = textbook(5, 1e7, float32(wood(5, 1e7)[0]))[0].max().requires_grad_()
+from scipy.stats import fisher_exact
+
+
+def load_runs(d, model, **changed):
+    """Recorded runs, and those of them that are stuck."""
+    settings = {"d": d, "model": model, "warmup_epochs": 50, "initial_bias": 0.0, **changed}
+    runs = records.load(experiment="barrier", data="mnist-5k", **settings)
+    return runs, [run for run in runs if max(run.history["validation_kl"]) < run.results["barrier_kl"]]
+
+
+for d in (20, 30, 40):
+    table = [[len(stuck), len(runs) - len(stuck)] for runs, stuck in (load_runs(d, "s-clip"), load_runs(d, "s"))]
+    print(
+        f"d = {d}: stuck with their sampler {table[0][0]} of 10, with ours {table[1][0]} of 10, "
+        f"Fisher's exact test p = {fisher_exact(table).pvalue:.3f}"
+    )
+
+# %% tags=["checks"]
+runs, stuck = load_runs(40, "s-clip")
+cold, above = load_runs(40, "s-clip", warmup_epochs=0), load_runs(40, "s-clip", initial_bias=20.0)
+concentrations = [run.results["median_concentration"] for run in stuck]
+epochs = min(run.training["epochs"] for run in stuck)
+assert all(len(load_runs(d, model)[0]) == 10 for d in (20, 30, 40) for model in ("s", "s-clip"))
+assert (len(cold[0]), len(above[0])) == (10, 10)
+for m, kappa in [(6, 12.0), (21, 12.0), (41, 10.0), (41, 12.0), (51, 11.0), (41, 100.0)]:
+    w, highest = public_heights(m, kappa, 100_000)
+    assert (ks(1 - w, m, kappa) > limit) == (m > 6 and kappa > 10)
+    assert (highest > 1) == (m > 20 and 10 < kappa < 100)
+assert close(public_heights(41, 12.0, 200_000)[0].mean(), 0.088, 0.003)
+
+
+def public_mean(m, kappa):
+    """The mean of w in the law of `public_heights` for kappa >= 11, by the midpoint rule in the angle of x."""
+    angle = (torch.arange(4000) + 0.5) * math.pi / 4000
+    b, a = (m - 1) / (4 * kappa), (m - 1 + 2 * kappa + math.hypot(m - 1, 2 * kappa)) / 4
+    e = (1 - torch.cos(angle)) / 2
+    t, d = 2 * a * b / (1 - (1 - b) * e), 4 * a * b / (1 + b) - (m - 1) * math.log(m - 1)
+    weight = torch.sin(angle) ** (m - 2) * torch.exp(((m - 1) * torch.log(t) - t + d).clamp(max=0))
+    return (weight @ ((1 - (1 + b) * e) / (1 - (1 - b) * e)) / weight.sum()).item()
+
+
+assert [public_mean(m, 11.0) < A(m, 10.0) for m in (6, 13, 14, 21)] == [False, False, True, True]
+assert close(public_mean(41, 12.0), 0.088, 0.001)
+assert public_heights(51, 11.0, 200_000)[0].mean() < 0  # the samples point away from mu
+assert close(wrapped.mean(), math.exp(-((1 / 5) ** 2) / 2), 5 * wrapped.std() / math.sqrt(100_000))
+w = textbook(5, 1e7, stable[kappas[np.argmin(abs(kappas - 1e7))]])[0].max().requires_grad_()
 torch.sqrt(1 - w**2).backward()
 assert w == 1
 assert w.grad.isinf()
 assert not propose(5, math.nan, 1000)[1].any()
-assert close(math.exp(-((1 / 5) ** 2) / 2), 0.980, 0.0005)
-assert close(A(2, 5.0), 0.893, 0.0005)
+print("Checked: traps two, three and five; ten runs in each cell of the records.")
 
-
-def public_heights(m, kappa, n):
-    """Heights by Wood's steps with the limit of b for large kappa, as the public releases draw for kappa > 11."""
-    s = math.hypot(m - 1, 2 * kappa)
-    a, b, e = (m - 1 + 2 * kappa + s) / 4, (m - 1) / (4 * kappa), (1 - uniform_height(m, n)) / 2
-    t = 2 * a * b / (1 - (1 - b) * e)
-    log_accept = (m - 1) * torch.log(t) - t + 4 * a * b / (1 + b) - (m - 1) * math.log(m - 1)
-    kept = torch.log(torch.rand(n)) < log_accept
-    return ((1 - (1 + b) * e) / (1 - (1 - b) * e))[kept], log_accept.max().item()
-
-
-for m, kappa in [(6, 12.0), (21, 12.0), (41, 12.0), (51, 11.0), (41, 100.0)]:
-    w, highest = public_heights(m, kappa, 100_000)
-    D, mean = ks(1 - w, m, kappa), w.mean().item()
-    print(f"m = {m}, kappa = {kappa:3.0f}: mean of w {mean:6.3f}, should be {A(m, kappa):.3f}; sqrt(n) D = {D:.0f}")
-    assert (limit < D) == (m > 6)
-    assert (highest > 1) == (kappa < 100 and m > 20)
-assert close(public_heights(41, 12.0, 200_000)[0].mean(), 0.088, 0.003)
-assert public_heights(51, 11.0, 200_000)[0].mean() < 0  # the samples point away from mu
+# %%
+plotting.say(
+    f"The {len(stuck)} runs that are stuck at $d=40$ have trained for {epochs} epochs or more. Their median $\\kappa$ "
+    f"is between {min(concentrations):.1f} and {max(concentrations):.1f}: just below the barrier. Without warm-up "
+    f"{len(cold[1])} of {len(cold[0])} are stuck. Of {len(above[0])} runs that *begin* above the barrier, at "
+    f"$\\kappa\\approx{1 + math.log1p(math.exp(20)):.0f}$, {len(above[1])} are stuck."
+)
 
 # %% [markdown]
-# In few dimensions nothing is to be seen. In many, the samples of $\kappa=12$ are *less* concentrated than those of
-# $\kappa=10$, and at $m=51$ they point away from $\mu$. Training that wants to raise $\kappa$ past $10$ meets a
-# barrier there.
-
-# %% [markdown]
+# Mind what this does not say. Four of ten against none of ten is no more than suggestive, as the p-value says. At
+# $d=20$ and $30$, where the law is wrong too, all runs pass within the first epoch. And these runs combine the wrong
+# law with a gradient that is not that of the law ([chapter 5](05_gradients.ipynb)); the records do not separate the
+# two. [Chapter 9](09_unsupervised.ipynb) asks what it means for the paper's tables.
+#
 # ## The library's version
 #
-# `VonMisesFisher.sample` takes the same steps, with LAPACK's mirror; `SphericalCauchy.sample` is the envelope.
+# `VonMisesFisher.sample` takes the steps of this chapter; `SphericalCauchy.sample` is the envelope. The same tests:
 
 # %%
 from hvae_tutorial.distributions import HypersphericalUniform, SphericalCauchy, VonMisesFisher
+
+values = [distance(*case, lambda mu, k, n: VonMisesFisher(mu, k).sample((n,))) for case in cases]
+print(f"the library, {len(cases)} laws: sqrt(n) D is at most {max(values):.1f}, limit {limit:.1f}")
+
+# %% tags=["checks"]
 from hvae_tutorial.sphere import project_to_tangent
 
 g = torch.randn(10, 6)
-assert close(project_to_tangent(g, mu), tangent(g, mu))
+assert close(project_to_tangent(g, mu), g - (g @ mu)[:, None] * mu)
 
 
 def seeded(function):
@@ -828,14 +1094,13 @@ def seeded(function):
 assert close(seeded(lambda: HypersphericalUniform(6).sample((9,))), seeded(lambda: unit(torch.randn(9, 6))))
 law = VonMisesFisher(unit(torch.randn(3)), 5.0)
 assert close(seeded(lambda: 1 - law.sample((9,)) @ law.loc), seeded(lambda: draw_y(3, 5.0, 9)))
-assert max(distance(*case, lambda mu, k, n: VonMisesFisher(mu, k).sample((n,))) for case in cases) < limit
+assert max(values) < limit
 assert ks(1 - SphericalCauchy(law.loc, 5.0).sample((10_000,)) @ law.loc, 3, 5.0) > limit
 z = unit(torch.randn(20, 6))
 expected = torch.log(proposal_density(z[:, 0], 6, wood(6, 5.0)[1]) / density(z[:, 0], 6, 0.0))
 cauchy, uniform_law = SphericalCauchy(torch.eye(6)[0], 5.0), HypersphericalUniform(6)
 assert close(cauchy.log_prob(z) - uniform_law.log_prob(z), expected)
-
-law = VonMisesFisher(float32([0, 0, 0, 0, 0, 1]), 1e8)  # in float32
+law = VonMisesFisher(torch.eye(6, dtype=torch.float32)[5], 1e8)
 y = (law.sample((10_000,)) - law.loc).square().sum(-1).double() / 2
 assert close(y.mean() / mean_resultant_length_complement(torch.tensor(1e8), 6), 1, 5 * math.sqrt(2 / 5 / 10_000))
 try:
@@ -843,29 +1108,7 @@ try:
 except ValueError as error:
     refusal = str(error)
 assert "nan" in refusal
-
-# %% [markdown]
-# And the cost? The floor is to draw and normalise $m$ Gaussians: the uniform law. In units of its processor time:
-
-# %% tags=["nbval-ignore-output"]
-import time
-
-
-def seconds(law):
-    clock = [time.process_time()]
-    for _ in range(9):
-        law.sample((20_000,))
-        clock.append(time.process_time())
-    return np.diff(clock).min()
-
-
-costs = {m: seconds(VonMisesFisher(unit(torch.randn(m)), 50.0)) / seconds(HypersphericalUniform(m)) for m in (2, 5, 41)}
-for m, ratio in costs.items():
-    print(f"m = {m:2}: {ratio:.1f}")
-
-# %%
-assert max(costs.values()) < 12
-assert costs[41] < 4
+print("Checked: equal samples from equal seeds, both laws, kappa = 1e8 in float32, and a NaN concentration is refused.")
 
 # %% [markdown]
 # ## Test yourself
@@ -889,10 +1132,11 @@ assert costs[41] < 4
 #
 # </details>
 
-# %%
+# %% tags=["checks"]
 for m in range(2, 100):
-    series = sum(m ** (-2.0 * k) / (2 * k * (2 * k + 1)) for k in range(1, 30))
-    assert close(math.log(floor(m + 2) / floor(m)), series)
+    terms = sum(m ** (-2.0 * k) / (2 * k * (2 * k + 1)) for k in range(1, 30))
+    assert close(math.log(floor(m + 2) / floor(m)), terms)
+print("Checked: the series in the second answer, for m from 2 to 99.")
 
 # %% [markdown]
 # ## Exercises
@@ -923,20 +1167,23 @@ for m in range(2, 100):
 #
 # - $z=w\mu+\sqrt{1-w^2}\,v$: height and direction are independent, and only the height is hard.
 # - Zoomed uniform points make an envelope, the spherical Cauchy law; Wood's constant is the best zoom.
-# - A proposal is accepted with probability $(c\,e^{1-c})^{m-1}$; the rate exceeds 0.65.
-# - Carry $y=1-w$, avoid cancelling differences, bound the rounds.
-# - Trust a sampler after a test that could have failed.
+# - A proposal is accepted with probability $(c\,e^{1-c})^{m-1}$; at worst about two in three are.
+# - Carry $y=1-w$, avoid cancelling differences, bound the rounds; replace all constants of a formula or none.
+# - Trust a sampler after a test that could have failed, in as many dimensions as you will use.
 #
 # ## References
 #
-# - Ulrich (1984), *Applied Statistics* 33, 158-163: envelope; Beta variable.
-# - Wood (1994), *Commun. Statist. Simul.* 23, 157-164, algorithm VM\*: $b$.
-# - Mardia and Jupp (2000), *Directional Statistics*, section 9.3: tangent-normal decomposition.
-# - Kato and McCullagh (2020), *Bernoulli* 26, 3224-3248, [arXiv 1510.07679](https://arxiv.org/abs/1510.07679): the
-#   envelope's law.
-# - Davidson et al. (2018), [arXiv 1804.00891](https://arxiv.org/abs/1804.00891): the S-VAE, whose public code has
-#   trap five.
-# - Sablica and Hornik (2025), [arXiv 2506.21278](https://arxiv.org/abs/2506.21278): it in auto-encoders.
-# - Amos (1974), *Math. Comp.* 28, 239-251: $A_m\le x_0$.
-# - Massart (1990), *Ann. Probab.* 18, 1269-1283: the bound on $D$.
-# - Distributions.jl, issue 1423, pull requests 1918 and 1930: the mirror.
+# - [@ulrich1984] Envelope; Beta variable.
+# - [@wood1994] Algorithm VM\*: $b$.
+# - [@best1979] The sampler for $m=2$.
+# - [@mardia2000] Section 9.3: tangent-normal decomposition.
+# - [@kato2020] The envelope's law.
+# - [@sablica2025] It in auto-encoders.
+# - [@massart1990] The bound on $D$.
+# - [@davidson2018] The S-VAE, whose public code has trap five.
+# - [@rubrice] Commit f394bd1, `svae/sampling.py`: traps one and three.
+# - [@distributionsjl] The mirror, with issues 1464 and 2018 and pull requests 1918 and 1930.
+# - Other code, at the versions named: [s-vae-pytorch](https://github.com/nicola-decao/s-vae-pytorch),
+#   [s-vae-tf](https://github.com/nicola-decao/s-vae-tf), [pythae](https://github.com/clementchadebec/benchmark_VAE),
+#   [TensorFlow Probability](https://github.com/tensorflow/probability), [SciPy](https://github.com/scipy/scipy),
+#   [PyTorch](https://github.com/pytorch/pytorch).
