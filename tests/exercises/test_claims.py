@@ -9,7 +9,7 @@ from scipy.integrate import quad
 from scipy.optimize import brentq, minimize, minimize_scalar
 from scipy.stats import norm
 
-from hvae_tutorial.exercises import _reference, ch01, ch02, ch03, ch04, ch05
+from hvae_tutorial.exercises import _reference, ch01, ch02, ch03, ch04, ch05, ch14
 
 
 def direction_length(r: float, s1: float, s2: float) -> float:
@@ -128,3 +128,12 @@ def test_the_root_of_the_mean_square_is_a_little_above_the_mean() -> None:
     for d in (10, 100, 1000):
         assert ch01.mean_norm(d) == pytest.approx(math.sqrt(d) * (1 - 1 / (4 * d)), rel=1 / d**1.9)
     assert math.isclose(ch01.mean_norm(1), 2 * norm.pdf(0))
+
+
+def test_six_of_six_and_the_constant_at_10_and_40() -> None:
+    assert f"{ch14.leaning([1.0] * 6):.3f}" == "0.031"
+    assert "$2/64 = 0.031$" in ch14.check_leaning.explanation
+    for d, shown in ((10, "$-3.1$"), (40, "$-13.5$")):
+        assert f"${ch14.likelihood_shift(d):.1f}$" == shown
+        assert shown in ch14.check_likelihood_shift.explanation.replace("\n", " ")
+    assert f"{2 / math.sqrt(1.1):.1f}" == "1.9"
