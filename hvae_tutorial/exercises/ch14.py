@@ -110,7 +110,9 @@ theirs a cell within two of their standard deviations is within 1.9 standard err
     mistakes=(
         Mistake(_paper_is_exact, "the published mean is taken as exact: it is a mean of a few runs, too."),
         Mistake(_single_runs, "this is the distance in standard deviations of a single run, not in standard errors."),
-        Mistake(_normal_law, "the p-value is that of the normal law: the deviation is an estimate, take Student's law."),
+        Mistake(
+            _normal_law, "the p-value is that of the normal law: the deviation is an estimate, take Student's law."
+        ),
         Mistake(_one_sided, "the p-value is one-sided: a difference could have gone either way."),
         Mistake(_all_degrees, "the degrees of freedom count our runs, but they do not enter the standard deviation."),
         Mistake(_one_degree_more, "n degrees of freedom: the mean has used up one, n - 1 are left."),
@@ -230,7 +232,7 @@ def likelihood_shift(d: int) -> float:
 
 
 def _log_area(m: int) -> float:
-    """log S_m from the circle upwards: S_(k+1) is S_k times the integral of sin^(k-1) over (0, pi), by quadrature."""
+    """Log S_m from the circle upwards: S_(k+1) is S_k times the integral of sin^(k-1) over (0, pi), by quadrature."""
     total = math.log(2 * math.pi)
     for k in range(2, m):
         total += math.log(quad(lambda t, k=k: math.sin(t) ** (k - 1), 0, math.pi, epsabs=0, epsrel=1e-12)[0])
@@ -268,7 +270,9 @@ $-13.5$ at $d = 40$. A constant has no gradient, so training goes on as if nothi
     cases=_likelihood_shift_cases,
     checked="d from 1 to 99, against the area from repeated quadrature",
     mistakes=(
-        Mistake(lambda d: (1 - d / 2) * math.log(2), "d has been taken for m: the sphere S^d lies in d + 1 coordinates."),
+        Mistake(
+            lambda d: (1 - d / 2) * math.log(2), "d has been taken for m: the sphere S^d lies in d + 1 coordinates."
+        ),
         Mistake(
             lambda d: ((d + 1) / 2 - 1) * math.log(2), "the sign is turned around: asked is the wrong minus the right."
         ),
