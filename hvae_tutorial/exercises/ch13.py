@@ -168,8 +168,9 @@ Write `power_spherical_kl`, its divergence to the uniform law.""",
     explanation="""\
 With $e=(1+w)/2$ the density relative to the uniform law is $e^\\kappa/E_U[e^\\kappa]$, so
 $\\mathrm{KL}=\\kappa\\,E_q[\\log e]-\\log E_U[e^\\kappa]$. The first mean is
-$\\psi(\\kappa+\\beta)-\\psi(\\kappa+2\\beta)$, the second a ratio of Beta functions, $B(\\kappa+\\beta,\\beta)/B(\\beta,\\beta)$. For very large $\\kappa$ both terms are large and cancel: the
-library takes their difference on paper.""",
+$\\psi(\\kappa+\\beta)-\\psi(\\kappa+2\\beta)$, the second a ratio of Beta functions,
+$B(\\kappa+\\beta,\\beta)/B(\\beta,\\beta)$. For very large $\\kappa$ both terms are large and cancel: the library
+takes their difference on paper.""",
     hints=(
         "Relative to the uniform law the density is `e**kappa / E[e**kappa]` with e = (1 + w)/2 and the mean under the "
         "uniform law.",
