@@ -158,7 +158,9 @@ for m, density in densities.items():
     assert abs(np.trapezoid(density * np.cos(angle) ** 2, np.degrees(angle)) - 1 / m) < 1e-4
 assert abs(density.max() / (math.sqrt(201 / math.tau) * math.pi / 180) - 1) < 0.01  # N(0, 1/m) at w = 0, per degree
 assert density[abs(np.degrees(angle) - 90) < 12].sum() / density.sum() > 0.99
-print("Checked: each density integrates to one, with E w² = 1/m; at m = 201 it is normal, and 99% lie within 12 degrees.")
+print(
+    "Checked: each density integrates to one, with E w² = 1/m; at m = 201 it is normal, and 99% lie within 12 degrees."
+)
 
 # %% [markdown]
 # At $m = 201$ more than 99% of the area is within twelve degrees of the equator, whichever point is the pole. To be
@@ -185,7 +187,6 @@ print("Checked: each density integrates to one, with E w² = 1/m; at m = 201 it 
 # **Every dimension charges $\log(1/\sin\theta)$ nats.** What does the paper's KL buy?
 
 
-# %%
 # %% tags=["checks"]
 for m in (3, 6, 41):
     other = PowerSpherical(torch.eye(m, dtype=double)[0], number([0.5, 5.0, 50.0, 500.0]))
@@ -249,7 +250,8 @@ print("Checked: two degrees at d = 2, 26 at d = 40; and for a question below, 72
 # t^2$, at a distance $t$ from its best place: $h_i$ is its curvature, and the best width there is $1/\sqrt{h_i}$. One
 # $\kappa$ for all $d$ directions has to be a compromise, near the mean $\bar h$ of the curvatures. It costs $\Delta =
 # \frac d2 \log\bar h - \frac12 \sum_i \log h_i$ nats more than a width for each: nothing if all $h_i$ are equal, much
-# if they differ by factors. A product pays this within its spheres only, with the mean $\bar h_j$ of sphere $j$ for $\bar h$. It saves
+# if they differ by factors. A product pays this within its spheres only, with the mean $\bar h_j$ of sphere $j$ for
+# $\bar h$. It saves
 #
 # $$
 # \Delta - \sum_j \Delta_j = \sum_j \frac{d_j}2 \log\frac{\bar h}{\bar h_j} \ge 0
@@ -337,7 +339,7 @@ assert abs(log_ratio.mean() - head.kl(q)) < 5 * log_ratio.std() / 100_000**0.5
 # $S^5 \times S^5$ both have $m = 12$ coordinates, but 11 and 10 dimensions. We hold $m$ fixed: decoders have the same
 # input, posteriors twelve parameters. And a single $S^5$ runs beside: a product should beat its own part.
 
-# %%
+# %% tags=["nbval-ignore-output", "words"]
 digits = load("digits")
 validation, test = (
     binarize(part, torch.Generator().manual_seed(seed)) for seed, part in enumerate((digits.validation, digits.test))
@@ -373,11 +375,12 @@ SPACES = {
     "S⁵, Power Spherical": lambda: PowerSphericalPosterior(128, 5),
 }
 names = list(SPACES)
-models = {name: [train(SPACES[name], seed) for seed in range(3)] for name in names[:3]}
-
-# %%
-models |= {name: [train(SPACES[name], seed) for seed in range(3)] for name in names[3:]}
+models = {name: [train(make_head, seed) for seed in range(3)] for name, make_head in SPACES.items()}
 results = {name: np.array([measure(model) for model in trained]) for name, trained in models.items()}
+lines = ["| space | ELBO | RE | KL | runs |", "|---|---|---|---|---|"]
+for name, found in results.items():
+    lines.append("| {} | {:.1f} | {:.1f} | {:.1f} | 3 |".format(name, *found.mean(0)))
+plotting.say("\n".join(lines))
 
 # %% tags=["nbval-ignore-output", "picture"]
 figure, axes = plotting.subplots(size=(6, 2.8))
@@ -395,10 +398,6 @@ plotting.show(
     alt="Dots in five rows. S11 has the lowest ELBO; the products are higher, the plane is highest.",
 )
 
-# %% tags=["nbval-ignore-output"]
-for name, found in results.items():
-    print("{}: ELBO {:.1f}, RE {:.1f}, KL {:.1f}, 3 runs".format(name, *found.mean(0)))
-
 # %% tags=["checks"]
 ELBO = {name: found[:, 0].mean() for name, found in results.items()}
 KL = {name: found[:, 2].mean() for name, found in results.items()}
@@ -413,11 +412,11 @@ print("Checked: in the mean of three runs S¹¹ is below both products, these be
 
 # %% [markdown]
 # After 45 epochs, in the mean of three runs, both products are ahead of the big sphere. They spend more KL, for more
-# reconstruction. That is the direction which the 2019 paper promises, and no more than that. Look at the KL of $S^{11}$:
-# below three nats, it has hardly started, and a big sphere starts late ([chapter 10](10_semi_supervised_m1.ipynb)). So
-# part of the difference may be time, which longer runs would show; we have no records of them yet. The plane with twelve
-# coordinates is ahead of all. And a single $S^5$ does about as well as two: here a product repairs a sphere that was too
-# big for 45 epochs, and does not beat one of the right size.
+# reconstruction. That is the direction which the 2019 paper promises, and no more than that. Look at the KL of
+# $S^{11}$: below three nats, it has hardly started, and a big sphere starts late ([chapter
+# 10](10_semi_supervised_m1.ipynb)). So part of the difference may be time, which longer runs would show; we have no
+# records of them yet. The plane with twelve coordinates is ahead of all. And a single $S^5$ does about as well as two:
+# here a product repairs a sphere that was too big for 45 epochs, and does not beat one of the right size.
 #
 # ## Power Spherical, or von Mises-Fisher?
 #
@@ -426,7 +425,7 @@ print("Checked: in the mean of three runs S¹¹ is below both products, these be
 # models above, on $S^5$, and the time of a draw.
 
 
-# %%
+# %% tags=["nbval-ignore-output", "words"]
 def seconds(law):
     return min(timeit.repeat(lambda: law.sample((50_000,)), number=1, repeat=5, timer=time.process_time))
 
@@ -434,9 +433,7 @@ def seconds(law):
 def with_gradient(family, mu, kappa):
     kappa = torch.full((50_000,), kappa, requires_grad=True)
     return min(
-        timeit.repeat(
-            lambda: family(mu, kappa).rsample().sum().backward(), number=1, repeat=5, timer=time.process_time
-        )
+        timeit.repeat(lambda: family(mu, kappa).rsample().sum().backward(), number=1, repeat=5, timer=time.process_time)
     )
 
 
@@ -445,10 +442,11 @@ for m in (3, 6, 41):
     mu = torch.eye(m)[0]
     draws = seconds(PowerSpherical(mu, 60.0)) / seconds(VonMisesFisher(mu, 30.0))
     ratio[m] = draws, with_gradient(PowerSpherical, mu, 60.0) / with_gradient(VonMisesFisher, mu, 30.0)
-
-# %% tags=["nbval-ignore-output"]
-for m, (draws, gradients) in ratio.items():
-    print(f"m = {m}: Power Spherical / von Mises-Fisher: {draws:.1f} for draws, {gradients:.1f} with gradients")
+plotting.say(
+    "Time of Power Spherical, in times that of von Mises-Fisher: "
+    + "; ".join(f"m = {m}: {draws:.1f} for draws, {slopes:.1f} with gradients" for m, (draws, slopes) in ratio.items())
+    + "."
+)
 
 # %% tags=["checks"]
 assert abs(ELBO[part] - ELBO[power_part]) < 0.6
@@ -519,24 +517,20 @@ print("Checked: at equal KL spherical Cauchy has the smaller median and the wide
 #
 # Does a decoder care? Records of the digits, 300 epochs, five seeds a cell:
 
-# %%
+# %% tags=["nbval-ignore-output", "words"]
 runs = records.load(experiment="table1", data="digits", epochs=300, warmup_epochs=10)
+LETTERS = {"n": "Gaussian", "s": "von Mises-Fisher", "ps": "Power Spherical", "c": "spherical Cauchy"}
 results = {}
+lines = ["| d | law | ELBO | RE | KL | LL | runs |", "|---|---|---|---|---|---|---|"]
 for d in (2, 5, 10):
-    for kind, name in (
-        ("n", "Gaussian"),
-        ("s", "von Mises-Fisher"),
-        ("ps", "Power Spherical"),
-        ("c", "spherical Cauchy"),
-    ):
+    for kind, name in LETTERS.items():
         found = [r.results for r in runs if (r.settings["d"], r.settings["model"]) == (d, kind)]
         results[d, kind] = {key: np.array([f[key] for f in found]) for key in ("elbo", "reconstruction", "kl")}
         results[d, kind]["ll"] = np.array([f["log_likelihood"]["mean"] for f in found])
-        mean = {key: values.mean() for key, values in results[d, kind].items()}
-        print(
-            f"d = {d:2}, {name:16}: ELBO {mean['elbo']:.2f} ± {results[d, kind]['elbo'].std(ddof=1):.2f},"
-            f" RE {mean['reconstruction']:.2f}, KL {mean['kl']:.2f}, LL {mean['ll']:.2f}, {len(found)} runs"
-        )
+        elbos, *others = results[d, kind].values()
+        cells = " | ".join(f"{values.mean():.2f}" for values in others)
+        lines.append(f"| {d} | {name} | {elbos.mean():.2f} ± {elbos.std(ddof=1):.2f} | {cells} | {len(found)} |")
+plotting.say("\n".join(lines))
 
 # %% tags=["checks"]
 assert all(len(found["elbo"]) == 5 for found in results.values())
@@ -560,10 +554,9 @@ print("Checked: five seeds each; Cauchy's ELBO is lower at d = 2 and 5 (Welch, p
 #
 # ## The trap: "a more stable law"
 #
-# Users of the authors' code who reported NaN and samples off the sphere (s-vae-pytorch, issue 14) were told to change to
-# the Power Spherical law.
-# Here are the textbook formulas of both laws, in float32 as in a network. With $\beta = \frac{m-1}2$ and
-# $\alpha = \kappa + \beta$, the package `power_spherical` computes
+# Users of the authors' code who reported NaN and samples off the sphere (s-vae-pytorch, issue 14) were told to change
+# to the Power Spherical law. Here are the textbook formulas of both laws, in float32 as in a network. With $\beta =
+# \frac{m-1}2$ and $\alpha = \kappa + \beta$, the package `power_spherical` computes
 #
 # $$
 # \log N = (\alpha + \beta) \log 2 + \log\Gamma(\alpha) - \log\Gamma(\alpha + \beta) + \beta \log\pi ,
@@ -761,11 +754,12 @@ assert torch.isclose(kl_divergence(q, Product(head.prior().parts)), head.kl(head
 # Distances are straight lines in all coordinates; on a sphere $|a_i - b_i|^2 = 2(1 - a_i \cdot b_i)$. So Euclidean
 # neighbours are right for modes. (A mean has the length $A(\kappa_i)$.)
 
-# %%
+# %% tags=["checks"]
 with torch.no_grad():
     z = library.encode(test[:20]).mode
 cosines = (z.reshape(20, 1, 4, 3) * z.reshape(1, 20, 4, 3)).sum(-1)
 assert torch.allclose(library.posterior.distance(z, z) ** 2, 2 * (1 - cosines).sum(-1), atol=1e-5)
+print("Checked: the squared distance of two codes is the sum of 2 (1 - cosine) over their spheres.")
 
 # %% [markdown]
 # ## Test yourself
@@ -791,7 +785,7 @@ assert torch.allclose(library.posterior.distance(z, z) ** 2, 2 * (1 - cosines).s
 #
 # ## Exercises
 #
-# Without code: train the spaces of Figure 13.4 for 250 epochs instead of 45, with `train(SPACES[name], seed, epochs=250)`.
+# Without code: train the spaces of Figure 13.4 five times as long, with `train(SPACES[name], seed, epochs)`.
 # What is left of the differences? With code:
 
 # %% [markdown] tags=["exercise"]
@@ -812,8 +806,8 @@ assert torch.allclose(library.posterior.distance(z, z) ** 2, 2 * (1 - cosines).s
 # 1. The area's maximum at $m = 7.26$ belongs to the unit of length, not to the sphere.
 # 2. Pointing within $\theta$ costs at least $d \log(1/\sin\theta)$ nats; one κ pays it in every direction.
 # 3. A product of spheres adds log densities and KLs. It trades directions for widths.
-# 4. On digits, at equal $m$ and after 45 epochs, products are ahead of a big sphere, not of the plane, and not of a sphere
-#    of the right size: three runs each.
+# 4. On digits, at equal $m$ and after 45 epochs, products are ahead of a big sphere, not of the plane, and not of a
+#    sphere of the right size: three runs each.
 # 5. Power Spherical has the same ELBO, is not faster or more accurate here, and has weights without a variance.
 #    Spherical Cauchy needs no rejection; at equal KL its heavy tails cost ELBO on digits, not likelihood.
 #

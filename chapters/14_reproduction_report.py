@@ -74,8 +74,8 @@ beyond_two = 2 * student.sf(2, 9)
 print(f"|t| > 2 by chance: {100 * beyond_two:.1f}% of cells; of 40 cells, {40 * beyond_two:.0f} on average")
 
 # %% [markdown]
-# Two standard errors are no proof: of forty honest cells about three lie beyond them. So a table must be read whole. Are
-# the differences scattered about zero, or do they lean to one side?
+# Two standard errors are no proof: of forty honest cells about three lie beyond them. So a table must be read whole.
+# Are the differences scattered about zero, or do they lean to one side?
 #
 # ## Table 1: unsupervised learning
 #
@@ -129,8 +129,8 @@ close = [c for c in rows if all(abs(ts[*c, name]) < 2 for name in ("ELBO", "RE")
 leaning = sum(ts[*c, "KL"] > 0 for c in rows)
 plotting.show(
     figure,
-    "**Figure 14.1.** Our runs of Table 1 against the paper's means. Grey: two standard errors. Numbers: how far a point "
-    "lies that the axis does not reach.",
+    "**Figure 14.1.** Our runs of Table 1 against the paper's means. Grey: two standard errors. Numbers: how far a "
+    "point lies that the axis does not reach.",
     alt=f"ELBO and RE of {len(close)} of {len(rows)} models lie in the grey band; {leaning} of {len(rows)} KL and all "
     "log-likelihoods with 500 samples lie to the right of zero.",
 )
@@ -215,6 +215,7 @@ plotting.show(
     "together, while the dashed lines of the paper are four points apart.",
 )
 
+
 # %% tags=["words"]
 def accuracy(d, model, size):
     """Mean over runs, in per cent."""
@@ -226,9 +227,9 @@ over_labels = 100 * max(cells[2, model][0]["knn"]["100"]["standard_deviation"] f
 plotting.say(
     f"**What we find**, in one run a cell. At $d=5$ the sphere leads in every column, by {lead[5, 100]:.1f}, "
     f"{lead[5, 600]:.1f} and {lead[5, 1000]:.1f} points. At $d=2$ it leads by {lead[2, 600]:.1f} and "
-    f"{lead[2, 1000]:.1f} points with 600 and 1000 labels, where the paper has four; with 100 labels our plane leads by "
-    f"{-lead[2, 100]:.1f}, less than the spread over the labels drawn ({over_labels:.1f}). Our plane is better than the "
-    "paper's here, as it is in Table 1."
+    f"{lead[2, 1000]:.1f} points with 600 and 1000 labels, where the paper has four; with 100 labels our plane leads "
+    f"by {-lead[2, 100]:.1f}, less than the spread over the labels drawn ({over_labels:.1f}). Our plane is better than "
+    "the paper's here, as it is in Table 1."
 )
 
 # %% [markdown]
@@ -288,6 +289,7 @@ for (d, pair), values in sorted(pairs.items()):
         + (f", {student_pairs[pair]} in the student's program" if d == (5, 5) else "")
     )
 
+
 # %% tags=["words"]
 def percent(d, pair):
     return np.mean(pairs[d, pair])
@@ -299,8 +301,8 @@ plotting.say(
     f"{percent((5, 5), 'nn'):.1f} and {percent((10, 10), 'nn'):.1f}%. **S+S is last**, with "
     f"{percent((5, 5), 'ss'):.1f} and {percent((10, 10), 'ss'):.1f}%, although its bound is better than that of N+N. "
     f"The paper has S+S level with S+N, {paper.TABLE3[(5, 5), 'ss'] - percent((5, 5), 'ss'):.0f} and "
-    f"{paper.TABLE3[(10, 10), 'ss'] - percent((10, 10), 'ss'):.0f} points above ours. It is the largest disagreement of "
-    "this report. A tenth of the images is one reason for lower figures; it is none for another order."
+    f"{paper.TABLE3[(10, 10), 'ss'] - percent((10, 10), 'ss'):.0f} points above ours. It is the largest disagreement "
+    "of this report. A tenth of the images is one reason for lower figures; it is none for another order."
 )
 
 # %% [markdown]
@@ -325,9 +327,9 @@ print("Checked: S+N, N+N, S+S is the order of accuracy in both cells, S+N, S+S, 
 # %% [markdown]
 # ## Table 4: link prediction
 #
-# **The claim.** An S-VGAE finds missing citations better than an N-VGAE on Cora and Citeseer, and worse on Pubmed. Of the
-# paper's figures we could confirm those of the S-VGAE in a second source, not those of its N-VGAE, so no argument here
-# rests on the latter. Kipf and Welling's own table has the N-VGAE, too.
+# **The claim.** An S-VGAE finds missing citations better than an N-VGAE on Cora and Citeseer, and worse on Pubmed. Of
+# the paper's figures we could confirm those of the S-VGAE in a second source, not those of its N-VGAE, so no argument
+# here rests on the latter. Kipf and Welling's own table has the N-VGAE, too.
 #
 # **What we have.** Ten splits of Cora and of Citeseer, three of Pubmed:
 
@@ -367,11 +369,12 @@ gain = {graph: np.mean(auc[graph, "s"]) - np.mean(auc[graph, "n"]) for graph in 
 short = {graph: paper.TABLE4[graph, "s"]["auc"] - np.mean(auc[graph, "s"]) for graph in graphs}
 p_value = {graph: results.welch_p_value(auc[graph, "s"], auc[graph, "n"]) for graph in graphs}
 plotting.say(
-    f"**What we find.** The sphere leads by {gain['cora']:.1f} points of AUC on Cora (Welch, p = {p_value['cora']:.0e}) and by "
-    f"{gain['citeseer']:.1f} on Citeseer (p = {p_value['citeseer']:.0e}), over ten splits each; on Pubmed, three splits, by "
-    f"{gain['pubmed']:.1f}, where the paper has the plane ahead. The paper's S-VGAE is {short['cora']:.1f} points above "
-    f"ours on Cora and {short['citeseer']:.1f} on Citeseer. Our N-VGAE agrees with Kipf and Welling's on these two graphs, "
-    f"and is {np.mean(auc['pubmed', 'n']) - paper.KIPF_WELLING['pubmed', 'n']['auc']:.1f} points above theirs on Pubmed, "
+    f"**What we find.** The sphere leads by {gain['cora']:.1f} points of AUC on Cora (Welch, p = {p_value['cora']:.0e})"
+    f" and by {gain['citeseer']:.1f} on Citeseer (p = {p_value['citeseer']:.0e}), over ten splits each; on Pubmed, "
+    f"three splits, by {gain['pubmed']:.1f}, where the paper has the plane ahead. The paper's S-VGAE is "
+    f"{short['cora']:.1f} points above ours on Cora and {short['citeseer']:.1f} on Citeseer. Our N-VGAE agrees with Kipf and Welling's on "
+    "these two graphs, and is "
+    f"{np.mean(auc['pubmed', 'n']) - paper.KIPF_WELLING['pubmed', 'n']['auc']:.1f} points above theirs on Pubmed, "
     "for which we have no reason. It has a learned scale, which theirs has not."
 )
 
@@ -383,8 +386,8 @@ for cell, values in sorted(dropped.items()):
     print(f"{cell} with dropout 0.5: {np.mean(values):.1f} in {len(values)} splits, without {np.mean(auc[cell]):.1f}")
 
 # %% [markdown]
-# With dropout 0.5 the S-VGAE comes within a point of the paper's figures on both graphs, in three splits. The paper does
-# not say which dropout it used; of the three programs that its lost code was made of, one has 0.5 and one has none
+# With dropout 0.5 the S-VGAE comes within a point of the paper's figures on both graphs, in three splits. The paper
+# does not say which dropout it used; of the three programs that its lost code was made of, one has 0.5 and one has none
 # ([chapter 12](12_link_prediction.ipynb)). So it is plausible, and unproven.
 
 # %% tags=["checks"]
@@ -404,7 +407,8 @@ print("Checked: the sphere leads on Cora and Citeseer over ten splits; dropout 0
 # %% [markdown]
 # ## The trap
 #
-# **A constant that nobody sees** (the student reproduction, raphaelrubrice/HVAE, has it). The likelihood of an S-VAE needs the uniform density on the sphere,
+# **A constant that nobody sees** (the student reproduction, raphaelrubrice/HVAE, has it). The likelihood of an S-VAE
+# needs the uniform density on the sphere,
 #
 # $$
 # \log p(z)=-\log S_m=\log\Gamma(\tfrac m2)-\log2-\tfrac m2\log\pi
@@ -444,7 +448,8 @@ axes.text(21.5, -10.6, "the same models,\nwrong constant", color=GREEN, weight="
 axes.set(xlabel="d", ylabel="LL of S − LL of N (nats)")
 plotting.show(
     figure,
-    f"**Figure 14.4.** One constant, and the sphere loses from d = 10 on, and by {-lead[40] - shift[40]:.0f} nats at 40.",
+    f"**Figure 14.4.** One constant, and the sphere loses from d = 10 on, and by {-lead[40] - shift[40]:.0f} nats at "
+    "40.",
     alt=f"The paper's differences stay within {max(map(abs, lead.values())):.1f} nats of zero; with the wrong constant "
     f"they fall to {lead[40] + shift[40]:.0f}.",
 )
@@ -466,10 +471,9 @@ assert abs(math.log(m * ball) - log_surface_area(m)) < 0.05  # standard error 0.
 #
 # | fault | effect on the results | where |
 # |---|---|---|
-# | gradient without its correction | learned $\kappa$ lower, and at $d=5$ a lower ELBO on digits | [8](08_s_vae.ipynb) |
-# | $b$ exact in two constants, approximate in one | samples of another law above $\kappa=10$; runs that never start | below |
+# | gradient without its correction | learned $\kappa$ lower, at $d=5$ the ELBO on digits, too | [8](08_s_vae.ipynb) |
+# | $b$ approximated in one place of two | another law above $\kappa=10$; runs that never start | below |
 # | $I_\nu$ underflows | zero, then NaN, from $m=66$ on in float32; not in the paper's tables | [3](03_bessel.ipynb) |
-# | samples off the sphere for large $\kappa$ | a decoder fed with lengths of a million | [4](04_sampling.ipynb) |
 # | wrapped normal for von Mises at $m=2$ | every S-VAE on the circle has the wrong posterior | [4](04_sampling.ipynb) |
 # | a normaliser in two pieces | $\kappa$ is pinned at the joint | [3](03_bessel.ipynb) |
 # | $\kappa$ capped at $100m$ | KL cannot pass a ceiling that the paper's own KL lies above | below |
@@ -503,10 +507,10 @@ for d in (2, 5):
     assert min(found) > 100 * (d + 1)
 
 # %% [markdown]
-# And the one that nobody seems to have reported: above $\kappa=10$ both public programs of the authors draw from another
-# law, whose samples get *less* concentrated as $\kappa$ grows, from $m=14$ on ([chapter 4](04_sampling.ipynb)). A posterior
-# on its way to the $\kappa$ that it needs meets a barrier. On a tenth of MNIST, ten seeds a dimension, the same program
-# otherwise:
+# And the one that nobody seems to have reported: above $\kappa=10$ both public programs of the authors draw from
+# another law, whose samples get *less* concentrated as $\kappa$ grows, from $m=14$ on ([chapter 4](04_sampling.ipynb)).
+# A posterior on its way to the $\kappa$ that it needs meets a barrier. On a tenth of MNIST, ten seeds a dimension, the
+# same program otherwise:
 
 # %% tags=["nbval-ignore-output", "words"]
 tried = records.load(experiment="barrier", data="mnist-5k", initial_bias=0.0, warmup_epochs=50, until="decided")
@@ -534,31 +538,37 @@ print("Checked: runs that never start are there at d = 40 with the public sample
 # %% [markdown]
 # ## Claim by claim
 #
-# Each verdict rests on records (`hvae records table N` prints them, and the page of results has them all), and on a test
-# that would fail if the numbers were made wrongly.
+# Each verdict rests on records (`hvae records table N` prints them, and the page of results has them all), and on a
+# test in `tests/experiments` that would fail if the numbers were made wrongly.
 #
-# | the paper's claim | verdict | `hvae records table` | test in `tests/experiments` |
-# |---|---|---|---|
-# | S-VAE ahead for $d\le10$ in LL | the order stands, in one run a cell; $d=20$, $40$ are not run to the end | `1 --data mnist` | `test_table1_against_hand_computed_numbers` |
-# | its ELBO, RE, KL | within two standard errors but for the S-VAE at $d=5$; all KL lean upwards | `1 --data mnist` | `test_table_1_adds_up` |
-# | its LL | not repeated: 500 samples give more | `1 --data mnist` | `test_ten_importance_samples_give_one_column` |
-# | k-NN better on the sphere | stands at $d=5$, one run; not at $d=2$ with 100 labels | `2 --data mnist` | `test_table2_is_in_per_cent_and_each_column_has_its_own_number_of_labels` |
-# | S+S and S+N ahead of N+N | S+N as claimed, S+S not; one run a cell, a tenth of the images | `3 --data mnist-5k` | `test_table3_has_pairs_of_dimensions_the_papers_figures_and_p_values_against_n_n` |
-# | S-VGAE ahead on Cora, Citeseer | stands, ten splits each | `4 --data cora` | `test_table4_has_means_deviations_and_what_others_report` |
-# | S-VGAE behind on Pubmed | not seen: level, three splits | `4 --data pubmed` | the same |
+# - **S-VAE ahead for $d\le10$ in LL.** The order stands, in one run a cell; $d=20$ and $40$ are not run to the end.
+#   Records: `hvae records table 1 --data mnist`; test: `test_table1_against_hand_computed_numbers`.
+# - **Its ELBO, RE and KL.** Within two standard errors, but for the S-VAE at $d=5$; all KL lean upwards. The same
+#   records; test: `test_table_1_adds_up`.
+# - **Its LL.** Not repeated: 500 samples give more. The same records; test:
+#   `test_ten_importance_samples_give_one_column`.
+# - **k-NN better on the sphere.** Stands at $d=5$, in one run; not at $d=2$ with 100 labels. Records: `hvae records
+#   table 2 --data mnist`; test: `test_table2_is_in_per_cent_and_each_column_has_its_own_number_of_labels`.
+# - **S+S and S+N ahead of N+N.** S+N as claimed, S+S not; one run a cell, on a tenth of the images. Records: `hvae
+#   records table 3 --data mnist-5k`; test:
+#   `test_table3_has_pairs_of_dimensions_the_papers_figures_and_p_values_against_n_n`.
+# - **S-VGAE ahead on Cora and Citeseer.** Stands, over ten splits each. Records: `hvae records table 4`; test:
+#   `test_table4_has_means_deviations_and_what_others_report`.
+# - **S-VGAE behind on Pubmed.** Not seen: level, over three splits. The same.
 #
 # ## What we could not settle
 #
-# - **Seeds.** Table 1 has one run a cell here, and none yet at $d=20$ and $40$. The S-VAE at $d=5$ needs more before its
-#   distance in the ELBO means anything.
-# - **The KL that leans.** The binarisation of test images, the split, early stopping, or the initial weights could do it;
-#   no experiment of ours tells them apart yet.
+# - **Seeds.** Table 1 has one run a cell here, and none yet at $d=20$ and $40$. The S-VAE at $d=5$ needs more before
+#   its distance in the ELBO means anything.
+# - **The KL that leans.** The binarisation of test images, the split, early stopping, or the initial weights could do
+#   it; no experiment of ours tells them apart yet.
 # - **The paper's LL.** Ten samples would explain it at $d=5$, not at $d=2$, and at $d=10$ for neither model.
 # - **S+S in Table 3.** Ten points and more behind the paper, in another order. Suspects are named above, no record yet
 #   convicts one; and a tenth of the images is not the paper's experiment.
 # - **The plane at $d=2$ in Table 2**, which is better here than in the paper.
 # - **Pubmed**: our N-VGAE is two points above Kipf and Welling's.
-# - **Dropout in Table 4**: which one the paper used. And a row of their plain N-VGAE, without a learned scale, is missing.
+# - **Dropout in Table 4**: which one the paper used. And a row of their plain N-VGAE, without a learned scale, is
+#   missing.
 # - **What the public sampler did to the paper's own rows.** We can say what it does in our runs.
 # - **Where the paper is silent** we chose, and wrote down what: the binarisation of test images, $k$ of the neighbours,
 #   the labelled images in a batch, the decoder's scale on the sphere, dropout.
@@ -651,8 +661,8 @@ if min(len(auc["cora", model]) for model in "ns") > 1:
 # ## Exercises
 #
 # Three claims of this page to check against the records, with no code: that all KL lean upwards (`hvae records table 1
-# --data mnist`); that the circle is behind the plane in every run (`hvae records table 2 --data mnist-5k`); that S+S has the better bound and the lower accuracy than N+N (`hvae records table 3 --data mnist-5k`). Then,
-# with code:
+# --data mnist`); that the circle is behind the plane in every run (`hvae records table 2 --data mnist-5k`); that S+S
+# has the better bound and the lower accuracy than N+N (`hvae records table 3 --data mnist-5k`). Then, with code:
 
 # %% [markdown] tags=["exercise"]
 # ch14.1
@@ -667,12 +677,12 @@ if min(len(auc["cora", model]) for model in "ns") > 1:
 # ## Summary
 #
 # - A run is compared with a published mean by $t$ with $s\sqrt{1/k+1/n}$; of many cells some lie outside.
-# - Table 1, one run a cell: ELBO and RE of five models of six stand, the S-VAE at $d=5$ does not; all KL lean upwards, and
-#   the LL we cannot repeat.
+# - Table 1, one run a cell: ELBO and RE of five models of six stand, the S-VAE at $d=5$ does not; all KL lean upwards,
+#   and the LL we cannot repeat.
 # - Table 2 stands at $d=5$ in one run; at $d=2$ and 100 labels the plane is ahead. Forgetting a coordinate costs the
 #   sphere more than it wins.
-# - Table 4 stands in its order on Cora and Citeseer. In Table 3, on a tenth of the data, S+N leads as claimed, and S+S is
-#   last: our largest disagreement.
+# - Table 4 stands in its order on Cora and Citeseer. In Table 3, on a tenth of the data, S+N leads as claimed, and S+S
+#   is last: our largest disagreement.
 # - A constant without a gradient can turn a table around: check that densities integrate to one.
 #
 # ## References
