@@ -9,7 +9,7 @@ from scipy.integrate import quad
 from scipy.optimize import brentq, minimize, minimize_scalar
 from scipy.stats import norm, ttest_ind
 
-from hvae_tutorial.exercises import _reference, ch01, ch02, ch03, ch04, ch05, ch09, ch10
+from hvae_tutorial.exercises import _reference, ch01, ch02, ch03, ch04, ch05, ch09, ch10, ch14
 
 
 def direction_length(r: float, s1: float, s2: float) -> float:
@@ -176,3 +176,12 @@ def test_more_draws_reduce_only_one_of_two_variances() -> None:
     assert found.mean(0) == pytest.approx((4, 1), abs=0.15)
     assert found[:, 0].min() < 0  # unbiased: it may be negative
     assert tables.mean((1, 2)).var() == pytest.approx((4 + 1 / 5) / 3, rel=0.06)
+
+
+def test_six_of_six_and_the_constant_at_10_and_40() -> None:
+    assert f"{ch14.leaning([1.0] * 6):.3f}" == "0.031"
+    assert "$2/64 = 0.031$" in ch14.check_leaning.explanation
+    for d, shown in ((10, "$-3.1$"), (40, "$-13.5$")):
+        assert f"${ch14.likelihood_shift(d):.1f}$" == shown
+        assert shown in ch14.check_likelihood_shift.explanation.replace("\n", " ")
+    assert f"{2 / math.sqrt(1.1):.1f}" == "1.9"
