@@ -341,7 +341,7 @@ losses = [float(g_rep(torch.tensor(k), m) / riccati(torch.tensor(k), m) - 1) * 1
 grid = torch.logspace(-1.5, 3, 400)
 figure, axes = plotting.subplots(size=(6, 3.4))
 worst = {}
-for colour, m in zip(plotting.CURVE_COLOURS, [2, 5, 10, 40], strict=False):
+for colour, m in zip(plotting.CURVE_COLOURS, [2, 5, 10], strict=False):
     loss = 100 * (g_rep(grid, m) / riccati(grid, m) - 1)
     at = loss.argmin()
     worst[m] = (grid[at].item(), loss[at].item())
@@ -368,7 +368,7 @@ plotting.say(
 )
 assert [round(loss) for loss in losses] == [-48, -13, -8]
 assert abs(worst[2][0] - 1.65) < 0.05
-assert all(low[1] < worst[m][1] for low, m in zip(list(worst.values()), (5, 10, 40), strict=False))
+assert all(low[1] < worst[m][1] for low, m in zip(list(worst.values()), (5, 10), strict=False))
 print("Checked: the three losses, and the place of the worst one on the circle.")
 
 # %% [markdown]
@@ -751,11 +751,11 @@ for degree in degrees:
         values_of.append(torch.stack([x.var(0).sum() for x in gradients]).mean().sqrt().item())
 figure, axes = plotting.subplots(size=(6, 3.4))
 for (name, values_of), colour, place in zip(
-    spread.items(), (ORANGE, GREEN, BLUE), ((7, 22), (2, 3.3), (2, 1.15)), strict=True
+    spread.items(), (ORANGE, GREEN, BLUE), ((8, 20), (9, 1.35), (2, 0.62)), strict=True
 ):
     axes.loglog(degrees, values_of, color=colour)
     axes.text(*place, name, color=colour)
-axes.set(xlabel="angle between μ and the first axis (degrees)", ylabel="noise of the gradient for μ")
+axes.set(xlabel="angle between μ and the first axis (degrees)", ylabel="noise of the gradient for μ", ylim=(0.5, 70))
 axes.set_xticks([2, 10, 45, 180], ["2", "10", "45", "180"])
 axes.minorticks_off()
 plotting.show(
