@@ -697,7 +697,7 @@ for start in (20.0, 1000.0):
 k = torch.logspace(1, 3.4, 500).requires_grad_()
 (slope,) = torch.autograd.grad(patched(k).sum(), k)
 k = k.detach()
-before, after = slope[k < 100][-1].item(), slope[k >= 100][0].item()
+before, after = mean_resultant_length(torch.tensor(100.0), 3).item(), 100 / math.hypot(2, 100)
 figure, axes = plotting.subplots(size=(6, 3.2))
 axes.loglog(k, mean_resultant_length_complement(k, 3), color=BLUE)
 axes.loglog(k, 1 - slope, color=ORANGE, linewidth=2.4, alpha=0.8, zorder=1)
@@ -710,7 +710,7 @@ axes.set(xlabel="concentration κ", ylabel="1 - slope of φ")
 plotting.show(
     figure,
     "**Figure 6.7.** Maximum likelihood for $m=3$ looks for the crossing with the dashed line. The patched $\\phi$ "
-    "jumps over it at $\\kappa=100$, and every start ends there.",
+    "jumps over it at $\\kappa=100$, and both starts end there.",
     alt=f"The exact curve falls through the dashed line at {1 - r:.4f} at kappa 400. The patched curve drops from "
     f"{1 - before:.4f} to {1 - after:.4f}, below the line, in one vertical step at kappa 100.",
 )
@@ -720,6 +720,8 @@ for exact, pinned in found.values():
     assert abs(exact - 400) < 1
     assert abs(pinned - 100) < 5
 assert torch.isclose(patched(torch.tensor(100.0)), log_partition(torch.tensor(100.0), 3))
+assert abs(slope[k < 100][-1] - before) < 2e-4
+assert abs(slope[k >= 100][0] - after) < 1e-5
 assert abs((after - before) * 100 - 0.98) < 0.02  # kappa A - phi jumps by a nat
 wrong = {m: (m / 2 - 1) * math.log(2) for m in (2, 3, 6, 41, 128)}
 for m, excess in wrong.items():
