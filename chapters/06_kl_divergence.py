@@ -334,12 +334,11 @@ assert abs(log_ratio.mean() - truth) < 4 * log_ratio.std() / math.sqrt(n)
 print("Checked: the gradient of F is the mean; all three forms agree, and samples within four standard errors.")
 
 # %% tags=["picture"]
-x, y = torch.meshgrid(torch.linspace(-5, 20, 201), torch.linspace(-7, 7, 141), indexing="xy")
+x, y = torch.meshgrid(torch.linspace(-6, 30, 289), torch.linspace(-7, 7, 141), indexing="xy")
 theta2 = torch.stack([x, y, torch.zeros_like(x)], dim=-1)
 theta1 = torch.tensor([6.0, 0.0, 0.0])
 gap = kl_between(theta1, theta2, 3)
-assert gap.min() > -1e-12
-figure, axes = plotting.subplots(size=(6, 3.6))
+figure, axes = plotting.subplots(size=(5.5, 3))
 for colour, levels in ((BLUE, [0.05, 0.2, 0.6]), (ORANGE, [kl(torch.tensor(6.0), 3)])):
     axes.clabel(axes.contour(x, y, gap, levels=levels, colors=colour), fmt="%.2g", fontsize=8)
 axes.plot(6, 0, "o", color=BLUE)
@@ -357,6 +356,7 @@ plotting.show(
 
 # %% tags=["checks"]
 inwards, outwards = kl_between(theta1, torch.tensor([[3.0, 0, 0], [9.0, 0, 0]]), 3)
+assert gap.min() > -1e-12
 assert inwards > 1.5 * outwards
 plotting.say(f"From $\\kappa=6$ to 9 it is {outwards:.2f} nats, from 6 to 3 it is {inwards:.2f}.")
 print("Checked: no divergence in the picture is negative.")
@@ -376,7 +376,8 @@ for m in (2, 3, 6, 21, 41):
     (line,) = left.semilogx(k, kl(k, m))
     late = k[k > 2 * m]
     left.semilogx(late, limit(late, m), ":", color="0.45", linewidth=0.9)
-    left.text(1.5e4, kl(k[-1], m), f"m = {m}", color=line.get_color(), va="center")
+    nudge = {2: -3, 3: 2}.get(m, 0)  # two labels apart
+    left.text(1.5e4, kl(k[-1], m) + nudge, f"m = {m}", color=line.get_color(), va="center")
 dims, peaks = torch.arange(2, 129), {}
 for value, up in ((10.0, 2.4), (40.0, 10.7), (100.0, 25.6)):
     cost = torch.stack([kl(torch.tensor(value), int(m)) for m in dims])
@@ -385,6 +386,7 @@ for value, up in ((10.0, 2.4), (40.0, 10.7), (100.0, 25.6)):
     right.text(76, up, f"κ = {value:.0f}", color=line.get_color(), ha="center")
 left.set(xlabel="concentration κ", ylabel="KL to uniform (nats)", xlim=(0.03, 3e5))
 left.set_xticks([0.1, 1, 10, 100, 1000, 10_000], ["0.1", "1", "10", "100", "1000", "10⁴"], fontsize=8)
+left.minorticks_off()
 right.set(xlabel="dimension m", ylim=(0, 28))
 plotting.show(
     figure,
@@ -420,11 +422,17 @@ print("Checked: the slope d/2, the price d log 2 of half the width, and where an
 # $\kappa A_m-\phi_m$, with accurate $A_m$ and $\phi_m$, survives there: $\kappa^2/(2m)$ is subtracted from twice as
 # much. At the other end both terms are close to $\kappa$, and their difference is of the size of $\log\kappa$.
 #
-# The cure is to cancel on paper. As in [chapter 3](03_bessel.ipynb), let $x_0=2\kappa/(d+\sqrt{d^2+4\kappa^2})$, $x$ a
-# coordinate of a uniform point, $c=1/(1+x_0x)$ and $a=(c\,e^{1-c})^d$, the probability that the sampler of chapter 4
-# accepts $x$. Then $\phi_m=\kappa x_0+\frac d2\log(1-x_0^2)+\log E[a]$. Accepted points follow our law, with
-# $w=x_0+\frac d\kappa(1-c)$, so $A_m=x_0+\frac d\kappa E[(1-c)\,a]/E[a]$. In $\kappa A_m-\phi_m$ the large term
-# $\kappa x_0$ drops out. With $1-x_0^2=1/(1+\kappa x_0/d)$,
+# The cure is to cancel on paper. As in [chapter 4](04_sampling.ipynb), let $x_0=2\kappa/(d+\sqrt{d^2+4\kappa^2})$, let $x$ be
+# a coordinate of a uniform point, $c=1/(1+x_0x)$, and $a=(c\,e^{1-c})^d$ the probability that the sampler accepts $x$.
+# Chapter 4 found the acceptance rate $E[a]$, which contains $\phi_m$. Accepted points follow our law, with
+# $w=x_0+\frac d\kappa(1-c)$, and a mean over accepted points is a mean over all, weighted by $a$. So
+#
+# $$
+# \phi_m=\kappa x_0+\tfrac d2\log(1-x_0^2)+\log E[a],\qquad
+# A_m=x_0+\frac d\kappa\,\frac{E[(1-c)\,a]}{E[a]}.
+# $$
+#
+# In $\kappa A_m-\phi_m$ the large term $\kappa x_0$ drops out. With $1-x_0^2=1/(1+\kappa x_0/d)$,
 #
 # $$
 # \mathrm{KL}=\tfrac d2\log(1+\kappa x_0/d)+d\,\frac{E[(1-c)\,a]}{E[a]}-\log E[a] .
@@ -472,7 +480,7 @@ single = torch.logspace(-4, 8, 121).float().requires_grad_()
 k = single.detach().double()
 truth, errors = cured_kl(k, 3), {}
 forms = {"closed form": closed_form(single), "$κA_m-φ_m$": kl(single, 3), "cured": truth.float()}
-figure, axes = plotting.subplots(size=(6, 3.2))
+figure, axes = plotting.subplots(size=(5.5, 3.1))
 for (name, value), (at, up), colour in zip(
     forms.items(), ((8e-2, 0.3), (3e5, 3e-2), (30, 2.5e-10)), (ORANGE, GREEN, BLUE), strict=True
 ):
@@ -511,12 +519,16 @@ print("Checked: where each form fails, and that the gradient of the closed form 
 # (`raphaelrubrice/HVAE`, commit f394bd1, `svae/vae.py`, lines 64 to 70 and 113) clips it at $100\,m$, in fear that the
 # sampler would reject too often. (It does not: [chapter 4](04_sampling.ipynb).) Do floor and ceiling matter?
 
-# %% tags=["picture"]
+# %%
 paper = {2: 7.28, 5: 13.35, 10: 20.67, 20: 28.50, 40: 33.50}  # Table 1, S-VAE: d and the mean KL
 dims = torch.arange(1, 101)
 floor = torch.stack([kl(torch.tensor(1.0), m) for m in range(2, 102)])
 ceiling = torch.stack([kl(torch.tensor(100.0 * m), m) for m in range(2, 102)])
-figure, axes = plotting.subplots(size=(6, 3.4))
+for d, value in paper.items():
+    print(f"d = {d:2}: floor {floor[d - 1]:.3f}, paper {value:.2f}, ceiling {ceiling[d - 1]:.2f}")
+
+# %% tags=["picture"]
+figure, axes = plotting.subplots(size=(5.5, 3.2))
 axes.fill_between(dims, floor, ceiling, color=BLUE, alpha=0.1, linewidth=0)
 axes.loglog(dims, floor, color=BLUE)
 axes.loglog(dims, ceiling, color=ORANGE)
@@ -539,8 +551,6 @@ plotting.show(
 )
 
 # %% tags=["checks"]
-for d, value in paper.items():
-    print(f"d = {d:2}: floor {floor[d - 1]:.3f}, paper {value:.2f}, ceiling {ceiling[d - 1]:.2f}")
 assert (floor[1:] * 2 * (dims[1:] + 1) - 1).abs().max() < 0.1  # 1 / (2m)
 assert above == [2, 5]
 by_torch = kl_divergence(Normal(0.7, 0.4), Normal(0.0, 1.0))
@@ -550,7 +560,7 @@ plotting.say(
     f"that the data ask for, and less for larger $d$. On a product of many circles it would not be: each pays "
     f"{floor[0]:.2f} nats. The ceiling is another matter: at $d=2$ and $d=5$ the paper's mean KL lies above it."
 )
-print("Checked: the floor is 1 / (2m) within a tenth from m = 3 on; the Gaussian formula is torch's.")
+print("Checked: the floor is 1 / (2m) within a tenth from m = 3 on; the Gaussian formula agrees with torch.")
 
 # %% [markdown]
 # ## Paying is not telling
@@ -594,7 +604,7 @@ centred = (torch.arange(100) + 0.5) / 100 - 0.5
 parts = torch.tensor([two_parts(torch.deg2rad(arc) * centred, torch.tensor(20.0)) for arc in arcs])
 
 # %% tags=["picture"]
-figure, axes = plotting.subplots(size=(6, 3.2))
+figure, axes = plotting.subplots(size=(5.5, 3.1))
 axes.fill_between(arcs, parts[:, 0], color=BLUE, alpha=0.35, linewidth=0)
 axes.fill_between(arcs, parts[:, 0], parts.sum(1), color=ORANGE, alpha=0.35, linewidth=0)
 axes.plot(arcs, parts.sum(1), color="0.4")
@@ -698,7 +708,7 @@ k = torch.logspace(1, 3.4, 500).requires_grad_()
 (slope,) = torch.autograd.grad(patched(k).sum(), k)
 k = k.detach()
 before, after = mean_resultant_length(torch.tensor(100.0), 3).item(), 100 / math.hypot(2, 100)
-figure, axes = plotting.subplots(size=(6, 3.2))
+figure, axes = plotting.subplots(size=(5.5, 3.1))
 axes.loglog(k, mean_resultant_length_complement(k, 3), color=BLUE)
 axes.loglog(k, 1 - slope, color=ORANGE, linewidth=2.4, alpha=0.8, zorder=1)
 axes.axhline(1 - r, color="0.5", linewidth=0.8, linestyle="--")
