@@ -938,7 +938,7 @@ for m, value in [*cases, (41, 300.0)]:
     kappa = torch.tensor(value)
     assert torch.isclose(mean_resultant_length_derivative(kappa, m), variance_form(kappa, m))
 print(
-    "Checked: the library's gradients for κ and μ, sample by sample, and its derivative of A are those of this chapter."
+    "Checked: the gradients of the library for κ and μ, sample by sample, and its derivative of A are those found here."
 )
 
 # %% [markdown]

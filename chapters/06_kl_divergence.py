@@ -422,8 +422,9 @@ print("Checked: the slope d/2, the price d log 2 of half the width, and where an
 # $\kappa A_m-\phi_m$, with accurate $A_m$ and $\phi_m$, survives there: $\kappa^2/(2m)$ is subtracted from twice as
 # much. At the other end both terms are close to $\kappa$, and their difference is of the size of $\log\kappa$.
 #
-# The cure is to cancel on paper. As in [chapter 4](04_sampling.ipynb), let $x_0=2\kappa/(d+\sqrt{d^2+4\kappa^2})$, let $x$ be
-# a coordinate of a uniform point, $c=1/(1+x_0x)$, and $a=(c\,e^{1-c})^d$ the probability that the sampler accepts $x$.
+# The cure is to cancel on paper. As in [chapter 4](04_sampling.ipynb), let
+# $x_0=2\kappa/(d+\sqrt{d^2+4\kappa^2})$, let $x$ be a coordinate of a uniform point, $c=1/(1+x_0x)$, and
+# $a=(c\,e^{1-c})^d$ the probability that the sampler accepts $x$.
 # Chapter 4 found the acceptance rate $E[a]$, which contains $\phi_m$. Accepted points follow our law, with
 # $w=x_0+\frac d\kappa(1-c)$, and a mean over accepted points is a mean over all, weighted by $a$. So
 #
