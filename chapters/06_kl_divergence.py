@@ -334,7 +334,7 @@ assert abs(log_ratio.mean() - truth) < 4 * log_ratio.std() / math.sqrt(n)
 print("Checked: the gradient of F is the mean; all three forms agree, and samples within four standard errors.")
 
 # %% tags=["picture"]
-x, y = torch.meshgrid(torch.linspace(-6, 30, 289), torch.linspace(-7, 7, 141), indexing="xy")
+x, y = torch.meshgrid(torch.linspace(-5, 25, 241), torch.linspace(-7, 7, 141), indexing="xy")
 theta2 = torch.stack([x, y, torch.zeros_like(x)], dim=-1)
 theta1 = torch.tensor([6.0, 0.0, 0.0])
 gap = kl_between(theta1, theta2, 3)
@@ -343,7 +343,7 @@ for colour, levels in ((BLUE, [0.05, 0.2, 0.6]), (ORANGE, [kl(torch.tensor(6.0),
     axes.clabel(axes.contour(x, y, gap, levels=levels, colors=colour), fmt="%.2g", fontsize=8)
 axes.plot(6, 0, "o", color=BLUE)
 axes.plot(0, 0, "o", color=ORANGE)
-axes.text(6.35, 0, "$θ_1$", color=BLUE, va="center")
+axes.text(6.5, 0.35, "$θ_1$", color=BLUE, va="center")
 axes.text(-0.4, 0, "uniform", color=ORANGE, ha="right", va="center")
 axes.set(xlabel="component of $θ_2$ along $μ_1$", ylabel="component across", aspect="equal", yticks=(-5, 0, 5))
 plotting.show(
