@@ -238,7 +238,8 @@ plotting.show(
 # \mathrm{KL}(q\,\|\,p)=\mathrm{KL}(q\,\|\,p_T)+E_q\,T-\log E_p\,e^T.
 # $$
 #
-# The first divergence on the right is not negative, and it is zero for $T=\log(q/p)$. So for any two laws
+# The first divergence on the right is not negative, and it is zero for $T=\log(q/p)$. So for any two laws whose ratio
+# of densities exists
 #
 # $$
 # \mathrm{KL}(q\,\|\,p)=\sup_T\,\bigl[\,E_q\,T(z)-\log E_p\,e^{T(z)}\bigr].
