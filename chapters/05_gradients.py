@@ -24,7 +24,7 @@
 # **You need**: calculus, densities and expectations, [chapter 2](02_von_mises_fisher.ipynb) for the law and
 # [chapter 4](04_sampling.ipynb) for the sampler.
 #
-# **Time**: 50 minutes.
+# **Time**
 
 # %%
 import math

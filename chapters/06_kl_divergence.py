@@ -22,7 +22,7 @@
 # **You need**: calculus, expectations, $\phi_m$ and $A_m$ from [chapter 2](02_von_mises_fisher.ipynb), the acceptance
 # rate of [chapter 4](04_sampling.ipynb), the variance $A_m'$ of [chapter 5](05_gradients.ipynb).
 #
-# **Time**: 45 minutes.
+# **Time**
 
 # %%
 import math
