@@ -244,12 +244,21 @@ def needed_imports(exercises: Sequence[Exercise], *others: str) -> str:
         if isinstance(node, ast.Import | ast.ImportFrom):
             node.names = [alias for alias in node.names if (alias.asname or alias.name) in used]
             if node.names:
-                lines.append(ast.unparse(node))
+                lines.append(_import(node))
     groups: dict[int, list[str]] = {0: [], 1: [], 2: []}
     for line in sorted(lines, key=lambda line: (line.startswith("from"), line.split()[1])):
         top = line.split()[1].partition(".")[0]
         groups[0 if top in sys.stdlib_module_names else 2 if top == "hvae_tutorial" else 1].append(line)
     return "\n\n".join("\n".join(group) for group in groups.values() if group)
+
+
+def _import(node: ast.Import | ast.ImportFrom) -> str:
+    """Return an import as text, with one name a line if it would not fit into one."""
+    line = ast.unparse(node)
+    if len(line) <= 120:
+        return line
+    head, names = line.split(" import ")
+    return "\n    ".join([f"{head} import (", *(f"{name}," for name in names.split(", "))]) + "\n)"
 
 
 def copied(args: tuple[Any, ...]) -> tuple[Any, ...]:

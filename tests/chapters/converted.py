@@ -3,11 +3,5 @@
 import notebooks
 
 # Not yet rewritten so.
-UNCONVERTED: set[str] = {source.stem for source in notebooks.sources()} - {
-    "00_welcome",
-    "01_why_a_sphere",
-    "02_von_mises_fisher",
-    "09_unsupervised",
-    "10_semi_supervised_m1",
-}
+UNCONVERTED: set[str] = set()
 CONVERTED = [source for source in notebooks.sources() if source.stem not in UNCONVERTED]

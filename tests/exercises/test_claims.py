@@ -1,5 +1,6 @@
 """Numbers that questions, hints and explanations state."""
 
+import itertools
 import math
 
 import numpy as np
@@ -9,7 +10,7 @@ from scipy.integrate import quad
 from scipy.optimize import brentq, minimize, minimize_scalar
 from scipy.stats import norm, ttest_ind
 
-from hvae_tutorial.exercises import _reference, ch01, ch02, ch03, ch04, ch05, ch09, ch10, ch14
+from hvae_tutorial.exercises import _reference, ch01, ch02, ch03, ch04, ch05, ch06, ch09, ch10, ch14
 
 
 def direction_length(r: float, s1: float, s2: float) -> float:
@@ -185,3 +186,31 @@ def test_six_of_six_and_the_constant_at_10_and_40() -> None:
         assert f"${ch14.likelihood_shift(d):.1f}$" == shown
         assert shown in ch14.check_likelihood_shift.explanation.replace("\n", " ")
     assert f"{2 / math.sqrt(1.1):.1f}" == "1.9"
+
+
+def test_newton_in_log_kappa_falls_to_the_root_and_in_kappa_may_leave_the_positive_numbers() -> None:
+    def price(kappa: float, m: int) -> float:
+        return kappa * _reference.mean(kappa, m) - _reference.log_partition(kappa, m)
+
+    grid = np.geomspace(0.05, 1e4, 60)
+    for m in (3, 10, 50):
+        slopes = np.array([k**2 * _reference.variance(k, m) for k in grid])
+        assert (np.diff(slopes) > -1e-6 * slopes[1:]).all()
+        assert 0.9 < slopes[-1] / ((m - 1) / 2) <= 1 + 1e-6
+        for root in (0.1, 5.0, 1e4):
+            target, steps = price(root, m), [0.5 * math.log(2 * m * price(root, m))]
+            for _ in range(8):
+                kappa = math.exp(steps[-1])
+                steps.append(steps[-1] - (price(kappa, m) - target) / (kappa**2 * _reference.variance(kappa, m)))
+            assert steps[0] <= math.log(root)
+            assert all(b <= a + 1e-5 for a, b in itertools.pairwise(steps[1:]))
+            assert steps[1] > math.log(root) - 1e-6
+    start = 1000.0  # for a root at 5
+    assert start - (price(start, 3) - price(5.0, 3)) / (start * _reference.variance(start, 3)) < 0
+
+
+def test_the_papers_divergence_needs_a_concentration_above_the_cap() -> None:
+    kappa = 900.0
+    price = kappa * _reference.mean(kappa, 6) - _reference.log_partition(kappa, 6)
+    assert price == pytest.approx(13.35, abs=0.005)
+    assert "about 900" in ch06.check_concentration_with_kl.explanation

@@ -9,8 +9,11 @@ import pytest
 import torch
 from scipy import special, stats
 from torch import Tensor
+from torch.distributions import kl_divergence
 
 from hvae_tutorial import exercises
+from hvae_tutorial.distributions import HypersphericalUniform, VonMisesFisher
+from hvae_tutorial.special import kl_to_uniform
 
 normalize = torch.nn.functional.normalize
 
@@ -86,6 +89,18 @@ def as_for_uniform_points(z: Tensor, mu: Tensor, kappa: float) -> Tensor:
     return z[torch.rand(len(z)) < (kappa * (z * mu).sum(1) - kappa).exp()]
 
 
+def library_swapped(mu1: Tensor, kappa1: Tensor, mu2: Tensor, kappa2: Tensor) -> Tensor:
+    return kl_divergence(VonMisesFisher(mu2, kappa2), VonMisesFisher(mu1, kappa1))
+
+
+def mean_of_log_densities(z: Tensor, mus: Tensor, kappas: Tensor) -> tuple[Tensor, Tensor]:
+    all_of_them = VonMisesFisher(mus, kappas).log_prob(z[:, :, None, :])
+    own = torch.stack([VonMisesFisher(mu, kappa).log_prob(x) for mu, kappa, x in zip(mus, kappas, z, strict=True)])
+    log_p = HypersphericalUniform(mus.shape[1]).log_prob(z)
+    log_q = all_of_them.mean(2)
+    return torch.mean(own - log_q), torch.mean(log_q - log_p)
+
+
 WRONG: list[tuple[str, Callable[..., Any], str]] = [
     ("ch01.2", lambda d: d**0.5, "the root of the mean square"),
     ("ch01.3", lambda kappa: math.log((2 + kappa) / 2), "the round posterior's price"),
@@ -100,6 +115,10 @@ WRONG: list[tuple[str, Callable[..., Any], str]] = [
     ("ch04.6", as_for_uniform_points, "is for uniform proposals"),
     ("ch05.4", through_accepted_proposals, "the acceptance correction is missing"),
     ("ch05.4", detached, "the result is detached"),
+    ("ch06.1", lambda r, m: kl_to_uniform(r, m), "r was taken for the concentration"),
+    ("ch06.2", lambda kl, m: (kl * 2 * m) ** 0.5, "take it as the start"),
+    ("ch06.3", library_swapped, "the laws have changed places"),
+    ("ch06.4", mean_of_log_densities, "not of their logarithms"),
 ]
 
 
