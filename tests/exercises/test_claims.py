@@ -9,7 +9,7 @@ from scipy.integrate import quad
 from scipy.optimize import brentq, minimize, minimize_scalar
 from scipy.stats import norm, ttest_ind
 
-from hvae_tutorial.exercises import _reference, ch01, ch02, ch03, ch04, ch05, ch09, ch10
+from hvae_tutorial.exercises import _reference, ch01, ch02, ch03, ch04, ch05, ch08, ch09, ch10
 
 
 def direction_length(r: float, s1: float, s2: float) -> float:
@@ -176,3 +176,18 @@ def test_more_draws_reduce_only_one_of_two_variances() -> None:
     assert found.mean(0) == pytest.approx((4, 1), abs=0.15)
     assert found[:, 0].min() < 0  # unbiased: it may be negative
     assert tables.mean((1, 2)).var() == pytest.approx((4 + 1 / 5) / 3, rel=0.06)
+def test_where_the_incomplete_gradient_comes_to_rest() -> None:
+    def force(kappa: float) -> float:
+        w, p = _reference.law(kappa, 3)
+        return 15 * float((1 - w**2) @ p) / math.hypot(2, 2 * kappa) - kappa * _reference.variance(kappa, 3)
+
+    assert f"it is {brentq(force, 1, 15):.1f}" in ch08.check_resting_kappa.explanation
+
+
+def test_where_i0_and_the_exponential_overflow() -> None:
+    kappa = torch.tensor([709.0, 710.0], dtype=torch.float64)
+    assert torch.special.i0(kappa).isfinite().tolist() == [True, False]
+    assert "overflows at 710" in ch08.check_circles_log_prob.explanation
+    for dtype, limit in ((torch.float64, 710), (torch.float32, 89)):
+        assert torch.exp(torch.tensor([limit - 1.0, float(limit)], dtype=dtype)).isfinite().tolist() == [True, False]
+        assert any(f"from {limit} on" in mistake.says for mistake in ch08.check_head.mistakes)
