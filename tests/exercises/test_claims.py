@@ -176,6 +176,8 @@ def test_more_draws_reduce_only_one_of_two_variances() -> None:
     assert found.mean(0) == pytest.approx((4, 1), abs=0.15)
     assert found[:, 0].min() < 0  # unbiased: it may be negative
     assert tables.mean((1, 2)).var() == pytest.approx((4 + 1 / 5) / 3, rel=0.06)
+
+
 def test_where_the_incomplete_gradient_comes_to_rest() -> None:
     def force(kappa: float) -> float:
         w, p = _reference.law(kappa, 3)
