@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from hvae_tutorial import records
-from hvae_tutorial.data import load
+from hvae_tutorial.data import Dataset, load
 from hvae_tutorial.experiments.protocol import binarized, elbo_terms, latent_means, seeded
 from hvae_tutorial.files import write_atomically
 from hvae_tutorial.models import VAE
@@ -60,6 +60,8 @@ def record_of(kind: str) -> Record:
 def globe(model: VAE, record: Record) -> dict[str, Any]:
     """Return what the page is given: layers, points by class, and the ELBO recorded and of the weights shown."""
     data = load("mnist")
+    if not (isinstance(data, Dataset) and isinstance(model.decoder, nn.Sequential)):
+        raise TypeError(f"need images and a decoder of layers, got {type(data)} and {type(model.decoder)}")
     test = binarized(data).test
     modes, labels = latent_means(model, test[:IMAGES]), data.test_labels[:IMAGES]
     layers = [quantised(layer) for layer in model.decoder if isinstance(layer, nn.Linear)]
