@@ -458,7 +458,7 @@ print(
 
 # %%
 @torch.no_grad()
-def what_codes_know(model, x, draws=20):
+def what_codes_know(model, x, draws=8):
     mu, sigma = model.posterior(x)
     z = mu + sigma * torch.randn(draws, *mu.shape)
     log_q = Normal(mu, sigma).log_prob(z[:, :, None]).sum(-1)  # draws of each image under each q(z|x'): (draws, n, n)
@@ -476,19 +476,26 @@ knows = {name: what_codes_know(each, test) for name, each in (("d = 2", model), 
 for name, (information, waste, active) in knows.items():
     print(f"{name}: information {information:.2f}, waste {waste:.2f} nats; {active} active units")
 
-# %% tags=["checks"]
+# %% tags=["checks", "nbval-ignore-output"]
 for each, (information, waste, _) in zip((model, wide), knows.values(), strict=True):
     kl = each.terms(test)[1].mean().item()
-    assert abs(information + waste - kl) < 0.1  # the same KL, by draws: five standard errors
+    assert abs(information + waste - kl) < 0.2  # the same KL, by draws: five standard errors
     assert 0 < information <= math.log(len(test))
     assert -0.02 < waste < 0.3 * kl
 assert knows["d = 2"][2] == 2
-assert 2 < knows["d = 20"][2] < 20
-print("Checked: both parts add up to the exact KL; at d = 2 both units are active, at d = 20 not all are.")
+with torch.no_grad():
+    mu, sigma = wide.posterior(test)
+prices = (0.5 * (mu**2 + sigma**2 - 1) - sigma.log()).mean(0).sort(descending=True).values  # of each unit
+assert prices[:8].sum() > 0.6 * prices.sum()
+print(
+    "Checked: both parts add up to the exact KL; at d = 20 the eight strongest units carry "
+    f"{100 * prices[:8].sum() / prices.sum():.0f}% of it, and the weakest {prices[-1]:.3f} nats."
+)
 
 # %% [markdown]
 # Most of the price buys information, and the rest is small: in Figure 7.4 the codes fill the prior's two dashed
-# circles. In twenty dimensions most units are silent, although each has a KL of its own to spend.
+# circles. In twenty dimensions the threshold is too low to tell much, after so short a training: some units pass it
+# that cost next to nothing. Look at the KL of each unit, as the last line does.
 #
 # ## Does warm-up help?
 #
@@ -510,7 +517,7 @@ epochs = np.arange(1, 91)
 for (warmup, _), run in runs.items():
     axes.semilogy(epochs, run[:, 3], color=BLUE if warmup else ORANGE, linewidth=0.8)
 axes.text(14, 14, "warm-up over 60 epochs", color=BLUE)
-axes.text(8, 0.45, "without warm-up", color=ORANGE)
+axes.text(12, 0.95, "without warm-up", color=ORANGE)
 axes.set(xlabel="epoch", ylabel="validation KL (nats)")
 plotting.show(
     figure,
@@ -602,7 +609,7 @@ print("Checked: L_K rises with K, and at K = 100 it is within 0.05 nats of the e
 
 # %%
 torch.manual_seed(8)
-t, slopes = 1.0, {}
+t, slopes = 0.5, {}
 for K in Ks:
     epsilon = torch.randn(2**20 // K, K, dtype=torch.float64)
     share = (-t * epsilon).softmax(1)  # of the weights, which are proportional to exp(-t epsilon)
@@ -617,17 +624,17 @@ figure, axes = plotting.subplots(size=(6, 3))
 for name, colour, first in (("plain", ORANGE, 1), ("DReG", BLUE, 2)):
     shown = Ks[Ks >= first]
     axes.loglog(shown, [ratio[name, K] for K in shown], "o-", color=colour, markersize=4)
-axes.text(30, 0.33, "plain gradient", color=ORANGE)
-axes.text(12, 4.5, "doubly reparameterised", color=BLUE, ha="right")
+axes.text(20, 0.17, "plain gradient", color=ORANGE)
+axes.text(12, 12.5, "doubly reparameterised", color=BLUE, ha="right")
 axes.set(xlabel="draws K", ylabel="signal / noise", xticks=Ks, xticklabels=Ks)
 axes.minorticks_off()
 plotting.show(
     figure,
-    "**Figure 7.6.** Mean of the encoder's gradient over its standard deviation, in the tiny model at t = 1. More "
+    "**Figure 7.6.** Mean of the encoder's gradient over its standard deviation, in the tiny model at t = 1/2. More "
     "draws drown the plain gradient in noise, and help the other. (At K = 1 the second has no noise at all here.)",
     alt=f"Log-log plot against K. The plain gradient falls from {ratio['plain', 1]:.2f} at K = 1 to "
-    f"{ratio['plain', 128]:.2f} at 128. The doubly reparameterised one rises from {ratio['DReG', 2]:.1f} at K = 2 to "
-    f"{ratio['DReG', 128]:.1f}.",
+    f"{ratio['plain', 128]:.2f} at 128. The doubly reparameterised one is at {ratio['DReG', 2]:.1f} for K = 2, "
+    f"dips to {ratio['DReG', 4]:.1f} and rises to {ratio['DReG', 128]:.1f}.",
 )
 
 # %% tags=["checks"]
@@ -636,9 +643,11 @@ for K in Ks:  # the same mean, to five standard errors
     assert abs(mean["plain", K] - mean["DReG", K]) < 5 * error
 assert abs(mean["plain", 1] + t / s) < 5 * spread["plain", 1] / 2**10  # the slope of the gap t²/2, negated
 assert spread["DReG", 1] < 1e-6
-assert 0.4 < math.log(ratio["plain", 32] / ratio["plain", 128]) / math.log(4) < 0.6  # as 1/sqrt(K)
-assert all(ratio["DReG", 2 * K] > ratio["DReG", K] for K in Ks[1:-1])
-print("Checked: both estimates have the same mean; the plain one's ratio falls as the root of 1/K, the other's rises.")
+assert 0.4 < math.log(ratio["plain", 2] / ratio["plain", 32]) / math.log(16) < 0.6  # as 1/sqrt(K)
+assert all(ratio["DReG", 2 * K] > ratio["DReG", K] for K in Ks[2:-1])
+print(
+    "Checked: both estimates have the same mean; the plain one's ratio falls as the root of 1/K, the other's rises from K = 4 on."
+)
 
 # %% [markdown]
 # Measuring is another matter: there no gradient is taken, and $K$ is as large as one can pay.
@@ -664,21 +673,21 @@ beta, _, reconstruction, kl = runs[60, 0].T
 watched, right = reconstruction - beta * kl, elbos[60, 0]
 wrong_epoch, right_epoch = (epoch + 1 for epoch in chosen[0])
 figure, axes = plotting.subplots(size=(6, 3.1))
-axes.axvspan(1, 61, color="0.6", alpha=0.2, linewidth=0)
-axes.text(59, right.min(), "warm-up", ha="right")
-axes.plot(epochs, watched, color=ORANGE)
-axes.plot(epochs, right, color=BLUE)
+axes.axvspan(10, 61, color="0.6", alpha=0.2, linewidth=0)
+axes.text(59, right[9:].min(), "warm-up", ha="right")
+axes.plot(epochs[9:], watched[9:], color=ORANGE)
+axes.plot(epochs[9:], right[9:], color=BLUE)
 axes.plot([wrong_epoch] * 2, [watched[wrong_epoch - 1], right[wrong_epoch - 1]], "o", color=ORANGE)
 axes.plot(right_epoch, right[right_epoch - 1], "o", color=BLUE)
-axes.text(wrong_epoch + 2, watched[wrong_epoch - 1] + 0.2, "chosen by the wrong rule", color=ORANGE)
+axes.text(wrong_epoch - 6, watched[wrong_epoch - 1] + 0.4, "chosen by the wrong rule", color=ORANGE)
 axes.text(wrong_epoch + 2, right[wrong_epoch - 1] - 0.7, "what this model is worth", color=ORANGE)
-axes.text(43, -21.9, r"watched: RE − $β_e$ KL", color=ORANGE)
-axes.text(43, -25.1, "ELBO", color=BLUE)
-axes.text(right_epoch, -23.1, "chosen rightly", color=BLUE, ha="center")
+axes.text(48, -22.2, r"watched: RE − $β_e$ KL", color=ORANGE)
+axes.text(43, -25.3, "ELBO", color=BLUE)
+axes.text(right_epoch, -24.6, "chosen rightly", color=BLUE, ha="center")
 axes.set(xlabel="epoch", ylabel="validation (nats)")
 plotting.show(
     figure,
-    "**Figure 7.7.** The first of the five runs. What was watched is best early in warm-up. The ELBO, with β = 1 "
+    "**Figure 7.7.** The first of the five runs, from epoch 10 on. What was watched is best early in warm-up. The ELBO, with β = 1 "
     "throughout, says otherwise.",
     alt=f"The watched curve peaks at epoch {wrong_epoch}, where β is {beta[wrong_epoch - 1]:.2f}, and then falls; the "
     f"ELBO rises from below nearly to the end. At the chosen epoch it is {loss[0]:.1f} nats below its best, which is "

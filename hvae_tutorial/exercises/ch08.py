@@ -361,21 +361,11 @@ def resting_kappa(a: float, m: int) -> float:
     Returns:
         The kappa > 0 at which both slopes are equal, with a relative error below 1e-6.
     """
-
-    def force(kappa: float) -> float:
-        k = torch.tensor(kappa, dtype=torch.float64)
-        rho = torch.sqrt((m - 1) ** 2 + 4 * k**2)
-        found = a * (m - 1) * mean_resultant_length(k, m) / (k * rho)
-        return float(found - k * mean_resultant_length_derivative(k, m))
-
-    low, high = 1e-3, a  # reconstruction pays a at most
-    for _ in range(60):
-        middle = (low + high) / 2
-        if force(middle) > 0:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
+    kappa = torch.linspace(1e-3, a, 5_001, dtype=torch.float64)  # reconstruction pays a at most
+    rho = torch.sqrt((m - 1) ** 2 + 4 * kappa**2)
+    found = (m - 1) * mean_resultant_length(kappa, m) / (kappa * rho)
+    paid = kappa * mean_resultant_length_derivative(kappa, m) / found  # the a of which this kappa is the rest
+    return float(np.interp(a, paid, kappa))
 
 
 def _rest(
@@ -405,7 +395,7 @@ def _first_step(a: float, m: int) -> float:
 
 def _resting_cases(rng: Generator) -> Iterator[Case]:
     laws = [(15.0, 3), (10.0, 2), (20.0, 11)]
-    laws += [(float(log_uniform(rng, 3, 300)), int(rng.integers(2, 61))) for _ in range(5)]
+    laws += [(float(log_uniform(rng, 3, 300)), int(rng.integers(2, 61))) for _ in range(4)]
     for a, m in laws:
 
         def force(kappa: float, a: float = a, m: int = m) -> float:
@@ -429,12 +419,14 @@ The chapter predicts how much concentration an S-VAE loses when its sampler's gr
 `mean_resultant_length` and its derivative may be taken from the library.""",
     solution=resting_kappa,
     explanation="""\
-At small $\\kappa$ reconstruction pays more than the KL costs, at $\\kappa = a$ less, since only a part of the gradient
-arrives: the root lies between, and bisection finds it. For $m = 3$ and $a = 15$ it is 13.9. The missing share of the
-gradient and that of $\\kappa$ are about the same.""",
+The equation cannot be solved for $\\kappa$, but for $a$: each $\\kappa$ is the rest of one $a$, which grows with it. So
+a table of $a$, read backwards, is enough. The root lies below $a$, since only a part of the gradient arrives. For $m =
+3$ and $a = 15$ it is 13.9. The missing share of the gradient and that of $\\kappa$ are about the same.""",
     hints=(
-        "The difference of the two slopes is positive at small kappa and negative at kappa = a.",
-        "Bisect between 0.001 and a: keep the half in which the sign changes.",
+        "Solved for kappa the equation has no formula. Solved for a it has one.",
+        "Make a fine grid of kappa from 0.001 to a, compute the a of each, and interpolate backwards: "
+        "`np.interp(a, a_of_kappa, kappa)`. Or bisect: the difference of the slopes is positive at small kappa and "
+        "negative at kappa = a.",
     ),
     cases=_resting_cases,
     checked="a from 3 to 300, m from 2 to 60, against quadrature over the law of w",
