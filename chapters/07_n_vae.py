@@ -645,9 +645,7 @@ assert abs(mean["plain", 1] + t / s) < 5 * spread["plain", 1] / 2**10  # the slo
 assert spread["DReG", 1] < 1e-6
 assert 0.4 < math.log(ratio["plain", 2] / ratio["plain", 32]) / math.log(16) < 0.6  # as 1/sqrt(K)
 assert all(ratio["DReG", 2 * K] > ratio["DReG", K] for K in Ks[2:-1])
-print(
-    "Checked: both estimates have the same mean; the plain one's ratio falls as the root of 1/K, the other's rises from K = 4 on."
-)
+print("Checked: both have the same mean; the plain one's ratio falls as the root of 1/K, the other's rises from K = 4.")
 
 # %% [markdown]
 # Measuring is another matter: there no gradient is taken, and $K$ is as large as one can pay.
@@ -687,8 +685,8 @@ axes.text(right_epoch, -24.6, "chosen rightly", color=BLUE, ha="center")
 axes.set(xlabel="epoch", ylabel="validation (nats)")
 plotting.show(
     figure,
-    "**Figure 7.7.** The first of the five runs, from epoch 10 on. What was watched is best early in warm-up. The ELBO, with β = 1 "
-    "throughout, says otherwise.",
+    "**Figure 7.7.** The first of the five runs, from epoch 10 on. What was watched is best early in "
+    "warm-up. The ELBO, with β = 1 throughout, says otherwise.",
     alt=f"The watched curve peaks at epoch {wrong_epoch}, where β is {beta[wrong_epoch - 1]:.2f}, and then falls; the "
     f"ELBO rises from below nearly to the end. At the chosen epoch it is {loss[0]:.1f} nats below its best, which is "
     f"at epoch {right_epoch}.",
