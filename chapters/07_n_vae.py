@@ -22,7 +22,7 @@
 # **You need**: densities and expectations, a little PyTorch, the reparameterisation trick from
 # [chapter 5](05_gradients.ipynb).
 #
-# **Time**: 50 minutes.
+# **Time**
 
 # %%
 import math
@@ -161,8 +161,7 @@ print("Checked: ELBO = RE - KL, and the gap is t²/2, to nine digits.")
 # %% [markdown]
 # ## More draws, a better bound
 #
-# The ELBO takes the logarithm of one weight. Take the logarithm of the average of $K$ independent ones (Burda et al.
-# 2016):
+# The ELBO takes the logarithm of one weight. Take the logarithm of the average of $K$ independent ones [@burda2016]:
 #
 # $$
 # L_K = \log \frac1K \sum_{k=1}^K \omega_k, \qquad E[L_1] = \mathrm{ELBO}, \qquad E[L_K] \le \log p(x) .
@@ -191,7 +190,7 @@ print("Checked: ELBO = RE - KL, and the gap is t²/2, to nine digits.")
 # $$
 #
 # One thing could spoil this. Near $R = 0$ the logarithm falls without limit, and no power of $R - 1$ does. It is enough
-# that $E[1/R]$ stays bounded as $K$ grows (Domke and Sheldon 2018, theorem 3). As $1/R$ is convex, its mean does not
+# that $E[1/R]$ stays bounded as $K$ grows [@domke2018, theorem 3]. As $1/R$ is convex, its mean does not
 # grow with $K$, by the argument above. So it is enough that a single weight has $E[p(x)/\omega] < \infty$.
 #
 # In the tiny model $\omega/p(x) = p(z|x)/q(z) = e^{t^2/2 - t\zeta}$. Under $q$, $\zeta = t + \varepsilon$ with
@@ -352,9 +351,9 @@ validation, test = (draw_pixels(part, torch.Generator().manual_seed(1)) for part
 # \beta_e = \min\bigl(1, (e - 1)/W\bigr) .
 # $$
 #
-# This is **warm-up**, or KL annealing, which Bowman et al. (2016) needed for sentences and Sønderby et al. (2016) for
-# deep models. Only with $\beta = 1$ is the objective a bound on $\log p(x)$. We keep the weights of the epoch with the
-# best validation ELBO, at $\beta = 1$, among the epochs *after* warm-up. The trap below shows why.
+# This is **warm-up**, or KL annealing, needed for sentences [@bowman2016] and for deep models [@sonderby2016]. Only
+# with $\beta = 1$ is the objective a bound on $\log p(x)$. We keep the weights of the epoch with the best validation
+# ELBO, at $\beta = 1$, among the epochs *after* warm-up. The trap below shows why.
 
 
 # %%
@@ -447,7 +446,7 @@ print(
 # E_x\,\mathrm{KL}\bigl(q(z|x) \Vert p(z)\bigr) = I(x; z) + \mathrm{KL}\bigl(q(z) \Vert p(z)\bigr) ,
 # $$
 #
-# (Hoffman and Johnson 2016). The first part is the *information* of a code about its image. The second is pure waste:
+# [@hoffman2016]. The first part is the *information* of a code about its image. The second is pure waste:
 # codes as a whole should look like the prior, from which samples are drawn. With $n$ images $q(z)$ is a mixture of $n$
 # normal laws, and we can compute it. (The information of $n$ images is at most $\log n$, whatever the encoder.)
 #
@@ -544,7 +543,7 @@ print("Checked: in each of five runs without warm-up the KL dips below 0.6 of it
 # %% [markdown]
 # Without warm-up the encoder falls silent first. Here it finds its voice again, and in the end the two differ by less
 # than 1 nat in each of the five pairs: on these data warm-up is a safeguard, not a gain. With a stronger decoder, such
-# as one that writes sentences word by word, the silence can last (Bowman et al. 2016).
+# as one that writes sentences word by word, the silence can last [@bowman2016].
 #
 # ## How good is it?
 #
@@ -581,7 +580,7 @@ print("Checked: L_K rises with K, and at K = 100 it is within 0.05 nats of the e
 # Burda et al. did: the importance-weighted autoencoder climbs $L_K$. For the decoder that is better. For the encoder it
 # can be worse. As $K$ grows, $L_K$ goes to $\log p(x)$ *for every* $q$. Its derivative with respect to $q$ is that of
 # the gap, about $v/2K$, and vanishes as $1/K$. The estimate's noise falls only as $1/\sqrt K$. So the ratio of signal
-# to noise falls as $1/\sqrt K$ (Rainforth et al. 2018): the encoder learns ever less.
+# to noise falls as $1/\sqrt K$ [@rainforth2018]: the encoder learns ever less.
 #
 # Look at the gradient. Let $z_k$ depend on the encoder's output $\phi$ by reparameterisation, and let
 # $s_k = \omega_k/\sum_j\omega_j$ be the *shares* of the weights. Then $\partial L_K/\partial\phi$ is
@@ -592,8 +591,8 @@ print("Checked: L_K rises with K, and at K = 100 it is within 0.05 nats of the e
 #   \frac{\partial z_k}{\partial\phi} - \frac{\partial\log q(z_k)}{\partial\phi} \right) .
 # $$
 #
-# The second part is a score. For one draw $s_1 = 1$, a score has the mean 0, and one may drop it (Roeder et al. 2017).
-# For more draws its factor $s_k$ depends on $z_k$. Tucker et al. (2019) reparameterise *again*: for any $f$,
+# The second part is a score. For one draw $s_1 = 1$, a score has the mean 0, and one may drop it [@roeder2017].
+# For more draws its factor $s_k$ depends on $z_k$. The cure is to reparameterise *again* [@tucker2019]: for any $f$,
 # $E[f(z)\,\partial_\phi\log q(z)] = \partial_{\phi} E[f] = E[f'(z)\,\partial z/\partial\phi]$, where $f$ itself is held
 # fixed. With $f = s_k$ as a function of $z_k$, and $\partial s_k/\partial z_k = s_k (1 - s_k)\,
 # \partial\log\omega_k/\partial z_k$, the score becomes a path, and the two parts nearly cancel:
@@ -652,7 +651,7 @@ print("Checked: both have the same mean; the plain one's ratio falls as the root
 #
 # ## The trap: three ways to a wrong number
 #
-# Two of these are in a public reproduction of the paper (github.com/raphaelrubrice/HVAE).
+# Two of these are in a public reproduction of the paper [@rubrice].
 #
 # **1. Early stopping during warm-up.** The reproduction watched the quantity that it maximised,
 # $\mathrm{RE} - \beta_e \mathrm{KL}$. It falls when $\beta_e$ rises, whatever the model does. So the "best" epoch lies
@@ -901,19 +900,14 @@ print("Checked: from our weights and seed the library has the same terms, bound,
 #
 # ## References
 #
-# - Kingma, Welling (2014), [arXiv:1312.6114](https://arxiv.org/abs/1312.6114): equations 1 to 3 (ELBO and gap),
-#   appendix B (the KL).
-# - Burda, Grosse, Salakhutdinov (2016), [arXiv:1509.00519](https://arxiv.org/abs/1509.00519): equation 8 and theorem 1
-#   ($L_K$ and its growth); active units.
-# - Domke, Sheldon (2018), [arXiv:1808.09034](https://arxiv.org/abs/1808.09034): theorem 3 (the limit of $K$ times the
-#   bias).
-# - Bowman et al. (2016), [arXiv:1511.06349](https://arxiv.org/abs/1511.06349): annealing of the KL, and codes that
-#   fall silent.
-# - Sønderby et al. (2016), [arXiv:1602.02282](https://arxiv.org/abs/1602.02282): warm-up.
-# - Hoffman, Johnson (2016), *ELBO surgery*, NIPS workshop on approximate inference: the mean KL in two parts.
-# - Roeder, Wu, Duvenaud (2017), [arXiv:1703.09194](https://arxiv.org/abs/1703.09194): dropping the score.
-# - Rainforth et al. (2018), [arXiv:1802.04537](https://arxiv.org/abs/1802.04537): signal to noise in $K$.
-# - Tucker et al. (2019), [arXiv:1810.04152](https://arxiv.org/abs/1810.04152): the doubly reparameterised gradient.
-# - Davidson et al. (2018), [arXiv:1804.00891](https://arxiv.org/abs/1804.00891): Table 1, the protocol.
-# - HVAE, a student reproduction (github.com/raphaelrubrice/HVAE): early stopping during warm-up, and a normal law in
-#   the importance weights.
+# - [@kingma2014] Equations 1 to 3: ELBO and gap; appendix B: the KL.
+# - [@burda2016] Equation 8 and theorem 1: $L_K$ and its growth; active units.
+# - [@domke2018] Theorem 3: the limit of $K$ times the bias.
+# - [@bowman2016] Annealing of the KL, and codes that fall silent.
+# - [@sonderby2016] Warm-up.
+# - [@hoffman2016] The mean KL in two parts.
+# - [@roeder2017] Dropping the score.
+# - [@rainforth2018] Signal to noise in $K$.
+# - [@tucker2019] The doubly reparameterised gradient.
+# - [@davidson2018] Table 1: the protocol.
+# - [@rubrice] Early stopping during warm-up, and a normal law in the importance weights.

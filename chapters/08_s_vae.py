@@ -22,7 +22,7 @@
 # **You need**: [chapter 2](02_von_mises_fisher.ipynb), [chapter 5](05_gradients.ipynb),
 # [chapter 6](06_kl_divergence.ipynb) and [chapter 7](07_n_vae.ipynb).
 #
-# **Time**: 50 minutes.
+# **Time**
 
 # %%
 import math
@@ -115,7 +115,7 @@ def assemble(head, d, x_dim=64, hidden=128, likelihood=BernoulliLikelihood):
 # The gradient that reaches $u$ is orthogonal to $u$: the loss depends on the direction alone, and nothing pulls at the
 # length. Yet the length changes. A step at a right angle to $u$ makes it longer, by Pythagoras, and never shorter. And
 # the longer $u$ is, the less a step of the same size turns it: by the formula, at a rate of $1/|u|$. So the growth of
-# $|u|$ is an **implicit decay of the learning rate** of the directions. We shall see it below.
+# $|u|$ is an **implicit decay of the learning rate** of the directions [@salimans2016]. We shall see it below.
 
 # %% tags=["checks"]
 torch.manual_seed(0)
@@ -591,7 +591,7 @@ print(
 #
 # **NaN from the first step.** The textbook formula for $\phi_m$ contains $\log I_{m/2-1}(\kappa)$, and libraries offer
 # $I_\nu(\kappa)\, e^{-\kappa}$ as `ive`. A fresh network has $\kappa$ near $\log 2 + 1$. There, with $m = 128$, `ive`
-# in float32 is zero, its logarithm minus infinity, and the KL is NaN (pythae, issue 72; [chapter 3](03_bessel.ipynb)
+# in float32 is zero, its logarithm minus infinity, and the KL is NaN ([@pythae]; [chapter 3](03_bessel.ipynb)
 # has the cure). How far does one NaN get? We put it into the KL, and look at the weights after each step.
 
 # %%
@@ -639,7 +639,7 @@ print("Checked: the textbook's KL is NaN at 1.69 in float32, and right in float6
 #
 # **NaN in the sampler.** At $w = 1$, which rounding reaches, $\sqrt{1 - w^2}$ has an infinite slope, and infinity times
 # zero is NaN. In the next step $\kappa$ is NaN, no proposal is ever accepted, and a loop without a bound hangs: so did
-# the S-VAE of the reproduction in chapter 7. A sampler carries $y = 1 - w > 0$, bounds its rounds, and refuses NaN by
+# the S-VAE of a reproduction [@rubrice]. A sampler carries $y = 1 - w > 0$, bounds its rounds, and refuses NaN by
 # name.
 
 # %% tags=["checks"]
@@ -703,10 +703,10 @@ assert kl_to_uniform(kappas["no"], 2).mean() > limit + 0.1
 print("Checked: more than half of the points are at the cap, others learn more than 220; the capped KL stands still.")
 
 # %% [markdown]
-# **A kink.** graphnet switched at $\kappa = 100$ from an exact normaliser to an approximation whose values were joined
-# and whose slopes were not. A fit climbs while $A(\kappa)$ is below the mean length of the data (chapter 2), and
-# chapter 6 has the jump of the slope. So all true $\kappa$ over a wide range come to rest at 100: a $\kappa$ that is
-# the same for all data is a kink or a cap.
+# **A kink.** graphnet [@graphnet] switched at $\kappa = 100$ from an exact normaliser to an approximation whose values
+# were joined and whose slopes were not. A fit climbs while $A(\kappa)$ is below the mean length of the data (chapter
+# 2), and chapter 6 has the jump of the slope. So all true $\kappa$ over a wide range come to rest at 100: a $\kappa$
+# that is the same for all data is a kink or a cap.
 
 # %% tags=["checks"]
 grid = torch.arange(20.0, 8000.0, dtype=torch.float64)
@@ -730,7 +730,7 @@ print("Checked: d = 2 gives three coordinates on the sphere and two in the plane
 # %% [markdown]
 # ## A law without rejection
 #
-# De Cao and Aziz (2020) propose the **Power Spherical** law, with density proportional to $(1 + \mu \cdot z)^\kappa$.
+# The **Power Spherical** law [@decao2020] has a density proportional to $(1 + \mu \cdot z)^\kappa$.
 # What is the law of $w = \mu\cdot z$? Under the uniform law its density is proportional to $(1 - w^2)^{(m-3)/2}$
 # (chapter 4); here it gets the factor $(1+w)^\kappa$. Put $t = (1 + w)/2$, which lies in $[0, 1]$. Then
 # $1 + w = 2t$ and $1 - w^2 = 4 t (1 - t)$, and the density of $t$ is proportional to
@@ -889,12 +889,11 @@ print("Checked: with our weights and seed the library's three models have the sa
 #
 # ## References
 #
-# - Davidson et al. (2018), [arXiv:1804.00891](https://arxiv.org/abs/1804.00891): section 3 (the model), Figure 1.
-# - De Cao, Aziz (2020), [arXiv:2006.04437](https://arxiv.org/abs/2006.04437): the Power Spherical law.
-# - Naesseth et al. (2017), [arXiv:1610.05683](https://arxiv.org/abs/1610.05683): the gradient through rejection.
-# - Shoemake (1985), *Animating rotation with quaternion curves*, SIGGRAPH: walks along great circles.
-# - Salimans, Kingma (2016), [arXiv:1602.07868](https://arxiv.org/abs/1602.07868), section 2.1: the norm of a
-#   normalised vector grows, and the steps shrink.
-# - pythae, issue 72 (NaN at $m = 128$); graphnet, issue 900 (the kink at 100).
-# - HVAE, a student reproduction (github.com/raphaelrubrice/HVAE): the cap at $100\,m$, the sampler that hangs, the
-#   latent size taken for $m$.
+# - [@davidson2018] Section 3: the model; Figure 1.
+# - [@decao2020] The Power Spherical law.
+# - [@naesseth2017] The gradient through rejection.
+# - [@shoemake1985] Walks along great circles.
+# - [@salimans2016] Section 2.1: the norm of a normalised vector grows, and the steps shrink.
+# - [@pythae] NaN at $m = 128$.
+# - [@graphnet] The kink at 100.
+# - [@rubrice] The cap at $100\,m$, the sampler that hangs, the latent size taken for $m$.
