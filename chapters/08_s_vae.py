@@ -537,6 +537,7 @@ ends = {
     decoder: [min(row[4] for row in rows if row[0] == decoder), max(row[4] for row in rows if row[0] == decoder)]
     for decoder in ("frozen", "free")
 }
+worst = min(rows, key=lambda row: row[5])
 misses = [abs(row[3] - row[4]) for row in rows if row[0] == "frozen"]
 ratios = [row[4] / row[3] for row in rows if row[0] == "free"]
 plotting.show(
@@ -545,7 +546,7 @@ plotting.show(
     "does to κ, against the prediction (line); circles d = 2, squares d = 5, triangles d = 10, two seeds each.",
     alt="Left: two curves that fall to zero at w = 1, the exact one above the incomplete one. Right: with the decoder "
     f"frozen six points lie along the diagonal, {max(misses):.1f} points off at most. With a free decoder "
-    f"six points lie far below it, at changes of {ends['free'][1]:.0f} to {ends['free'][0]:.0f} percent.",
+    f"the changes are {ends['free'][1]:.0f} to {ends['free'][0]:.0f} percent, most of them far below the line.",
 )
 plotting.say(
     f"With the decoder frozen κ falls by {-ends['frozen'][1]:.0f} to {-ends['frozen'][0]:.0f}% in six runs, and the "
@@ -557,7 +558,7 @@ plotting.say(
     + "; ".join(f"d = {d}: " + ", ".join(f"{row[5]:+.2f}" for row in rows if row[:2] == ["free", d]) for d in dims)
     + ". With the decoder frozen: "
     + ", ".join(f"{row[5]:+.2f}" for row in rows if row[0] == "frozen")
-    + "."
+    + f". The largest loss is {-worst[5]:.2f} nats, at d = {worst[1]}."
 )
 
 # %% tags=["checks"]
@@ -580,9 +581,9 @@ print(
 
 # %% [markdown]
 # With the decoder frozen the toy is right: $\kappa$ falls by the missing share of the gradient, and the ELBO hardly
-# moves, since the loss is of second order. Trained from the start the fall is larger, because the decoder takes part.
-# It learns from more blurred codes, so it pays less for precision; $a$ falls, and $\kappa$ with it. The loss is then no
-# longer of second order, and at $d = 5$ it is plainly seen.
+# moves, since the loss is of second order. Trained from the start most runs fall farther, because the decoder takes
+# part. It learns from more blurred codes, so it pays less for precision; $a$ falls, and $\kappa$ with it. The loss is
+# then no longer of second order, and where it is largest it can be seen in the ELBO.
 #
 # Two seeds for each $d$ and 45 epochs decide no more than that; in such short runs part of it is slower learning.
 # Whoever reads $\kappa$ as a measure of certainty reads a bias in any case.
@@ -675,7 +676,7 @@ capped, capped_history = train_circle(CappedHead)
 with torch.no_grad():
     kappas = {name: model.encode(circle.train).concentration for name, model in (("cap", capped), ("no", uncapped))}
 middle = [float(kappas["no"].quantile(q)) for q in (0.05, 0.95)]
-late = {name: history["validation_kl"][40:] for name, history in (("cap", capped_history), ("no", uncapped_history))}
+late = {name: history["validation_kl"][-10:] for name, history in (("cap", capped_history), ("no", uncapped_history))}
 figure, axes = plotting.subplots(size=(5.5, 2.6))
 bins = np.arange(100, 10 * math.ceil(max(k.max() for k in kappas.values()) / 10) + 11, 10)
 axes.hist(kappas["no"], bins=bins, color=BLUE)
@@ -690,7 +691,7 @@ plotting.show(
     f"nine of ten lie between {middle[0]:.0f} and {middle[1]:.0f}.",
 )
 plotting.say(
-    f"The symptom is in the log: over the last 40 epochs the capped KL stays within {np.ptp(late['cap']):.4f} nats, "
+    f"The symptom is in the log: over the last 10 epochs the capped KL stays within {np.ptp(late['cap']):.4f} nats, "
     f"and the other still moves by {np.ptp(late['no']):.2f}."
 )
 
@@ -698,7 +699,7 @@ plotting.say(
 limit = kl_to_uniform(torch.tensor(200.0), 2)
 assert (kappas["cap"] == 200).float().mean() > 0.5
 assert middle[0] > 220
-assert np.ptp(late["cap"]) < 0.1 * np.ptp(late["no"])  # a KL that stands still in the log: the symptom
+assert np.ptp(late["cap"]) < 0.05 * np.ptp(late["no"])  # a KL that stands still in the log: the symptom
 assert kl_to_uniform(kappas["no"], 2).mean() > limit + 0.1
 print("Checked: more than half of the points are at the cap, others learn more than 220; the capped KL stands still.")
 

@@ -94,7 +94,7 @@ def _total_cases(rng: Generator) -> Iterator[Case]:
         z, w = rng.standard_normal((points, 1)), rng.dirichlet(np.ones(points))
         args = (kind, n, torch.from_numpy(z), torch.from_numpy(np.log(w)))
         truth = torch.tensor(_pixel_loop(kind, n, z, w), dtype=torch.float64)
-        yield value(args, truth, rtol=1e-9)
+        yield value(args, truth, rtol=1e-9, atol=1e-12)
 
 
 def _images(n: int, z: Tensor, first: int = 0) -> Tensor:

@@ -214,7 +214,7 @@ a von Mises-Fisher law on one sphere has only one.""",
     solution=circles_log_prob,
     explanation="""\
 Independent laws multiply, so logarithms add: $\\sum_i \\kappa_i w_i - \\log I_0(\\kappa_i) - \\log 2\\pi$, with one
-normaliser for each circle. $I_0$ overflows at 714 in float64; $\\log I_0(\\kappa) = \\log(e^{-\\kappa}I_0(\\kappa)) +
+normaliser for each circle. $I_0$ overflows at 710 in float64; $\\log I_0(\\kappa) = \\log(e^{-\\kappa}I_0(\\kappa)) +
 \\kappa$ never does. KL divergences add in the same way: chapter 13 builds products of spheres.""",
     hints=(
         "Give each circle an axis of its own: `z.reshape(*kappa.shape, 2)`. Then w_i is a sum over the last axis.",

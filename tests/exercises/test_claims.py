@@ -10,7 +10,7 @@ from scipy.integrate import quad
 from scipy.optimize import brentq, minimize, minimize_scalar
 from scipy.stats import norm, ttest_ind
 
-from hvae_tutorial.exercises import _reference, ch01, ch02, ch03, ch04, ch05, ch06, ch09, ch10, ch14
+from hvae_tutorial.exercises import _reference, ch01, ch02, ch03, ch04, ch05, ch06, ch08, ch09, ch10, ch14
 
 
 def direction_length(r: float, s1: float, s2: float) -> float:
@@ -214,3 +214,20 @@ def test_the_papers_divergence_needs_a_concentration_above_the_cap() -> None:
     price = kappa * _reference.mean(kappa, 6) - _reference.log_partition(kappa, 6)
     assert price == pytest.approx(13.35, abs=0.005)
     assert "about 900" in ch06.check_concentration_with_kl.explanation
+
+
+def test_where_the_incomplete_gradient_comes_to_rest() -> None:
+    def force(kappa: float) -> float:
+        w, p = _reference.law(kappa, 3)
+        return 15 * float((1 - w**2) @ p) / math.hypot(2, 2 * kappa) - kappa * _reference.variance(kappa, 3)
+
+    assert f"it is {brentq(force, 1, 15):.1f}" in ch08.check_resting_kappa.explanation
+
+
+def test_where_i0_and_the_exponential_overflow() -> None:
+    kappa = torch.tensor([709.0, 710.0], dtype=torch.float64)
+    assert torch.special.i0(kappa).isfinite().tolist() == [True, False]
+    assert "overflows at 710" in ch08.check_circles_log_prob.explanation
+    for dtype, limit in ((torch.float64, 710), (torch.float32, 89)):
+        assert torch.exp(torch.tensor([limit - 1.0, float(limit)], dtype=dtype)).isfinite().tolist() == [True, False]
+        assert any(f"from {limit} on" in mistake.says for mistake in ch08.check_head.mistakes)

@@ -101,6 +101,25 @@ def mean_of_log_densities(z: Tensor, mus: Tensor, kappas: Tensor) -> tuple[Tenso
     return torch.mean(own - log_q), torch.mean(log_q - log_p)
 
 
+def logarithms_added(log_likelihood, n: int, z: Tensor, log_w: Tensor) -> Tensor:
+    images = torch.tensor([[int(bit) for bit in f"{number:0{n}b}"] for number in range(2**n)]).to(z)
+    return torch.logsumexp((log_likelihood(images, z) + log_w).flatten(), 0)
+
+
+def blocks_averaged(blocks: list[Tensor]) -> Tensor:
+    bounds = [torch.logsumexp(block, 0) - math.log(block.shape[0]) for block in blocks]
+    return sum(bounds) / len(bounds)
+
+
+def whole_batch(u: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+    return u / u.square().sum().sqrt(), torch.nn.functional.softplus(raw[..., 0]) + 1
+
+
+def chord(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    points = torch.lerp(a, b, t[:, None])
+    return points / points.norm(dim=1, keepdim=True)
+
+
 WRONG: list[tuple[str, Callable[..., Any], str]] = [
     ("ch01.2", lambda d: d**0.5, "the root of the mean square"),
     ("ch01.3", lambda kappa: math.log((2 + kappa) / 2), "the round posterior's price"),
@@ -119,6 +138,10 @@ WRONG: list[tuple[str, Callable[..., Any], str]] = [
     ("ch06.2", lambda kl, m: (kl * 2 * m) ** 0.5, "take it as the start"),
     ("ch06.3", library_swapped, "the laws have changed places"),
     ("ch06.4", mean_of_log_densities, "not of their logarithms"),
+    ("ch07.1", logarithms_added, "this is the logarithm of the total"),
+    ("ch07.2", blocks_averaged, "the mean of the blocks' bounds"),
+    ("ch08.1", whole_batch, "divided by one number, the length of the whole batch"),
+    ("ch08.3", chord, "the straight line, normalised"),
 ]
 
 
