@@ -808,6 +808,8 @@ from hvae_tutorial.training import TrainingSettings, fit
 library = mlp_vae("n", d=2, x_dim=64, hidden=(128,))
 
 # %% tags=["checks"]
+head = GaussianPosterior(128, d=2)
+head.mean, head.raw_scale = model.mean, model.raw_scale
 
 
 def seeded(function, *arguments):
@@ -817,8 +819,6 @@ def seeded(function, *arguments):
         return function(*arguments)
 
 
-head = GaussianPosterior(128, d=2)
-head.mean, head.raw_scale = model.mean, model.raw_scale
 ours = VAE(model.encoder, model.decoder, head, BernoulliLikelihood(64))  # of our own parts
 theirs, (reconstruction, kl) = seeded(elbo, ours, test), seeded(model.terms, test)
 assert torch.allclose(theirs.reconstruction, reconstruction, atol=1e-3)

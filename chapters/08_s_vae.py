@@ -222,6 +222,7 @@ def new(head, d, seed=0):
 plane, sphere = (train_digits(new(head, 2), epochs=120) for head in (GaussianHead, SphereHead))
 
 # %% tags=["picture", "nbval-ignore-output"]
+fresh = new(SphereHead, 2)  # as the S-VAE was before training
 
 
 @torch.no_grad()
@@ -255,8 +256,8 @@ plotting.show(
 plotting.say(
     f"In this one run: N-VAE: ELBO {measure(plane)[0]:.1f}, KL {measure(plane)[2]:.1f}; S-VAE: ELBO "
     f"{measure(sphere)[0]:.1f}, KL {measure(sphere)[2]:.1f}. The length of $u$ grew from "
-    f"{lengths(new(SphereHead, 2)):.2f} to {lengths(sphere):.2f}: by now a step turns a direction "
-    f"{lengths(sphere) / lengths(new(SphereHead, 2)):.0f} times less than at the start."
+    f"{lengths(fresh):.2f} to {lengths(sphere):.2f}: by now a step turns a direction "
+    f"{lengths(sphere) / lengths(fresh):.0f} times less than at the start."
 )
 
 # %% tags=["picture", "nbval-ignore-output"]
@@ -272,7 +273,7 @@ assert on_sphere.mean(0).norm() < 0.4  # the codes surround the centre
 octants = (on_sphere > 0).long() @ torch.tensor([4, 2, 1])
 assert len(octants.unique()) == 8  # no side of the sphere is empty
 assert same_class(on_sphere) > same_class(in_plane) - 0.03  # 0.03: one standard error
-assert lengths(sphere) > 5 * lengths(new(SphereHead, 2))
+assert lengths(sphere) > 5 * lengths(fresh)
 table1 = {
     model: [r.results["elbo"] for r in records.load(experiment="table1", data="digits", model=model, d=2)]
     for model in ("n", "s", "ps")
@@ -800,13 +801,13 @@ from hvae_tutorial.models import GaussianPosterior, PowerSphericalPosterior, Von
 library = mlp_vae("s", d=2, x_dim=64, hidden=(128,))
 
 # %% tags=["checks"]
+x = test[:50]
 
 
 class PowerHead(SphereHead):
     law = PowerSpherical
 
 
-x = test[:50]
 for model, kind, head in [
     (plane, "n", GaussianPosterior),
     (sphere, "s", VonMisesFisherPosterior),
