@@ -359,6 +359,9 @@ print("Checked: the zoom in three forms, the density of proposals, the best x0 b
 # which comes next. In a notebook, change `m` and `kappa` in the cell of Figure 4.3.
 
 # %% [markdown]
+# <div class="explorable" data-explorable="darts"></div>
+
+# %% [markdown]
 # ## The acceptance rate, exactly
 #
 # A proposal is accepted with probability $\exp(L(w,x_0)-L(x_0,x_0))$. Both differences that it contains are known, in

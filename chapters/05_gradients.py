@@ -149,11 +149,13 @@ assert mean_of_slopes < 0.6 * slope_of_mean
 assert torch.isclose(slope_of_mean, slopes.mean() + jumps.sum() / 50_000 / 0.1, atol=0.003)  # pieces and jumps
 every = run(torch.linspace(0.5, 6, 56)[:, None, None], 2, x[:2000], fate[:2000])[1]
 assert (every.diff(dim=0) >= 0).all()
+print("Checked: the slope of the pieces and the jumps add up; no list ever jumps back to an earlier proposal.")
+
+# %% tags=["words"]
 plotting.say(
     f"Between the two concentrations {len(jumps) / 500:.1f}% of the lists jump to a later proposal. The mean jump is "
     f"{jumps.mean():+.2f}; {(jumps > 0).double().mean():.0%} of the jumps go up."
 )
-print("Checked: the slope of the pieces and the jumps add up; no list ever jumps back to an earlier proposal.")
 
 # %% [markdown]
 # Rejection is an `if` whose condition depends on $\kappa$. Autograd is right about the pieces and blind to the jumps.
@@ -324,11 +326,13 @@ assert abs(len(jumps) / 50_000 / 0.1 - 0.083) < 5 * math.sqrt(0.0083 / 50_000) /
 kappa = torch.tensor(2.0)
 x0, A = constants(kappa, 2)[1], mean_resultant_length(kappa, 2)
 ends_of_w = loss_rate(torch.tensor([-1.0, 1.0]), kappa, 2)
+print("Checked: both closed forms against autograd, and by quadrature the means, Lemma 2 and the mean jump.")
+
+# %% tags=["words"]
 plotting.say(
     f"At $m=2$, $\\kappa=2$: $x_0={x0:.2f}$. The rate is {ends_of_w[0]:.2f} at $w=-1$ and {ends_of_w[1]:.2f} at $w=1$, "
     f"on average {x0 - A:.3f}. In a step of 0.1 that makes {10 * (x0 - A):.1f}% of the lists jump, as counted above."
 )
-print("Checked: both closed forms against autograd, and by quadrature the means, Lemma 2 and the mean jump.")
 
 # %% [markdown]
 # ## How much is lost
@@ -362,15 +366,17 @@ plotting.show(
 )
 
 # %% tags=["checks"]
+assert [round(loss) for loss in losses] == [-48, -13, -8]
+assert abs(worst[2][0] - 1.65) < 0.05
+assert all(low[1] < worst[m][1] for low, m in zip(list(worst.values()), (5, 10), strict=False))
+print("Checked: the three losses, and the place of the worst one on the circle.")
+
+# %% tags=["words"]
 plotting.say(
     f"The loss vanishes at both ends and fades with $m$. For $m=2$ it is worst, {worst[2][1]:.0f}%, near "
     f"$\\kappa={worst[2][0]:.2f}$. An S-VAE that computes $\\kappa$ as softplus + 1 begins near $\\log2+1="
     f"{math.log(2) + 1:.2f}$. ($m=3$ is not in the figure: nobody rejects there.)"
 )
-assert [round(loss) for loss in losses] == [-48, -13, -8]
-assert abs(worst[2][0] - 1.65) < 0.05
-assert all(low[1] < worst[m][1] for low, m in zip(list(worst.values()), (5, 10), strict=False))
-print("Checked: the three losses, and the place of the worst one on the circle.")
 
 # %% [markdown]
 # ## First cure: keep the score
@@ -531,13 +537,15 @@ for m, value, dtype, tail in [(2, 2.0, torch.float64, 1e-2), (10, 1000.0, torch.
     assert plain > max(0.01, 100 * cured)
     assert cured < 1e-3
     faults[m] = plain
+print(f"Checked: against the slopes of quantiles found by bisection; the cut costs {cut:.0e} at most.")
+
+# %% tags=["words"]
 plotting.say(
     "Was the trouble worth it? The integral over $t$ as it stands, with as many nodes, is wrong by up to "
     f"{faults[2]:.0%} among the middle 98% of samples at $m=2$, $\\kappa=2$, in double precision (the singular end). "
     f"At $m=10$, $\\kappa=1000$ in single precision the worst of 100,000 samples is wrong by {faults[10]:.0%} "
     "(cancellation)."
 )
-print(f"Checked: against the slopes of quantiles found by bisection; the cut costs {cut:.0e} at most.")
 
 # %% [markdown]
 # ## What was missing, sample by sample
@@ -570,12 +578,6 @@ plotting.show(
 
 # %% tags=["checks"]
 near, far = zip(*ends_of_ratio.values(), strict=True)
-plotting.say(
-    f"Near $\\mu$ the exact derivative is {min(near):.2f} to {max(near):.2f} times autograd's. On the far side samples "
-    f"should move {min(far):.1f} to {max(far):.1f} times as fast as autograd says: those are the ones that are often "
-    "lost, and the jumps of Figure 5.1 have become motion. On the circle far samples are common, so there the loss is "
-    "largest."
-)
 for m, value in cases:
     kappa = torch.tensor(value)
     w, p = law(kappa, m)
@@ -585,6 +587,14 @@ for m, value in cases:
 assert 0.8 < min(near) < max(near) < 1.3
 assert 1.8 < min(far) < max(far) < 7.1
 print("Checked: both ends of the three curves; each curve grows as w falls, and its mean is the truth.")
+
+# %% tags=["words"]
+plotting.say(
+    f"Near $\\mu$ the exact derivative is {min(near):.2f} to {max(near):.2f} times autograd's. On the far side samples "
+    f"should move {min(far):.1f} to {max(far):.1f} times as fast as autograd says: those are the ones that are often "
+    "lost, and the jumps of Figure 5.1 have become motion. On the circle far samples are common, so there the loss is "
+    "largest."
+)
 
 # %% [markdown]
 # ## Which estimator?
@@ -626,15 +636,17 @@ plotting.show(
 )
 
 # %% tags=["checks"]
+assert np.allclose(noise["implicit", 0], noise["implicit", 10])
+assert max(noise["implicit", 0]) < 0.5 < max(noise["corrected", 0]) < 1 < 9 < max(noise["corrected", 10])
+print("Checked: all three estimators have the right mean at every κ, and the order of their noise.")
+
+# %% tags=["words"]
 plotting.say(
     f"The implicit estimator's noise stays below {max(noise['implicit', 0]):.2f} of the mean in both panels. The "
     f"corrected one stays below {max(noise['corrected', 0]):.2f} for $f=w$, and rises to "
     f"{max(noise['corrected', 10]):.0f} for $f=w+10$. The score function reaches {max(noise['score function', 0]):.0f} "
     f"and {max(noise['score function', 10]):.0f}."
 )
-assert np.allclose(noise["implicit", 0], noise["implicit", 10])
-assert max(noise["implicit", 0]) < 0.5 < max(noise["corrected", 0]) < 1 < 9 < max(noise["corrected", 10])
-print("Checked: all three estimators have the right mean at every κ, and the order of their noise.")
 
 # %% [markdown]
 # With a good baseline (left) the two cures are comparable. Without one only the implicit estimator stays quiet, and it
@@ -795,12 +807,14 @@ for gradient, axis in zip(motions[1:], (e1, -e1), strict=True):
     assert torch.isclose(rest.norm(), torch.sqrt((1 + axis @ mu) / (1 - axis @ mu)))
 assert spread["mirror at e1, as published"][0] > 20 * spread["turn"][0]
 first = {name: values_of[0] for name, values_of in spread.items()}
+print("Checked: the turn against a rotation matrix; all three means agree with the truth, though samples differ.")
+
+# %% tags=["words"]
 plotting.say(
     f"Two degrees from $e_1$ the turn has a noise of {first['turn']:.1f}, the mirror with LAPACK's sign "
     f"{first['mirror as LAPACK does']:.1f}, the published one {first['mirror at e1, as published']:.0f}. Nothing "
     "in the samples or in the mean gradient shows it. The library turns."
 )
-print("Checked: the turn against a rotation matrix; all three means agree with the truth, though samples differ.")
 
 # %% [markdown]
 # ## The trap
@@ -894,6 +908,9 @@ kappa = torch.tensor(10.5, requires_grad=True)
 wrong = their_mean(kappa, m)
 (wrong_slope,) = torch.autograd.grad(wrong, kappa)
 middle = (grid - 10.5).abs().argmin()
+print("Checked: the six losses, the heights of the curves, and the law of the blend: below κ = 10 its mean is exact.")
+
+# %% tags=["words"]
 plotting.say(
     f"A blend of two formulas has the value of both and the slope of neither. At $\\kappa=10.5$ the *law* is hardly "
     f"touched: the mean of $w$ is {wrong:.4f} in place of {mean_resultant_length(torch.tensor(10.5), m):.4f}. The "
@@ -901,7 +918,6 @@ plotting.say(
     f"fit their own law, whose mean rises by {wrong_slope:.3f}.) Beyond 11 the approximation happens to make up for "
     "the missing correction at this $m$."
 )
-print("Checked: the six losses, the heights of the curves, and the law of the blend: below κ = 10 its mean is exact.")
 
 # %% [markdown]
 # The cure is `dw_dkappa`: it never differentiates the sampler.

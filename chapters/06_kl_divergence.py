@@ -121,8 +121,10 @@ for m in (2, 3, 6, 41):
     assert abs(kl(large, m) - limit(large, m)) < 0.01
 kappa = torch.tensor(5.0)
 assert torch.isclose(kl(kappa, 3), kappa / kappa.tanh() - 1 - (kappa.sinh() / kappa).log())
-plotting.say(f"The paper's 13.35 nats on $S^5$: the sharpness of one in {math.exp(13.35):,.0f}.")
 print("Checked: the formula is the integral of q log(q/p), for four m; both limits; the closed form on the sphere.")
+
+# %% tags=["words"]
+plotting.say(f"The paper's 13.35 nats on $S^5$: the sharpness of one in {math.exp(13.35):,.0f}.")
 
 # %% [markdown]
 # Does it agree with samples? The log ratio $\kappa w-\phi_m$ has variance $\kappa^2A_m'$, so we even know the standard
@@ -191,11 +193,13 @@ assert torch.isclose(strips.sum(), kl(kappa, m))  # the integral
 k = torch.tensor([0.1, 4.0, 100.0], requires_grad=True)
 (slope,) = torch.autograd.grad(kl(k, m).sum(), k)
 assert torch.allclose(slope, k * mean_resultant_length_derivative(k, m))
+print("Checked: the supremum is at κ and has the value KL; the integral; the gradient by autograd.")
+
+# %% tags=["words"]
 plotting.say(
     f"An example for $m=3$, $\\kappa=4$. The uniform law on a cap can have the same mean, $r={r:.2f}$. It costs "
     f"{cap:.2f} nats, the von Mises-Fisher law {kl(kappa, m):.2f}."
 )
-print("Checked: the supremum is at κ and has the value KL; the integral; the gradient by autograd.")
 
 # %% tags=["picture"]
 figure, (left, right) = plotting.subplots(1, 2, size=(7, 3.2))
@@ -359,8 +363,10 @@ plotting.show(
 inwards, outwards = kl_between(theta1, torch.tensor([[3.0, 0, 0], [9.0, 0, 0]]), 3)
 assert gap.min() > -1e-12
 assert inwards > 1.5 * outwards
-plotting.say(f"From $\\kappa=6$ to 9 it is {outwards:.2f} nats, from 6 to 3 it is {inwards:.2f}.")
 print("Checked: no divergence in the picture is negative.")
+
+# %% tags=["words"]
+plotting.say(f"From $\\kappa=6$ to 9 it is {outwards:.2f} nats, from 6 to 3 it is {inwards:.2f}.")
 
 # %% [markdown]
 # The lines are stretched away from the origin. Along the axis, where only the concentration differs, ratios count.
@@ -557,12 +563,14 @@ assert (floor[1:] * 2 * (dims[1:] + 1) - 1).abs().max() < 0.1  # 1 / (2m)
 assert above == [2, 5]
 by_torch = kl_divergence(Normal(0.7, 0.4), Normal(0.0, 1.0))
 assert math.isclose(by_torch, (0.7**2 + 0.4**2 - 1) / 2 - math.log(0.4))
+print("Checked: the floor is 1 / (2m) within a tenth from m = 3 on; the Gaussian formula agrees with torch.")
+
+# %% tags=["words"]
 plotting.say(
     f"On one sphere the floor is low: at $d=2$ it is {floor[1]:.2f} nats, {floor[1] / paper[2]:.0%} of the divergence "
     f"that the data ask for, and less for larger $d$. On a product of many circles it would not be: each pays "
     f"{floor[0]:.2f} nats. The ceiling is another matter: at $d=2$ and $d=5$ the paper's mean KL lies above it."
 )
-print("Checked: the floor is 1 / (2m) within a tenth from m = 3 on; the Gaussian formula agrees with torch.")
 
 # %% [markdown]
 # ## Paying is not telling
@@ -629,12 +637,14 @@ assert abs(parts[0, 0]) < 1e-12
 assert abs(parts[-1, 1]) < 1e-9
 assert two_parts(torch.deg2rad(arcs), torch.tensor(300.0))[0] < math.log(61)
 same = two_parts(torch.zeros(100), torch.tensor(1.0))
+print("Checked: the two parts add up to the mean KL for every arc; information is at most log N.")
+
+# %% tags=["words"]
 plotting.say(
     f"Every code pays {parts[0].sum():.2f} nats. With one direction for all, all of it is aggregate term; spread over "
     f"the whole circle, all of it is information; over half of it, {parts[30, 0]:.2f} nats are. At the floor, "
     f"$\\kappa=1$ and one direction for all, {same[1]:.2f} nats are paid and {same[0].abs():.2f} told."
 )
-print("Checked: the two parts add up to the mean KL for every arc; information is at most log N.")
 
 # %% [markdown]
 # So a training log that shows a healthy KL does not show that the code informs. The fourth exercise estimates both
@@ -739,11 +749,13 @@ wrong = {m: (m / 2 - 1) * math.log(2) for m in (2, 3, 6, 41, 128)}
 for m, excess in wrong.items():
     theirs = math.lgamma(m / 2) - m / 2 * math.log(2 * math.pi)
     assert math.isclose(-log_surface_area(m) - theirs, excess, abs_tol=1e-9)
+print("Checked: where both starts end, the jump, and the constant of the next paragraph for five m.")
+
+# %% tags=["words"]
 plotting.say(
     f"The slope jumps from {before:.4f} to {after:.4f}. (And $\\kappa A_m-\\phi_m$, were it computed from this "
     f"$\\phi$, by {(after - before) * 100:.2f} nats.)"
 )
-print("Checked: where both starts end, the jump, and the constant of the next paragraph for five m.")
 
 # %% [markdown]
 # **A constant.** The reproduction above writes the uniform log density as $\log\Gamma(m/2)-\frac m2\log2\pi$

@@ -21,7 +21,7 @@
 # - derive the two bounds of M2, and sum over classes exactly in one pass;
 # - say why images without labels find clusters but not their names;
 # - put M2 on top of a VAE, and give $p(z_1|y,z_2)$ the right density for its space;
-# - train M1+M2 on a hundred labels, and recognise four ways in which it fails.
+# - train M1+M2 on a hundred labels, and recognise five ways in which it fails.
 #
 # **You need**: calculus, Bayes' rule, chapters [2](02_von_mises_fisher.ipynb), [6](06_kl_divergence.ipynb) and
 # [8](08_s_vae.ipynb).
@@ -33,7 +33,6 @@ import math
 
 import numpy as np
 import torch
-from IPython.display import Markdown, display
 from torch import nn
 from torch.distributions import Categorical
 from torch.nn import functional as F
@@ -41,24 +40,19 @@ from torch.nn import functional as F
 from hvae_tutorial import plotting, records
 from hvae_tutorial.data import balanced_indices, binarize, load
 from hvae_tutorial.distributions import VonMisesFisher
-from hvae_tutorial.experiments import paper
+from hvae_tutorial.experiments import paper, table3
 from hvae_tutorial.models import BernoulliLikelihood, LatentLikelihood, mlp_m1m2, mlp_m2
 from hvae_tutorial.objectives import SemiSupervised, labelled_bound, unlabelled_bound
-from hvae_tutorial.special import (
-    kl_to_uniform,
-    log_partition,
-    mean_resultant_length,
-)
+from hvae_tutorial.special import kl_to_uniform, log_partition, mean_resultant_length
 from hvae_tutorial.sphere import log_surface_area
 from hvae_tutorial.training import TrainingSettings, fit
-
-BLUE, ORANGE, GREEN = plotting.CURVE_COLOURS[:3]
 
 # %% [markdown]
 # ## Two bounds
 #
-# In [chapter 10](10_semi_supervised_m1.ipynb) a VAE was trained without labels, and a classifier came after. M2 (Kingma
-# et al. 2014) has the class inside: an image $x$ has two causes, its class $y$, one of $C$, and everything else, $z$.
+# In [chapter 10](10_semi_supervised_m1.ipynb) a VAE was trained without labels, and a classifier came after. M2
+# [@kingma2014semi, section 2] has the class inside: an image $x$ has two causes, its class $y$, one of $C$, and
+# everything else, $z$.
 #
 # $$
 # p(x,y,z)=p(y)\,p(z)\,p(x|y,z),\qquad p(y)=1/C .
@@ -101,7 +95,7 @@ pixels = BernoulliLikelihood(3)
 
 
 class PerClass(nn.Module):
-    """An affine map for each class. `forward` does all classes at once: (..., n, inputs) -> (C, n, outputs)."""
+    """An affine map for each class; all classes at once: (..., n, inputs) -> (C, n, outputs)."""
 
     def __init__(self, inputs, outputs):
         super().__init__()
@@ -110,9 +104,6 @@ class PerClass(nn.Module):
 
     def forward(self, a):
         return a @ self.W + self.b
-
-    def of(self, a, y):
-        return a @ self.W[y] + self.b[y, 0]
 
 
 def vmf(u):
@@ -125,64 +116,61 @@ def circle(n):
     return torch.stack([angle.cos(), angle.sin()], -1)
 
 
+# %%
 torch.manual_seed(11)
 torch.set_grad_enabled(False)
 encoder, decoder, classifier = PerClass(3, 3), PerClass(2, 3), nn.Linear(3, C).double()
-z = circle(400)
-dz = math.tau / 400
+z, dz = circle(400), math.tau / 400
 
-joint = pixels.log_prob(X[:, None, None], decoder(z)) - math.log(C) - math.log(math.tau)  # (8, C, 400): log p(x,y,z)
-log_q = vmf(encoder(X)).log_prob(z[:, None, None]).permute(2, 1, 0)  # (8, C, 400): log q(z|x,y)
+joint = pixels.log_prob(X[:, None, None], decoder(z)) - math.log(C) - math.log(math.tau)  # log p(x,y,z): (8, C, 400)
+log_q = vmf(encoder(X)).log_prob(z[:, None, None]).permute(2, 1, 0)  # log q(z|x,y): (8, C, 400)
 log_qy = classifier(X).log_softmax(-1)  # (8, C)
-log_pxy = (joint.exp().sum(-1) * dz).log()
-log_px = log_pxy.logsumexp(-1)
-
 L = (log_q.exp() * (joint - log_q)).sum(-1) * dz
 U = (log_qy.exp() * (L - log_qy)).sum(-1)
+
+# %% tags=["checks"]
+log_pxy = (joint.exp().sum(-1) * dz).log()
+log_px = log_pxy.logsumexp(-1)
 kl_z = (log_q.exp() * (log_q - (joint - log_pxy[..., None]))).sum(-1) * dz
 kl_y = (log_qy.exp() * (log_qy - (log_pxy - log_px[:, None]))).sum(-1)
-gap_z = (log_qy.exp() * kl_z).sum(-1)
-
 assert abs(log_px.exp().sum() - 1) < 1e-12  # a probability: the eight images are all there is
 assert torch.allclose(log_pxy - L, kl_z)
-assert torch.allclose(log_px - U, kl_y + gap_z)
+assert torch.allclose(log_px - U, kl_y + (log_qy.exp() * kl_z).sum(-1))
 assert (kl_z > 0).all()
 assert (kl_y > 0).all()
+print("Checked: the gaps of both bounds are the divergences above, for all eight images and three classes.")
 
 # %% [markdown]
 # ## The sum over classes
 #
 # $z$ can be drawn, with a gradient ([chapter 5](05_gradients.ipynb)). A class jumps. So M2 sums over all of them, $C$
-# passes through small networks. First a loop; then a class axis in front, and one pass. Both get the same draws of $z$.
+# passes through small networks. With a class axis in front it is one pass:
 
 
 # %%
-def loop(x, z):
-    """U(x) from a draw of z for each class: x (n, 3), z (C, n, 2)."""
-    log_qy = classifier(x).log_softmax(-1)
-    total = torch.zeros(len(x), dtype=x.dtype)
-    for y in range(C):
-        q = vmf(encoder.of(x, y))
-        reconstruction = pixels.log_prob(x, decoder.of(z[y], y))
-        bound = reconstruction - kl_to_uniform(q.concentration, 2) - math.log(C)  # L(x, y)
-        total += log_qy[:, y].exp() * (bound - log_qy[:, y])
-    return total
-
-
 def one_pass(x, z):
+    """U(x) from a draw of z for each class: x (n, 3), z (C, n, 2)."""
     log_qy = classifier(x).log_softmax(-1).T  # (C, n)
     kl = kl_to_uniform(vmf(encoder(x)).concentration, 2)
-    bound = pixels.log_prob(x, decoder(z)) - kl - math.log(C)
+    bound = pixels.log_prob(x, decoder(z)) - kl - math.log(C)  # L(x, y), (C, n)
     return (log_qy.exp() * (bound - log_qy)).sum(0)
 
 
+# %% tags=["checks"]
 n = 4_000
 many = X.repeat(n, 1)
 draws = vmf(encoder(many)).sample()  # (C, 8 n, 2)
+by_loop = torch.zeros(len(many), dtype=many.dtype)
+for y in range(C):
+    q = vmf(many @ encoder.W[y] + encoder.b[y, 0])
+    reconstruction = pixels.log_prob(many, draws[y] @ decoder.W[y] + decoder.b[y, 0])
+    log_qy_y = classifier(many).log_softmax(-1)[:, y]
+    by_loop += log_qy_y.exp() * (reconstruction - kl_to_uniform(q.concentration, 2) - math.log(C) - log_qy_y)
 estimate = one_pass(many, draws)
-assert torch.allclose(loop(many, draws), estimate)
+assert torch.allclose(by_loop, estimate)
 estimate = estimate.reshape(n, 8)
 assert ((estimate.mean(0) - U).abs() < 5 * estimate.std(0) / n**0.5).all()  # five standard errors
+print("Checked: one pass is the loop over classes, and its mean over draws is the exact U (five standard errors).")
 
 # %% [markdown]
 # Which classifier is best for given $\mathcal L$? Write $Z=\sum_y e^{\mathcal L(x,y)}$ and $\pi_y=e^{\mathcal
@@ -205,9 +193,11 @@ assert torch.allclose(U, L.logsumexp(-1) - (log_qy.exp() * (log_qy - pi)).sum(-1
 # Nothing in $\mathcal U$ knows that a 3 is called "3". Permute the classes in all networks: the sum over $y$ has the
 # same terms in another order. Every optimum of $\mathcal U$ comes $C!$ times, and which one is found is chance.
 #
-# And $q(y|x)$ is not in $\mathcal L$. Labels move only the generative part, and reach the classifier by the softmax
-# above. If the clusters are already named wrongly, three labels among hundreds of images change little. Hence the third
-# term of Kingma's objective, over labelled points $l$ and unlabelled points $u$, $N=N_l+N_u$ in all:
+# And $q(y|x)$ is not in $\mathcal L$. A labelled bound moves $p(x|y,z)$ and $q(z|x,y)$, and in M1+M2, below, also the
+# encoder $q(z_1|x)$, which feeds the classifier. But it has no gradient for the classifier itself, which hears of the
+# labels by the softmax above. If the clusters are already named wrongly, three labels among hundreds of images change
+# little. Hence the third term of Kingma's objective [@kingma2014semi, equations 8 and 9], over labelled points $l$ and
+# unlabelled points $u$, $N=N_l+N_u$ in all:
 #
 # $$
 # J=\sum_u\mathcal U(x_u)+\sum_l\mathcal L(x_l,y_l)+\frac{\alpha N}{N_l}\sum_l\log q(y_l|x_l).
@@ -246,14 +236,13 @@ def learn(seed, use_labels, alpha):
     return torch.stack([torch.bincount(name[truth == k], minlength=3) for k in range(3)])
 
 
+# %% tags=["picture", "nbval-ignore-output"]
 counts = {
     "U alone, seed 0": learn(0, False, 0.0),
     "U alone, seed 1": learn(1, False, 0.0),
     "U and L": learn(0, True, 0.0),
     "U, L and α = 1": learn(0, True, 1.0),
 }
-
-# %% tags=["nbval-ignore-output"]
 figure, panels = plotting.subplots(1, 4, size=(7, 2.2))
 for panel, (title, count) in zip(panels, counts.items(), strict=True):
     panel.imshow(count, cmap="Blues", vmin=0, vmax=140)
@@ -263,21 +252,64 @@ for panel, (title, count) in zip(panels, counts.items(), strict=True):
     panel.set_title(title, fontsize=10)
     panel.set(xlabel="name given", xticks=range(3), yticks=range(3))
 panels[0].set_ylabel("cluster")
+right = [int(count.diagonal().sum()) for count in counts.values()]
 plotting.show(
     figure,
     "**Figure 11.1.** How many of the 100 points of each cluster get which name. Only the last run names them rightly.",
-    alt="Four three by three tables, each row with one count near 100; only in the last on the diagonal.",
+    alt=f"Four three by three tables, each row with one count near 100. On the diagonal stand {right[0]}, {right[1]}, "
+    f"{right[2]} and {right[3]} of 300 points.",
 )
 
-# %%
+# %% tags=["checks"]
 for count in counts.values():
     assert (count.max(1).values >= 95).all()  # every cluster is found, and has one name
     assert len(set(count.argmax(1).tolist())) == 3  # its own
-*unnamed, last = [int(count.diagonal().sum()) for count in counts.values()]
-assert max(unnamed) < 150
-assert last > 285
+assert max(right[:3]) < 150
+assert right[3] > 285
+print("Checked: all four runs find the three clusters, and only the one with α names most points rightly.")
 
 # %% [markdown]
+# ## From J to a minibatch
+#
+# $J$ sums over all points; a step of training sees a few. Write each sum as its number of terms times a mean, divide by
+# $N_u$, and put $r=N_l/N_u$, so that $N/N_u=1+r$:
+#
+# $$
+# J=N_u\,\underset{u}{\mathrm{mean}}\;\mathcal U+N_l\,\underset{l}{\mathrm{mean}}\;\mathcal L
+# +\alpha N\,\underset{l}{\mathrm{mean}}\,\log q ,
+# $$
+#
+# $$
+# \frac J{N_u}=\underset{u}{\mathrm{mean}}\;\mathcal U+r\,\underset{l}{\mathrm{mean}}\;\mathcal L
+# +\alpha(1+r)\,\underset{l}{\mathrm{mean}}\,\log q ,
+# $$
+#
+# $$
+# \frac J{N_u}\approx\frac1B\sum_{i=1}^B\mathcal U(x_i)+\frac rb\sum_{j=1}^b\mathcal L(x_j,y_j)
+# +\frac{\alpha(1+r)}b\sum_{j=1}^b\log q(y_j|x_j).
+# $$
+#
+# The first two lines are equal. The third replaces a mean over all points by one over a fair sample, so it is right in
+# expectation: $B$ unlabelled points of the shuffled data, and $b$ labelled points, drawn *with replacement* (the
+# library's default is 16 of the 100). So how many labelled points join a batch changes the noise, not the objective. It
+# is the factor $r$ that says how few they are.
+#
+# Two choices are worth knowing. Our labelled images are also among the unlabelled ones, so each counts in both sums.
+# And validation, which decides when training stops, looks at $\mathcal U$ alone: no label has a say in it.
+#
+# **What $\beta$ leaves over.** During warm-up ([chapter 7](07_n_vae.ipynb)) a factor $\beta$ from 0 to 1 stands before
+# the KL terms. In the library the KL term of M2 is everything but the reconstruction:
+#
+# $$
+# \mathcal U_\beta=\sum_yq(y|x)\,E[\log p(x|y,z)]
+# -\beta\Big[\sum_yq(y|x)\,\mathrm{KL}(q(z|x,y)\Vert p(z))+\mathrm{KL}(q(y|x)\Vert p(y))\Big].
+# $$
+#
+# At $\beta=0$ the best classifier puts all on the class that reconstructs best, and nothing holds it back. In M1+M2,
+# the next section, it is the other way round: $E[\log p(x|z_1)]$ has no class in it, and $\log p(z_1|y,z_2)$ is part of
+# the bracket. So at $\beta=0$ the unlabelled images say *nothing* about classes; the classifier hears its $\alpha$ term
+# alone.
+#
 # ## M1+M2: a class behind the code
 #
 # M1+M2 puts a class on top of a VAE. M1 turns $x$ into $z_1$; M2 explains $z_1$ by $y$ and a second code $z_2$:
@@ -308,7 +340,10 @@ assert last > 285
 # $$
 #
 # A class is then a patch of the sphere. A learned mixture of such bumps, over $y$ and $z_2$, replaces the uniform
-# prior. Three pixels again, $z_1$ and $z_2$ on circles; the log density of a bump is an argument, which we shall need.
+# prior. Three pixels again, with $z_1$ and $z_2$ on circles of 200 points. The sums run over arrays whose axes are
+# always in this order, those that are there: image (8), $z_1$ (200), class (3), $z_2$ (200). `joint` is
+# $\log p(z_1,y,z_2)$, so it has the last three; summing over its last two leaves $p(z_1)$. The log density of a bump is
+# an argument, because we shall put wrong ones in.
 
 # %%
 torch.manual_seed(2)
@@ -322,37 +357,41 @@ def density(z1, p):
     return p.concentration * (p.loc * z1).sum(-1) - log_partition(p.concentration, 2) - log_surface_area(2)
 
 
-def exact(log_bump):
-    """log p(x), the bound, and the two parts of its gap, for all x: sums over y, z1 and z2."""
-    joint = log_bump(z1[:, None, None], vmf(m2_decoder(z2))) - math.log(C) - math.log(math.tau)  # (z1, C, z2)
-    log_pz1 = (joint.exp().sum((1, 2)) * dz).log()
-    log_px_z1 = pixels.log_prob(X[:, None], m1_decoder(z1)) + log_pz1  # (8, z1): log p(x, z1)
-    log_px = (log_px_z1.exp().sum(1) * dz).log()
-
-    log_q2 = vmf(m2_encoder(z1)).log_prob(z2[:, None, None]).permute(2, 1, 0)  # (z1, C, z2)
-    L = (log_q2.exp() * (joint - log_q2)).sum(-1) * dz
-    log_qy = m2_classifier(z1).log_softmax(-1)
-    U = (log_qy.exp() * (L - log_qy)).sum(-1)  # M2's bound at each z1
-    log_q1 = vmf(m1_encoder(X)).log_prob(z1[:, None]).T  # (8, z1)
-    bound = (log_q1.exp() * (log_px_z1 - log_pz1 + U - log_q1)).sum(1) * dz
-    gap_m1 = (log_q1.exp() * (log_q1 - log_px_z1 + log_px[:, None])).sum(1) * dz  # KL(q(z1|x) || p(z1|x))
-    gap_m2 = (log_q1.exp() * (log_pz1 - U)).sum(1) * dz
-    return log_px, bound, gap_m1, gap_m2
+def prior_of_z1(log_bump):
+    """log p(z1,y,z2), axes (z1, y, z2), and its sum over y and z2, log p(z1)."""
+    joint = log_bump(z1[:, None, None], vmf(m2_decoder(z2))) - math.log(C) - math.log(math.tau)
+    return joint, (joint.exp().sum((1, 2)) * dz).log()
 
 
-log_px, bound, gap_m1, gap_m2 = exact(density)
+def log_evidence(log_bump):
+    """log p(x, z1), axes (x, z1), and its sum over z1, log p(x)."""
+    log_px_z1 = pixels.log_prob(X[:, None], m1_decoder(z1)) + prior_of_z1(log_bump)[1]
+    return log_px_z1, (log_px_z1.exp().sum(1) * dz).log()
+
+
+# %% tags=["checks"]
+(joint, log_pz1), (log_px_z1, log_px) = prior_of_z1(density), log_evidence(density)
+log_q2 = vmf(m2_encoder(z1)).log_prob(z2[:, None, None]).permute(2, 1, 0)  # (z1, y, z2)
+log_qy = m2_classifier(z1).log_softmax(-1)  # (z1, y)
+L = (log_q2.exp() * (joint - log_q2)).sum(-1) * dz
+U = (log_qy.exp() * (L - log_qy)).sum(-1)  # M2's bound at each z1
+log_q1 = vmf(m1_encoder(X)).log_prob(z1[:, None]).T  # (x, z1)
+bound = (log_q1.exp() * (log_px_z1 - log_pz1 + U - log_q1)).sum(1) * dz
+gap_m1 = (log_q1.exp() * (log_q1 - log_px_z1 + log_px[:, None])).sum(1) * dz  # KL(q(z1|x) || p(z1|x))
+gap_m2 = (log_q1.exp() * (log_pz1 - U)).sum(1) * dz
 assert abs(log_px.exp().sum() - 1) < 1e-12
 assert torch.allclose(log_px - bound, gap_m1 + gap_m2)
 assert (gap_m1 > 0).all()
 assert (gap_m2 > 0).all()
+print("Checked: the bound of M1+M2 lies below log p(x) by M1's divergence plus the mean gap of M2, for all images.")
 
 # %% [markdown]
 # ## The trap
 #
 # "$z_1$ is what M2 reconstructs, and it is real-valued, so take a squared error." On the sphere that reads well:
 # $|z_1-\mu|^2=2-2\,\mu\cdot z_1$, so $e^{-\kappa|z_1-\mu|^2/2}$ has the very shape of the bump. Or take the Gaussian
-# density of $\mathbb R^m$, normaliser included. Put both in our small world, and add up the probabilities of the eight
-# images:
+# density of $\mathbb R^m$, normaliser included. (We first wrote the squared error ourselves.) Put both in our small
+# world, and add up the probabilities of the eight images:
 
 
 # %%
@@ -365,12 +404,9 @@ def gaussian(z1, p):
     return squared(z1, p) + m / 2 * torch.log(p.concentration / math.tau)
 
 
-total = {}
-for log_bump in (density, squared, gaussian):
-    total[log_bump] = exact(log_bump)[0].exp().sum()
-    print(f"{log_bump.__name__:>9}: the eight probabilities sum to {total[log_bump]:.3f}")
-assert total[squared] > 1.5
-assert abs(total[gaussian] - 1) > 0.02
+total = {log_bump: log_evidence(log_bump)[1].exp().sum() for log_bump in (density, squared, gaussian)}
+for log_bump, value in total.items():
+    print(f"{log_bump.__name__:>9}: the eight probabilities sum to {value:.3f}")
 
 # %% [markdown]
 # A bound on the logarithm of no probability compares with nothing. By how much is it wrong? Call the integral of a
@@ -380,28 +416,25 @@ assert abs(total[gaussian] - 1) > 0.02
 # \log T_{\rm sq}=\phi_m(\kappa)-\kappa+\log S_m,\qquad\log T_{\rm G}=\log T_{\rm sq}+\frac m2\log\frac\kappa{2\pi}.
 # $$
 #
-# The wrong logarithm is the right one plus $\log T(\kappa)$. For a fixed $\kappa$ that is a constant. But $\kappa$ is
-# to be learned, and $\log T$ is a force on it:
+# The wrong logarithm is the right one plus $\log T(\kappa)$. For a fixed $\kappa$ that is a constant: subtract it, and
+# the bound is honest again. But $\kappa$ is to be learned, and then $\log T$ is a force on it:
 #
 # $$
 # \frac{d\log T_{\rm sq}}{d\kappa}=A_m-1,\qquad\frac{d\log T_{\rm G}}{d\kappa}=A_m-1+\frac m{2\kappa}.
 # $$
 #
-# The first is negative, the second positive, and both end far from the truth. For points with mean resultant length
-# $r$, the mean of each logarithm is a constant of $\kappa$ plus $\kappa r$ or $-\kappa(1-r)$. Set derivatives to zero.
-# The density gives $A_m(\kappa)=r$, maximum likelihood ([chapter 2](02_von_mises_fisher.ipynb)). The Gaussian gives
-# $\kappa=m/(2(1-r))$. The squared error has no zero: its derivative is $-(1-r)$, so $\kappa$ falls as far as it may.
+# The first is negative, the second positive. For points with mean resultant length $r$, the mean of each logarithm is
+# a constant of $\kappa$ plus $\kappa r$ or $-\kappa(1-r)$. Set derivatives to zero. The density gives $A_m(\kappa)=r$,
+# maximum likelihood ([chapter 2](02_von_mises_fisher.ipynb)). The Gaussian gives $\kappa=m/(2(1-r))$. The squared error
+# has no zero: its derivative is $-(1-r)$, so $\kappa$ falls as far as it may.
 
 # %%
-kappa = torch.linspace(1, 50, 981, dtype=torch.float64)
-for m in (2, 3, 6, 51):
-    k = kappa.clone().requires_grad_()
-    with torch.enable_grad():
-        (force,) = torch.autograd.grad((log_partition(k, m) - k).sum(), k)
-    assert torch.allclose(force, mean_resultant_length(kappa, m) - 1)
-    assert (force < 0).all()
-    assert (force + m / (2 * kappa) > 0).all()
+for m in (3, 6, 11, 51):
+    r = mean_resultant_length(torch.tensor(20.0), m)
+    print(f"m = {m:2}, a cluster of κ = 20: the Gaussian wants κ = {m / (2 * (1 - r)):.1f}")
 
+# %% tags=["picture"]
+kappa = torch.linspace(1, 50, 981, dtype=torch.float64)
 r = mean_resultant_length(kappa[380], 3)  # of a cluster with kappa = 20 on S^2
 value = {
     "density": kappa * r - log_partition(kappa, 3) - log_surface_area(3),
@@ -409,54 +442,68 @@ value = {
     "gaussian": -kappa * (1 - r) + 1.5 * torch.log(kappa / math.tau),
 }
 best = {name: kappa[v.argmax()].item() for name, v in value.items()}
-assert abs(best["density"] - 20) < 0.06
-assert abs(best["gaussian"] - 3 / (2 * (1 - r))) < 0.06
-assert abs(best["gaussian"] - 30) < 0.06
-assert best["squared"] == 1  # the end of the range
-
-# %%
-figure, axes = plotting.subplots(size=(7, 3.1))
-for name, colour, label, x, y in (
-    ("density", GREEN, "density on the sphere", 3.6, -2.0),
-    ("squared", ORANGE, "squared error", 21.5, -0.75),
-    ("gaussian", BLUE, "Gaussian density of R³", 31, 1.15),
+figure, axes = plotting.subplots(size=(5.5, 3.2))
+colours = dict(zip(value, (plotting.CURVE_COLOURS[i] for i in (2, 1, 0)), strict=True))
+for name, label, x, y in (
+    ("density", "density on the sphere", 3.6, -2.0),
+    ("squared", "squared error", 24, -0.75),
+    ("gaussian", "Gaussian density of R³", 27, 1.2),
 ):
-    axes.plot(kappa, value[name], color=colour)
-    axes.plot(best[name], value[name].max(), "o", color=colour)
-    axes.text(x, y, label, color=colour)
+    axes.plot(kappa, value[name], color=colours[name])
+    axes.plot(best[name], value[name].max(), "o", color=colours[name])
+    axes.text(x, y, label, color=colours[name])
 axes.axvline(20, color="0.5", linewidth=0.8, linestyle="--")
-axes.text(20.4, -3.35, "the truth", color="0.4")
-axes.set(xlabel="concentration κ", ylabel="mean logarithm (nats)", xlim=(0, 50), ylim=(-3.6, 1.6))
+axes.text(20.6, -3.5, "the truth", color="0.4")
+axes.set(xlabel="concentration κ", ylabel="mean logarithm (nats)", xlim=(0, 51), ylim=(-3.9, 1.7))
 plotting.show(
     figure,
     "**Figure 11.2.** The mean logarithm over a cluster with κ = 20 on S². Dots: the κ that each prefers.",
-    alt="Three curves over kappa. The density has its maximum near 20, the Gaussian near 30, the squared error falls.",
+    alt=f"Three curves over kappa. The density has its maximum at {best['density']:.0f}, the Gaussian at "
+    f"{best['gaussian']:.0f}, and the squared error falls from the start.",
 )
 
+# %% tags=["checks"]
+assert total[squared] > 1.5
+assert abs(total[gaussian] - 1) > 0.02
+for m in (2, 3, 6, 51):
+    k = kappa.clone().requires_grad_()
+    with torch.enable_grad():
+        (force,) = torch.autograd.grad((log_partition(k, m) - k).sum(), k)
+    assert torch.allclose(force, mean_resultant_length(kappa, m) - 1)
+    assert (force < 0).all()
+    assert (force + m / (2 * kappa) > 0).all()
+assert abs(best["density"] - 20) < 0.06
+assert abs(best["gaussian"] - 3 / (2 * (1 - r))) < 0.06
+assert best["squared"] == 1  # the end of the range
+print("Checked: both forces on κ for m = 2, 3, 6 and 51, and the κ that each of the three prefers.")
+
 # %% [markdown]
-# The Gaussian counts $m$ directions in which $z_1$ may err, where there are $m-1$. The squared error never pays for
-# width. The cure is one line: `VonMisesFisher(mu, kappa).log_prob(z1)`. For a flat $z_1$ the Gaussian is right.
+# The Gaussian counts $m$ directions in which $z_1$ may err, where there are $m-1$. So it is far off on $S^2$, and a
+# little off in many dimensions. The squared error never pays for width: it is off in every dimension. The cure is one
+# line: `VonMisesFisher(mu, kappa).log_prob(z1)`. For a flat $z_1$ the Gaussian is right.
 #
 # ## The library's version
 #
 # `unlabelled_bound` and `labelled_bound` are $\mathcal U$ and $\mathcal L$. `LatentLikelihood`, in every `mlp_m1m2`,
 # takes $p(z_1|y,z_2)$ from the kind of head that $z_1$ has, so its density fits its space. `"sn"` means: spherical
-# $z_1$, Gaussian $z_2$.
+# $z_1$, Gaussian $z_2$. `SemiSupervised` is the third line of our minibatch.
 
 # %%
 digits = load("digits")
 validation, test = (
     binarize(part, torch.Generator().manual_seed(seed)) for seed, part in enumerate((digits.validation, digits.test))
 )
+index = balanced_indices(digits.train_labels.numpy(), 100, np.random.default_rng(0))
+x_l, y_l = binarize(digits.train[index], torch.Generator().manual_seed(2)), digits.train_labels[index]
 
 
-def s5():
+def m1m2(kinds, d=5):
     torch.manual_seed(0)
-    return mlp_m1m2("sn", 5, 5, x_dim=64, hidden=(128,), m2_hidden=64)
+    return mlp_m1m2(kinds, d, d, x_dim=64, hidden=(128,), m2_hidden=64)
 
 
-model = s5()
-y, each = digits.test_labels, torch.arange(500)
+# %% tags=["checks"]
+model, y, each = m1m2("sn"), digits.test_labels, torch.arange(500)
 torch.manual_seed(1)
 terms = model.class_terms(test)
 log_qy = terms.logits.log_softmax(-1).T
@@ -466,35 +513,53 @@ assert torch.allclose(unlabelled_bound(model, test).elbo, (log_qy.exp() * (L - l
 torch.manual_seed(1)
 assert torch.allclose(labelled_bound(model, test, y).elbo, L[y, each], atol=1e-4)
 
+objective = SemiSupervised(x_l, y_l, num_unlabelled=1097, alpha=0.1, dynamic_binarization=False)
+torch.manual_seed(3)
+by_library = objective(model, test[:64], beta=1.0).elbo.mean()
+torch.manual_seed(3)
+joined = torch.randint(100, (16,))  # of the hundred, with replacement
+terms = model.class_terms(torch.cat([test[:64], x_l[joined]]))
+log_qy = terms.logits.log_softmax(-1).T
+L = terms.reconstruction - terms.kl - math.log(10)
+mean_U = (log_qy.exp() * (L - log_qy)).sum(0)[:64].mean()
+of_labels = (y_l[joined], 64 + torch.arange(16))
+r = 100 / 1097
+assert torch.isclose(by_library, mean_U + r * L[of_labels].mean() + 0.1 * (1 + r) * log_qy[of_labels].mean(), atol=1e-4)
+
+with torch.enable_grad():
+    slopes = {}
+    for beta in (0.0, 1.0):
+        model.zero_grad()
+        unlabelled_bound(model, test, beta).elbo.mean().backward()
+        slopes[beta] = max(parameter.grad.abs().max() for parameter in model.m2.parameters())
+    model.zero_grad()
+    labelled_bound(model, test, y).elbo.mean().backward()
+assert slopes[0.0] < 1e-4 * slopes[1.0]
+assert all(parameter.grad is None or not parameter.grad.any() for parameter in model.m2.classifier.parameters())
+assert any(parameter.grad.any() for parameter in model.m1.parameters())
+
 z1 = model.m1.encode(test[:4]).sample()
 p = model.m2.likelihood(model.m2.decoder(torch.randn(10, 4, 5), model.m2.classes))  # p(z1|y,z2), (10, 4)
 by_hand = p.concentration * (p.loc * z1).sum(-1) - log_partition(p.concentration, 6) - log_surface_area(6)
 assert torch.allclose(p.log_prob(z1), by_hand, atol=1e-4)
+print(
+    "Checked: both bounds, the minibatch and the density of z1 are ours; at β = 0 the unlabelled images have no "
+    "gradient for M2; the labelled bound has none for the classifier, and one for M1's encoder."
+)
 
 # %% [markdown]
 # ## A hundred labels
 #
-# `SemiSupervised` is $J$: every batch is joined by labelled digits. We keep ten labels of each class, among 1,097
-# digits, and train M1+M2 with $z_1$ on $S^5$; the same with the squared error ($\kappa=1$); M1+M2 with $z_1$ on $S^2$,
-# to look at; and M2 on pixels. Kingma's $\alpha$ is 0.1; here 1 saves patience.
+# We keep ten labels of each class, among 1,097 digits, and train M1+M2 with $z_1$ on $S^5$; the same with the squared
+# error ($\kappa=1$); M1+M2 with $z_1$ on $S^2$, to look at; and M2 on pixels. Kingma's $\alpha$ is 0.1; these runs take
+# 1, and the fifth failure below says why that decides. **Each is one run with one seed**, which also picks the labels:
+# what follows shows how a failure looks, not how often it comes.
+
 
 # %%
-index = balanced_indices(digits.train_labels.numpy(), 100, np.random.default_rng(0))
-
-
-def accuracy(model):
-    return (model.class_logits(test).argmax(-1) == digits.test_labels).float().mean().item()
-
-
-def class_entropy(model):
-    return Categorical(logits=model.class_logits(test)).entropy().mean().item()
-
-
 @torch.enable_grad()
-def train(model, epochs):
-    objective = SemiSupervised(
-        digits.train[index], digits.train_labels[index], num_unlabelled=1097, batch_size=32, alpha=1.0
-    )
+def train(model, epochs, alpha=1.0):
+    objective = SemiSupervised(digits.train[index], y_l, num_unlabelled=1097, batch_size=32, alpha=alpha)
     settings = TrainingSettings(epochs=epochs, warmup_epochs=15, batch_size=128, learning_rate=6e-3, device="cpu")
     objectives = {"objective": objective, "validation_objective": unlabelled_bound}
     fit(model, digits.train, validation, settings, **objectives, progress=False)
@@ -506,197 +571,300 @@ class SquaredError(LatentLikelihood):
         return -0.5 * ((x - self.head(output).loc) ** 2).sum(-1)
 
 
-models = {"untrained": s5(), "M1+M2, 6 epochs": train(s5(), 6), "M1+M2": train(s5(), 60)}
-wrong = s5()
+wrong = m1m2("sn")
 wrong.m2.likelihood = SquaredError(wrong.m2.likelihood.head)
+models = {"untrained": m1m2("sn"), "early": train(m1m2("sn"), 6), "M1+M2": train(m1m2("sn"), 60)}
 models["squared error"] = train(wrong, 60)
-torch.manual_seed(0)
-models["M1+M2 on S²"] = train(mlp_m1m2("sn", 2, 2, x_dim=64, hidden=(128,), m2_hidden=64), 40)
+models["M1+M2 on S²"] = train(m1m2("sn", 2), 40)
 torch.manual_seed(0)
 models["M2 on pixels"] = train(mlp_m2("s", 2, x_dim=64), 30)
-entropy = {name: class_entropy(model) for name, model in models.items()}
-share = {name: accuracy(model) for name, model in models.items()}
 
 # %% tags=["nbval-ignore-output"]
+entropy = {name: Categorical(logits=model.class_logits(test)).entropy().mean() for name, model in models.items()}
+share = {name: (model.class_logits(test).argmax(-1) == y).float().mean() for name, model in models.items()}
 for name in models:
-    print(f"{name:>15}: accuracy {share[name]:.2f}, class entropy {entropy[name]:.2f} of {math.log(10):.2f}")
-
-# %%
-assert share["untrained"] < 0.25
-assert share["M1+M2"] > 0.7
-assert share["M2 on pixels"] > 0.7
-assert share["M1+M2"] > share["M1+M2, 6 epochs"] + 0.15
+    print(f"{name:>13}: accuracy {share[name]:.2f}, class entropy {entropy[name]:.2f} of {math.log(10):.2f}")
 
 # %% [markdown]
-# Accuracy is that of $q(y|z_1)$ at the mode of $q(z_1|x)$; chance is 0.10. On $S^2$ we can look: codes of test digits,
-# and draws from the model's own $p(z_1|y)$.
+# Accuracy is that of $q(y|z_1)$ at the mode of $q(z_1|x)$; a guess is right once in ten. On $S^2$ we can look: codes of
+# test digits, and draws from the model's own $p(z_1|y)$.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["picture", "nbval-ignore-output"]
 on_s2 = models["M1+M2 on S²"]
 codes = on_s2.m1.encode(test).mode
 torch.manual_seed(0)
-z2 = torch.randn(10, 50, 2)
-drawn = on_s2.m2.likelihood(on_s2.m2.decoder(z2, on_s2.m2.classes)).sample()  # (10, 50, 3)
+drawn = on_s2.m2.likelihood(on_s2.m2.decoder(torch.randn(10, 50, 2), on_s2.m2.classes)).sample()  # (10, 50, 3)
+near = [float(drawn[c].mean(0) @ codes[y == c].mean(0)) for c in range(10)]
 plotting.show(
-    plotting.latent_sphere(codes, digits.test_labels, title="Codes of test digits"),
+    plotting.latent_sphere(codes, y, title="Codes of test digits"),
     "**Figure 11.3.** z₁ on S², on Hammer's map of the whole sphere: where the encoder puts digits.",
-    alt="An oval map with ten coloured clusters; 0, 4 and 6 lie apart, others share the middle.",
+    alt="An oval map of the sphere with the codes of 500 test digits, coloured and numbered by class, in clusters.",
 )
-classes = torch.arange(10).repeat_interleave(50)
 plotting.show(
-    plotting.latent_sphere(drawn.reshape(-1, 3), classes, title="Draws from p(z₁|y)"),
+    plotting.latent_sphere(drawn.reshape(-1, 3), torch.arange(10).repeat_interleave(50), title="Draws from p(z₁|y)"),
     "**Figure 11.4.** Where M2 expects each class.",
-    alt="The same map; each class lies about where its digits lie in the figure before.",
+    alt="The same map with 50 draws for each class. For "
+    f"{sum(w > 0 for w in near)} of the ten classes draws and codes lie on the same side of the sphere.",
 )
 
 # %% [markdown]
 # M2 on pixels separates *what* from *how*: fix $z$, and run through the classes.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["picture", "nbval-ignore-output"]
 m2 = models["M2 on pixels"]
-style = torch.cat([torch.eye(3), -torch.eye(3)])
-images = torch.sigmoid(m2.decoder(style, m2.classes)).reshape(10, 6, 8, 8)
+images = torch.sigmoid(m2.decoder(torch.cat([torch.eye(3), -torch.eye(3)]), m2.classes)).reshape(10, 6, 8, 8)
 rows = {f"z = {'−' if i > 2 else ''}e{'₁₂₃'[i % 3]}": images[:, i].numpy() for i in range(6)}
+torch.manual_seed(4)
+made = torch.sigmoid(m2.decoder(F.normalize(torch.randn(200, 3), dim=-1), m2.classes)).reshape(-1, 64)
+again = (m2.class_logits(made).argmax(-1).reshape(10, 200) == torch.arange(10)[:, None]).float().mean()
 plotting.show(
     plotting.reconstructions(rows),
     "**Figure 11.5.** Analogies: a style z of S² in each row, a class in each column.",
-    alt="Six rows of the digits 0 to 9. Within a row slant and thickness are alike; rows differ.",
+    alt="Six rows of ten small pictures, the digits 0 to 9 as the model draws them. The model's own classifier gives "
+    f"{100 * again:.0f}% of such pictures the class that they were made for.",
 )
 
-# %%
-made = torch.sigmoid(m2.decoder(F.normalize(torch.randn(200, 3), dim=-1), m2.classes)).reshape(-1, 64)
-guess = m2.class_logits(made).argmax(-1).reshape(10, 200)
-assert (guess == torch.arange(10)[:, None]).float().mean() > 0.8  # they are what they should be
-towards = [drawn[y].mean(0) @ codes[digits.test_labels == y].mean(0) for y in range(10)]
-assert sum(w > 0 for w in towards) >= 8  # draws and codes of a class lie on the same side
+# %% tags=["checks"]
+assert share["untrained"] < 0.25
+assert share["M1+M2"] > 0.7
+assert share["M2 on pixels"] > 0.7
+assert share["M1+M2"] > share["early"] + 0.15
+assert again > 0.8  # they are what they should be
+assert sum(w > 0 for w in near) >= 8  # draws and codes of a class lie on the same side
+print("Checked: training lifts the accuracy from chance; draws and codes of a class lie on the same side of S².")
 
 # %% [markdown]
 # ## What goes wrong
 #
-# **Undecided.** `class_entropy` is the mean of $H[q(y|x)]$, at most $\log10=2.30$. It is high after few epochs, and
-# stays high with the squared error.
+# **Undecided.** `class_entropy` is the mean of $H[q(y|x)]$, at most $\log10$. It is high after few epochs, and stays
+# high with the squared error.
 #
 # **Swapped or shared classes.** Figure 11.1 has whole clusters swapped. Below, rows are true classes, with the mean of
 # $q(y|x)$ over their test digits; spots off the diagonal are classes taken for each other.
+#
+# **A good ELBO for the wrong reason.** The squared error reports the better "ELBO". Subtract its excess, $\log T_{\rm
+# sq}$ at $\kappa=1$ and $m=6$: the rest is an honest bound, for a model of nearly flat bumps. Its lead is gone.
 
-# %% tags=["nbval-ignore-output"]
+
+# %%
+def bounds(model):
+    """The unlabelled bound of every test digit, a mean of ten passes."""
+    torch.manual_seed(0)
+    return torch.stack([unlabelled_bound(model, test).elbo for _ in range(10)]).mean(0)
+
+
+right, wrong = bounds(models["M1+M2"]), bounds(models["squared error"])
+one = torch.tensor(1.0)
+excess = log_partition(one, 6) - 1 + log_surface_area(6)  # log T at kappa = 1
+behind = right - (wrong - excess)
+
+# %% tags=["picture", "nbval-ignore-output"]
 figure, panels = plotting.subplots(1, 3, size=(7, 2.7), sharey=True)
-for panel, name in zip(panels, ("M1+M2, 6 epochs", "squared error", "M1+M2"), strict=True):
+diagonal = []
+for panel, name in zip(panels, ("early", "squared error", "M1+M2"), strict=True):
     q = models[name].class_logits(test).softmax(-1)
-    mean = torch.stack([q[digits.test_labels == y].mean(0) for y in range(10)])
+    mean = torch.stack([q[y == c].mean(0) for c in range(10)])
+    diagonal.append(float(mean.diagonal().mean()))
     picture = panel.imshow(mean, cmap="Blues", vmin=0, vmax=1)
-    panel.set(xlabel="class y", xticks=range(10), yticks=range(10), title=name)
+    panel.set(xlabel="class y", xticks=range(0, 10, 3), yticks=range(10), title=name)
 panels[0].set_ylabel("true class")
 figure.colorbar(picture, ax=panels, shrink=0.75, label="mean q(y|x)")
 plotting.show(
     figure,
-    "**Figure 11.6.** The classifier early, with the wrong density, and as it should be.",
-    alt="Three ten by ten heat maps. The first is blurred, the second has a pale diagonal, the third a dark one.",
+    "**Figure 11.6.** The classifier early (6 epochs), with the wrong density, and as it should be.",
+    alt="Three ten by ten heat maps, true class against q. The mean of q on the diagonal is "
+    f"{diagonal[0]:.2f} early, {diagonal[1]:.2f} with the squared error and {diagonal[2]:.2f} in the last.",
+)
+plotting.say(
+    f"The density reports {right.mean():.1f} nats, the squared error {wrong.mean():.1f}. Less $\\log T={excess:.1f}$ "
+    f"the second is {wrong.mean() - excess:.1f}: behind by {behind.mean():.1f}, with a standard error of "
+    f"{behind.std() / 500**0.5:.1f} over the 500 test digits. That is one run of each: it shows that the lead was made "
+    "by the missing normaliser, not which model is better. Their accuracies hardly differ; the squared error's class "
+    f"entropy, {entropy['squared error']:.2f} against {entropy['M1+M2']:.2f}, does."
 )
 
 # %% [markdown]
-# **A silent $z_2$.** If M2's decoder can do without $z_2$, the KL term is cheapest at zero: *posterior collapse*. On
-# $S^2$ little is left for $z_2$ to say.
+# **A silent $z_2$.** If M2's decoder can do without $z_2$, the KL term is cheapest at its least value: *posterior
+# collapse*. For a Gaussian $z_2$ that value is zero. A spherical one has $\kappa=\mathrm{softplus}(\cdot)+1\ge1$, so
+# its KL cannot go below that of $\kappa=1$. Whoever looks for zeros will not see that it is dead.
 #
-# **A good ELBO for the wrong reason.** The squared error reports the better "ELBO". Subtract its excess, $\log T_{\rm
-# sq}$ at $\kappa=1$ and $m=6$: the rest is an honest bound, for a model of nearly flat bumps, and it is behind.
-# Accuracy hardly tells.
-
+# **The labels are outvoted.** Suppose the classifier cannot tell a group of points apart, so that all of them get the
+# same $q$. The $n_u$ unlabelled ones vote for the model's $\pi$, the $n_l$ labels for their class $y$. In $J$ the group
+# has
+#
+# $$
+# -n_u\,\mathrm{KL}(q\Vert\pi)+\frac{\alpha N}{N_l}\,n_l\,\log q_y .
+# $$
+#
+# Let the group have the same share of all unlabelled points as of all labels, and let $N_l\ll N_u$, so that the two
+# weights are as 1 to $\alpha$. The other classes keep their proportions, which leaves one number, $q_y$. The derivative
+# of $q_y\log\frac{\pi_y}{q_y}+(1-q_y)\log\frac{1-\pi_y}{1-q_y}+\alpha\log q_y$ is zero where
+#
+# $$
+# \log\frac{q_y}{1-q_y}=\log\frac{\pi_y}{1-\pi_y}+\frac\alpha{q_y}.
+# $$
+#
+# The labels win, $q_y\ge\frac12$, only if $\pi_y/(1-\pi_y)\ge e^{-2\alpha}$. (Exercise 11.3 does it for any
+# group.) With Kingma's $\alpha$ they can turn the vote only where the model was nearly undecided. Otherwise the
+# classifier does not even learn its own hundred labels, and that is the number to look at:
 
 # %%
-def measured(model):
-    """Bound, KL of z2."""
-    torch.manual_seed(0)
-    bound = torch.stack([unlabelled_bound(model, test).elbo.mean() for _ in range(10)]).mean().item()
+for alpha in (0.1, 1.0):
+    print(f"α = {alpha}: the labels win against odds of up to {math.exp(2 * alpha):.1f} to 1")
+
+pairs = {("S+N", 1.0): models["M1+M2"], ("S+N", 0.1): train(m1m2("sn"), 60, alpha=0.1)}
+pairs |= {("S+S", alpha): train(m1m2("ss"), 60, alpha=alpha) for alpha in (1.0, 0.1)}
+
+
+# %% tags=["picture", "nbval-ignore-output"]
+def kl_of_z2(model):
     q2 = model.m2.posterior(model.m2.encoder(model.m1.encode(test).mode, model.m2.classes))  # (10, 500)
-    return bound, (model.class_logits(test).softmax(-1).T * model.m2.posterior.kl(q2)).sum(0).mean().item()
+    return (model.class_logits(test).softmax(-1).T * model.m2.posterior.kl(q2)).sum(0).mean()
 
 
-found = {name: measured(models[name]) for name in ("M1+M2", "squared error", "M1+M2 on S²")}
-one = torch.tensor(1.0)
-excess = (log_partition(one, 6) - 1 + log_surface_area(6)).item()
-honest = found["squared error"][0] - excess
+def agreement(model, x, y, seed):
+    """Share of 20 binarisations of each picture that get their class."""
+    drawn = binarize(x.repeat(20, 1), torch.Generator().manual_seed(seed))
+    return float((model.class_logits(drawn).argmax(-1) == y.repeat(20)).float().mean())
 
-# %% tags=["nbval-ignore-output"]
-for name, (bound, kl) in found.items():
-    print(f"{name:>13}: bound {bound:.1f} nats, KL of z2 {kl:.2f}")
-print(f"squared error, minus log T = {excess:.1f}: {honest:.1f}")
 
-# %%
-assert found["squared error"][0] > found["M1+M2"][0] + 1  # it looks better
-assert honest < found["M1+M2"][0]  # it is worse
+own = {key: agreement(model, digits.train[index], y_l, 5) for key, model in pairs.items()}
+on_test = {key: agreement(model, digits.test, y, 6) for key, model in pairs.items()}
+silent = {key: float(kl_of_z2(model)) for key, model in pairs.items()}
+level = {key: float(bounds(model).mean()) for key, model in pairs.items()}
+floor = float(kl_to_uniform(torch.tensor(1.0, dtype=torch.float64), 6))
+figure, axes = plotting.subplots(size=(5.5, 2.8))
+for shift, (label, values) in zip((-0.18, 0.18), (("own labels", own), ("test set", on_test)), strict=True):
+    at = np.arange(len(values)) + shift
+    axes.bar(at, [100 * v for v in values.values()], 0.34, label=label)
+    for x, v in zip(at, values.values(), strict=True):
+        axes.text(x, 100 * v + 1, f"{100 * v:.0f}", ha="center", fontsize=9)
+axes.set_xticks(range(len(own)), [f"{pair}\nα = {alpha:g}" for pair, alpha in own])
+axes.set(ylabel="accuracy (%)", ylim=(0, 125), yticks=range(0, 101, 25))
+axes.legend(loc="upper left", ncols=2, fontsize=9)
+plotting.show(
+    figure,
+    "**Figure 11.7.** Does the classifier know its own hundred labels? One run of each.",
+    alt="Bars: accuracy on the own labels and on the test set. "
+    + "; ".join(
+        f"{pair}, α = {alpha:g}: {100 * own[pair, alpha]:.0f} and {100 * on_test[pair, alpha]:.0f}%"
+        for pair, alpha in own
+    )
+    + ".",
+)
+plotting.say(
+    "The KL of $z_2$ in nats: "
+    + ", ".join(f"{silent[pair, alpha]:.4f} ({pair}, α = {alpha:g})" for pair, alpha in own)
+    + f". The floor on $S^5$ is {floor:.4f}. The bounds on the test set, in the same order: "
+    + ", ".join(f"{value:.1f}" for value in level.values())
+    + " nats."
+)
+
+# %% tags=["checks"]
+assert wrong.mean() > right.mean() + 1  # it looks better
+assert abs(behind.mean()) < 1.5  # without log T the two are close
 assert entropy["squared error"] > entropy["M1+M2"] + 0.4
-assert entropy["M1+M2, 6 epochs"] > entropy["M1+M2"] + 0.4
+assert entropy["early"] > entropy["M1+M2"] + 0.4
 assert abs(share["squared error"] - share["M1+M2"]) < 0.15
-assert found["squared error"][1] < 0.05
-assert found["M1+M2 on S²"][1] < 0.5 * found["M1+M2"][1]
+grid = torch.linspace(0.001, 0.999, 99_801, dtype=torch.float64)
+for alpha in (0.1, 1.0):
+    for factor, wins in ((1.05, True), (0.95, False)):
+        odds = factor * math.exp(-2 * alpha)
+        log_pi, log_rest = math.log(odds / (1 + odds)), -math.log(1 + odds)
+        votes = grid * (log_pi - grid.log()) + (1 - grid) * (log_rest - (1 - grid).log())
+        assert (grid[(votes + alpha * grid.log()).argmax()] > 0.5) == wins
+for pair in ("S+N", "S+S"):
+    assert own[pair, 1.0] > own[pair, 0.1] + 0.02
+    assert on_test[pair, 1.0] > on_test[pair, 0.1]
+    assert abs(level[pair, 1.0] - level[pair, 0.1]) < 0.6
+for alpha in (0.1, 1.0):
+    assert floor - 1e-6 <= silent["S+S", alpha] < floor + 0.02
+print(
+    "Checked: where the vote turns; with α = 1 both pairs know their own labels better than with α = 0.1; "
+    "the KL of a spherical z2 stays on its floor."
+)
 
 # %% [markdown]
-# **End to end or stacked?** Kingma et al. trained M1 first, froze it, and put M2 on its codes; Davidson et al. train
-# both at once. Stacked, the codes were arranged without labels, and M2's bound is one on $\log p(z_1)$, not on $\log
-# p(x)$. `StackedM1M2` does it.
+# In these runs (one seed, one choice of labels) the larger $\alpha$ makes both pairs better on their own labels, and on
+# the test set too, while the bound hardly moves. No more follows from one seed. And the spherical $z_2$ of S+S sits on
+# its floor, with either $\alpha$: it says nothing, and $p(z_1|y,z_2)$ is one bump for each class. Look at the three
+# numbers together: the accuracy on the own labels, the class entropy, the KL of $z_2$ less its floor.
+#
+# **End to end or stacked?** [@kingma2014semi] trained M1 first, froze it, and put M2 on its codes; [@davidson2018]
+# train both at once. Stacked, the codes were arranged without labels, and M2's bound is one on $\log p(z_1)$, not on
+# $\log p(x)$. `StackedM1M2` does it.
 #
 # ## Table 3
 #
-# The paper trains on all of MNIST with 100 labels, for nine pairs of dimensions and three models. That was out of our
-# machine's reach; the cost is printed below. Our records use a tenth (5,000 images), with the paper's warm-up and early
-# stopping. A student reproduction took 10%, too. So the paper's column is no target for the others: compare the three
+# [@davidson2018, Table 3] trains on all of MNIST with 100 labels, for nine pairs of dimensions and three models. Our
+# records use a tenth (5,000 images), with the paper's warm-up and early stopping, and Kingma's $\alpha$. A student
+# reproduction [@rubrice] took a tenth, too. So the paper's column is no target for the others: compare the three
 # numbers within a cell.
 
 # %% tags=["nbval-ignore-output"]
-PAIRS = {"nn": "N+N", "ss": "S+S", "sn": "S+N"}
-student = {(5, 5): (61.5, 63.0, 65.3), (50, 50): (76.3, 71.9, 74.0)}  # raphaelrubrice/HVAE, first and last row
-student = {(d, pair): a for d, row in student.items() for pair, a in zip(PAIRS, row, strict=True)}
-runs = [
-    record
-    for record in records.load(experiment="table3")
-    if record.settings["data"] == "mnist-5k"
-    and record.settings["scheme"] == "end-to-end"
-    and record.settings["epochs"] == 1000
-]
-ours = {}
-for record in runs:
-    ours.setdefault((tuple(record.settings["d"]), record.settings["model"]), []).append(
-        100 * record.results["accuracy"]
-    )
+settings = {"data": "mnist-5k", "scheme": "end-to-end", "epochs": 1000, "alpha": 0.1}
+runs = [r for r in records.load(experiment="table3") if settings.items() <= dict(r.settings).items()]
+plotting.say(table3.table(runs).markdown())
 
+# %% tags=["picture", "nbval-ignore-output"]
+student = {(5, 5): (61.5, 63.0, 65.3), (50, 50): (76.3, 71.9, 74.0)}  # first and last row of its table
+student = {(d, pair): a for d, row in student.items() for pair, a in zip(("nn", "ss", "sn"), row, strict=True)}
+found = {}
+for run in runs:
+    found.setdefault((tuple(run.settings["d"]), run.settings["model"]), []).append(100 * run.results["accuracy"])
+ours = {key: float(np.mean(accuracies)) for key, accuracies in found.items()}
+places = list(dict.fromkeys(d for d, _ in paper.TABLE3))
+figure, panels = plotting.subplots(1, 2, size=(7, 3.3), sharey=True)
+lead = {}
+for panel, pair, title in zip(panels, ("ss", "sn"), ("S+S − N+N", "S+N − N+N"), strict=True):
+    panel.axvline(0, color="0.6", linewidth=0.8)
+    for source, table, marker in (("paper", paper.TABLE3, "o"), ("ours", ours, "s"), ("student", student, "^")):
+        rows = [d for d in places if {(d, pair), (d, "nn")} <= table.keys()]
+        lead[source, pair] = {d: table[d, pair] - table[d, "nn"] for d in rows}
+        panel.plot([*lead[source, pair].values()], [places.index(d) for d in rows], marker, label=source)
+    panel.set(title=title, xlabel="accuracy, points", yticks=range(9))
+    panel.set_yticklabels([f"{a}, {b}" for a, b in places])
+    panel.margins(0.12)
+panels[0].invert_yaxis()
+panels[0].set_ylabel("dimensions of z₁, z₂")
+panels[0].legend(fontsize=8, loc="lower left")
+plotting.show(
+    figure,
+    "**Figure 11.8.** How far each model is ahead of N+N within a row of Table 3.",
+    alt="Two panels, S+S and S+N, with a row for each pair of dimensions. In the paper S+N is ahead in all nine rows, "
+    f"by {min(lead['paper', 'sn'].values()):.1f} to {max(lead['paper', 'sn'].values()):.1f} points. Ours has two rows: "
+    f"S+N is ahead by {lead['ours', 'sn'][5, 5]:.1f} and {lead['ours', 'sn'][10, 10]:.1f} points, S+S behind by "
+    f"{-lead['ours', 'ss'][5, 5]:.1f} and {-lead['ours', 'ss'][10, 10]:.1f}.",
+)
+count = max(len(accuracies) for accuracies in found.values())
+plotting.say(
+    f"**The largest disagreement is S+S.** In the paper it is ahead of N+N in "
+    f"{sum(x > 0 for x in lead['paper', 'ss'].values())} of nine rows; ours is behind, by "
+    + " and ".join(f"{-x:.1f} points at {d}" for d, x in lead["ours", "ss"].items())
+    + f". S+N leads by {min(lead['paper', 'sn'].values()):.1f} to {max(lead['paper', 'sn'].values()):.1f} points in "
+    + "the paper, and by "
+    + " and ".join(f"{x:.1f} at {d}" for d, x in lead["ours", "sn"].items())
+    + f" in ours. At most {count} run of ours stands in a cell: differences of a few points may be the seed's, which "
+    "also picks the labels."
+)
 
-def cell(values):
-    """Mean, spread and number of runs."""
-    spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.1f}{spread} ({len(values)})" if values else ""
-
-
-lines = ["| z₁, z₂ | paper: N+N, S+S, S+N | ours (runs) | student |", "|---|---|---|---|"]
-for d in dict.fromkeys(d for d, _ in paper.TABLE3):
-    sources = ({c: f"{a:.1f}" for c, a in paper.TABLE3.items()}, {c: cell(a) for c, a in ours.items()}, student)
-    columns = [", ".join(str(source.get((d, pair), "–")) for pair in PAIRS) for source in sources]
-    lines.append("| {}, {} | {} | {} | {} |".format(*d, *columns).replace("–, –, –", ""))
-display(Markdown("\n".join(lines)))
-print("records of ours:", len(runs) or "none")
-if runs:
-    # timed on a busy machine
-    hours = np.mean([record.training["seconds"] for record in runs]) / 3600
-    print(f"{hours:.1f} hours a run; ten times the images, 27 cells, 10 seeds: {hours * 2700 / 24:.0f} days")
-    print("commits:", ", ".join(sorted({str(record.provenance["commit"])[:7] for record in runs})))
-for d, pair in ours:
-    if pair != "nn" and (d, "nn") in ours:
-        print(f"{d}: {PAIRS[pair]} − N+N = {np.mean(ours[d, pair]) - np.mean(ours[d, 'nn']):+.1f} points")
-
-# %%
-rows = {d: [paper.TABLE3[d, pair] for pair in PAIRS] for d, _ in paper.TABLE3}
-assert all(2.2 < sn - nn < 4.3 for nn, ss, sn in rows.values())
-assert sum(ss > nn for nn, ss, sn in rows.values()) == 8
-for record in runs:
-    assert record.settings["labels"] == 100
-    assert record.training["epochs"] in (1000, record.training["best_epoch"] + 50)
+# %% tags=["checks"]
+for run in runs:
+    assert run.settings["labels"] == 100
+    assert run.training["epochs"] in (1000, run.training["best_epoch"] + 50)
+assert all(x > 2 for x in lead["paper", "sn"].values())
+assert sum(x > 0 for x in lead["paper", "ss"].values()) == 8
+assert all(x < 0 for x in lead["ours", "ss"].values())
+print("Checked: the records are runs of the paper's protocol with 100 labels; the signs of all leads named above.")
 
 # %% [markdown]
-# In the paper S+N is ahead of N+N in every row, by 2.3 to 4.2 points, S+S in eight of nine. What few runs show:
+# Two causes are likely, and neither is proven: the $\alpha$ of the records is 0.1, with which our runs on digits are
+# outvoted, and S+S loses most there; and a spherical $z_2$ does not start. We found no error in the density or in the
+# bound. To settle it needs rows with $\alpha=1$ and five seeds each, which have not been run. What few runs show:
 # [chapter 9](09_unsupervised.ipynb).
 #
 # ```sh
-# hvae reproduce table3 --data mnist-5k --preset paper --seeds 1 --configs 5,5 10,10 50,50 --pairs nn ss sn
+# hvae reproduce table3 --data mnist-5k --preset paper --seeds 5 --configs 5,5 10,10 --pairs nn ss sn --alpha 1
 # ```
 #
 # ## Test yourself
@@ -720,21 +888,45 @@ for record in runs:
 #
 # </details>
 #
+# **3.** You double the number of labelled points that join each batch. What has to change in the objective?
+#
+# <details markdown="1">
+# <summary>Answer</summary>
+#
+# Nothing. The two terms over labels are means, weighed by $r$ and $\alpha(1+r)$, and $r=N_l/N_u$ is the data set's. The
+# estimate has less noise.
+#
+# </details>
+#
 # ## Exercises
 #
-# Coding exercises will stand here: the variance of $\mathcal U$ from a sampled class (difficulty 2, 15 minutes); the
-# mixture's density on $S^2$ (3, 20 minutes); stacked against end to end (2, 20 minutes).
-#
+# Write each function and have it checked, in the [notebook without solutions](student/11_semi_supervised_m1m2.ipynb),
+# or in a terminal: `hvae exercise show ch11.1`.
+
+# %% [markdown] tags=["exercise"]
+# ch11.1
+
+# %% [markdown] tags=["exercise"]
+# ch11.2
+
+# %% [markdown] tags=["exercise"]
+# ch11.3
+
+# %% [markdown] tags=["exercise"]
+# ch11.4
+
+# %% [markdown]
 # ## Summary
 #
 # 1. $\mathcal U=\sum_y q\,\mathcal L+H$ is exact over classes; its gap is two divergences.
-# 2. $\mathcal U$ finds clusters, $\mathcal L$ moves the generative part, and $\alpha$ gives the classifier names.
-# 3. M1+M2 is one bound, with M2 in the place of the prior of $z_1$.
-# 4. On a sphere $p(z_1|y,z_2)$ is a density on the sphere; a squared error has no $\kappa$ and bounds nothing.
-# 5. Look at accuracy, `class_entropy` and the KL of $z_2$ together; a better ELBO alone may be a missing normaliser.
+# 2. $\mathcal U$ finds clusters; $\mathcal L$ moves everything but the classifier, to which $\alpha$ gives names.
+# 3. M1+M2 is one bound, with M2 in the place of the prior of $z_1$. At $\beta=0$ its unlabelled part has no class.
+# 4. On a sphere $p(z_1|y,z_2)$ is a density on the sphere. A squared error lacks $\log T$, and cannot learn $\kappa$.
+# 5. Look at the accuracy on the own labels, `class_entropy` and the KL of $z_2$ less its floor; a better ELBO alone may
+#    be a missing normaliser.
 #
 # ## References
 #
-# - Kingma, Rezende, Mohamed and Welling (2014), arXiv:1406.5298: equations 6 and 7 (bounds), 8 and 9 (objective,
-#   $\alpha$); section 2 (M1+M2, stacked).
-# - Davidson et al. (2018), arXiv:1804.00891: Table 3, and its M1+M2 with one bound.
+# - [@kingma2014semi] Equations 6 and 7 (bounds), 8 and 9 (objective, $\alpha$); section 2 (M1+M2, stacked).
+# - [@davidson2018] Table 3, and its M1+M2 with one bound.
+# - [@rubrice] Its table of accuracies on a tenth of MNIST.

@@ -10,7 +10,7 @@ from scipy.integrate import quad
 from scipy.optimize import brentq, minimize, minimize_scalar
 from scipy.stats import norm, ttest_ind
 
-from hvae_tutorial.exercises import _reference, ch01, ch02, ch03, ch04, ch05, ch06, ch08, ch09, ch10, ch14
+from hvae_tutorial.exercises import _reference, ch01, ch02, ch03, ch04, ch05, ch06, ch08, ch09, ch10, ch11, ch12, ch14
 
 
 def direction_length(r: float, s1: float, s2: float) -> float:
@@ -231,3 +231,28 @@ def test_where_i0_and_the_exponential_overflow() -> None:
     for dtype, limit in ((torch.float64, 710), (torch.float32, 89)):
         assert torch.exp(torch.tensor([limit - 1.0, float(limit)], dtype=dtype)).isfinite().tolist() == [True, False]
         assert any(f"from {limit} on" in mistake.says for mistake in ch08.check_head.mistakes)
+
+
+def test_the_floor_of_a_spherical_code() -> None:
+    w, p = _reference.law(1.0, 6)
+    floor = float(p @ w) - _reference.log_partition(1.0, 6)
+    assert f"{floor:.4f}" == "0.0808"
+    assert "0.0808" in ch11.check_kl_floor.explanation
+    assert ch11.kl_floor(5, 1.0) == pytest.approx(floor, rel=1e-9)
+    assert 0.01 < 1 / 12 / floor - 1 < 0.05  # the first term of the series: "a few per cent"
+
+
+def test_what_odds_alpha_holds_out_against() -> None:
+    text = ch11.check_alpha_to_win.explanation
+    for alpha, odds in ((0.1, "1.2"), (1.0, "7.4")):
+        assert f"{math.exp(2 * alpha):.1f}" == odds
+        assert f"{odds} to 1" in text
+        assert ch11.alpha_to_win(1 / (1 + math.exp(2 * alpha)), 100, 10, 900, 100) == pytest.approx(alpha)
+
+
+def test_what_a_cosine_can_say() -> None:
+    for cosine, probability in ((-1.0, "0.27"), (1.0, "0.73")):
+        z = torch.tensor([[1.0, 0.0], [cosine, 0.0]], dtype=torch.float64)
+        found = ch12.link_probabilities(z, torch.tensor([[0], [1]]), 1.0, 0.0, 1.0)
+        assert f"{float(found):.2f}" == probability
+        assert f"={probability}$" in ch12.check_link_probabilities.explanation
