@@ -187,13 +187,13 @@ def _bound_cases(rng: Generator) -> Iterator[Case]:
         blocks = [level + 4 * rng.standard_normal((k, n)) for k in sizes]
         truth = _exactly(np.concatenate(blocks).T.tolist())
         yield value(([torch.from_numpy(block) for block in blocks],), truth, rtol=1e-9)
-    blocks = [torch.from_numpy(-100 + 3 * rng.standard_normal((k, 2))).float() for k in (4, 1)]
-    yield value((blocks,), _exactly(torch.cat(blocks).T.tolist()).float(), rtol=1e-5)
+    narrow = [torch.from_numpy(-100 + 3 * rng.standard_normal((k, 2))).float() for k in (4, 1)]
+    yield value((narrow,), _exactly(torch.cat(narrow).T.tolist()).float(), rtol=1e-5)
 
 
 def _exactly(columns: list[list[float]]) -> Tensor:
     """Logarithms of mean weights, in decimal arithmetic, whose exponents do not overflow."""
-    means = [sum(Decimal(weight).exp() for weight in column) / len(column) for column in columns]
+    means = [sum((Decimal(weight).exp() for weight in column), Decimal()) / len(column) for column in columns]
     return torch.tensor([float(mean.ln()) for mean in means], dtype=torch.float64)
 
 
@@ -459,8 +459,8 @@ def _dreg_cases(rng: Generator) -> Iterator[Case]:
         omega = np.exp(value_ + epsilon**2 / 2)  # the constants and sigma divide out
         path = (omega / omega.sum()) ** 2 * (slope + epsilon / sigma)  # d/dz of -log q is (z - mu) / sigma^2
         one = torch.tensor(1.0, dtype=torch.float64)
-        args = (which, torch.tensor(mu, dtype=torch.float64), torch.tensor(math.log(sigma), dtype=torch.float64))
-        args = (*args, torch.from_numpy(epsilon))
+        phi = torch.tensor([mu, math.log(sigma)], dtype=torch.float64)
+        args = (which, phi[0], phi[1], torch.from_numpy(epsilon))
         for of, by in ((1, np.ones(K)), (2, sigma * epsilon)):
             truth = torch.tensor(float(path @ by), dtype=torch.float64)
             yield dataclasses.replace(gradient(args, of, one, truth, rtol=1e-7, atol=1e-10), truth=None)
