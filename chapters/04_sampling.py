@@ -1181,12 +1181,12 @@ print("Checked: the series in the second answer, for m from 2 to 99.")
 # - [@best1979] The sampler for $m=2$.
 # - [@mardia2000] Section 9.3: tangent-normal decomposition.
 # - [@kato2020] The envelope's law.
-# - [@sablica2025] It in auto-encoders.
+# - [@sablica2025] The same law in auto-encoders.
 # - [@massart1990] The bound on $D$.
 # - [@davidson2018] The S-VAE, whose public code has trap five.
 # - [@rubrice] Commit f394bd1, `svae/sampling.py`: traps one and three.
 # - [@distributionsjl] The mirror, with issues 1464 and 2018 and pull requests 1918 and 1930.
-# - Other code, at the versions named: [s-vae-pytorch](https://github.com/nicola-decao/s-vae-pytorch),
+# - [@svaepytorch] Code, at the versions named: [s-vae-pytorch](https://github.com/nicola-decao/s-vae-pytorch),
 #   [s-vae-tf](https://github.com/nicola-decao/s-vae-tf), [pythae](https://github.com/clementchadebec/benchmark_VAE),
 #   [TensorFlow Probability](https://github.com/tensorflow/probability), [SciPy](https://github.com/scipy/scipy),
 #   [PyTorch](https://github.com/pytorch/pytorch).

@@ -183,7 +183,7 @@ plotting.say(
 # missing. Its factor $\partial\log\pi_\kappa/\partial\kappa$ is called a *score*. The mean of a score is zero, for
 # $\int\pi_\kappa\,dx=1$ does not change.
 #
-# This is Lemma 2 of the S-VAE paper, differentiated, after Naesseth et al. (2017). If you read them: they call the
+# This is Lemma 2 of the S-VAE paper, differentiated, after [@naesseth2017]. If you read them: they call the
 # density that one wants $g(w)$ and the density of the proposals $r(w)$ (chapter 4 wrote $f$ and $g$). The envelope
 # inequality is $g\le M\,r$, a proposal is accepted with probability $a=g/(M\,r)$, and their weight $g/r$ is our
 # $M_\kappa a_\kappa$. So their accepted noise has density $s\,g/r$, which is our $\pi_\kappa$.
@@ -1018,15 +1018,11 @@ print(
 #
 # ## References
 #
-# - Davidson et al. (2018), *Hyperspherical Variational Auto-Encoders*, arXiv:1804.00891: Lemma 2 and the appendix on
-#   gradients.
-# - Naesseth et al. (2017), *Reparameterization Gradients through Acceptance-Rejection Sampling Algorithms*,
-#   arXiv:1610.05683, section 3: the two terms.
-# - Figurnov et al. (2018), *Implicit Reparameterization Gradients*, arXiv:1805.08498, section 3.
-# - Jankowiak and Obermeyer (2018), *Pathwise Derivatives Beyond the Reparameterization Trick*, arXiv:1806.01851: the
-#   transport equation, and the freedom it leaves in more than one dimension.
-# - Mohamed et al. (2020), *Monte Carlo Gradient Estimation in Machine Learning*, JMLR 21(132), arXiv:1906.10652: score
-#   function, pathwise derivatives, baselines and their variance.
-# - Wood (1994), *Simulation of the von Mises Fisher Distribution*: $b$.
-# - DLMF, [10.29.2](https://dlmf.nist.gov/10.29.E2): the Riccati equation from recurrences.
-# - PyTorch, [issue 147048](https://github.com/pytorch/pytorch/issues/147048): the comment that measures the loss.
+# - [@davidson2018] Lemma 2 and the appendix on gradients.
+# - [@naesseth2017] Section 3: the two terms.
+# - [@figurnov2018] Section 3.
+# - [@jankowiak2018] The transport equation, and the freedom it leaves in more than one dimension.
+# - [@mohamed2020] Score function, pathwise derivatives, baselines and their variance.
+# - [@wood1994] $b$.
+# - [@dlmf] 10.29.2: the Riccati equation from recurrences.
+# - [@pytorch147048] The comment that measures the loss.

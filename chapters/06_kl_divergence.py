@@ -235,7 +235,7 @@ plotting.show(
 # $\mathrm{KL}(p\,\|\,q)=-E_p[\kappa w-\phi_m]=\phi_m(\kappa)$, for $w$ has mean zero under the uniform law. The
 # rectangle is the sum of the two divergences.
 #
-# **Donsker and Varadhan (1975).** The proof that $p_\kappa$ is cheapest did not use that $\kappa w$ is linear. Take any
+# **[@donsker1975].** The proof that $p_\kappa$ is cheapest did not use that $\kappa w$ is linear. Take any
 # function $T(z)$ in its place, and the law $p_T=p\,e^T/E_p e^T$ in place of $p_\kappa$. The same insertion gives
 #
 # $$
@@ -249,7 +249,7 @@ plotting.show(
 # \mathrm{KL}(q\,\|\,p)=\sup_T\,\bigl[\,E_q\,T(z)-\log E_p\,e^{T(z)}\bigr].
 # $$
 #
-# Both expectations can be estimated from samples, without a density. Belghazi et al. (2018) let a neural network be
+# Both expectations can be estimated from samples, without a density. [@belghazi2018] let a neural network be
 # $T$, to estimate information. For a von Mises-Fisher law against the uniform one the best $T$ is $\kappa w$ plus a
 # constant, so the lines $T=t\,w$ are enough, and the supremum over them is our Legendre transform. Below, both
 # expectations are means over samples.
@@ -869,13 +869,11 @@ print("Checked: values, gradients and float32 for κ from 0.0001 to 100 million,
 #
 # ## References
 #
-# - Davidson et al. (2018), arXiv:1804.00891, equation 8 (the divergence), Table 1 (its values).
-# - Mardia and Jupp (2000), *Directional Statistics*, section 9.3: moments.
-# - Banerjee et al. (2005), *JMLR* 6, 1705-1749: Bregman divergences of exponential families.
-# - Donsker and Varadhan (1975), *Comm. Pure Appl. Math.* 28, 1-47, doi:10.1002/cpa.3160280102: the variational formula.
-# - Belghazi et al. (2018), *Mutual Information Neural Estimation*, arXiv:1801.04062: a network as $T$.
-# - Hoffman and Johnson (2016), *ELBO surgery: yet another way to carve up the variational evidence lower bound*, NIPS
-#   workshop on advances in approximate Bayesian inference: the two parts of the mean KL.
-# - Ruiz-Antolín and Segura (2016), arXiv:1606.02008, section 3: the two bounds.
-# - graphnet, [issue 900](https://github.com/graphnet-team/graphnet/issues/900) and pull request 915: the jump at
-#   $\kappa=100$, and its cure.
+# - [@davidson2018] Equation 8 (the divergence), Table 1 (its values).
+# - [@mardia2000] Section 9.3: moments.
+# - [@banerjee2005bregman] Bregman divergences of exponential families.
+# - [@donsker1975] The variational formula.
+# - [@belghazi2018] A network as $T$.
+# - [@hoffman2016] The two parts of the mean KL.
+# - [@ruiz2016] Section 3: the two bounds.
+# - [@graphnet] The jump at $\kappa=100$, and its cure in pull request 915.

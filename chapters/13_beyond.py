@@ -283,7 +283,7 @@ print("Checked: what is saved is the formula's; sorted groups save more than 8 n
 #
 # ## A product of spheres, from the same pieces
 #
-# Davidson, Tomczak and Gavves (2019) draw $z = (z_1, \dots, z_k)$ with independent parts, each on its sphere. For
+# [@davidson2019] draw $z = (z_1, \dots, z_k)$ with independent parts, each on its sphere. For
 # $q = \prod q_i$, $p = \prod p_i$ the logarithms add, and so do their means:
 #
 # $$
@@ -813,11 +813,10 @@ print("Checked: the squared distance of two codes is the sum of 2 (1 - cosine) o
 #
 # ## References
 #
-# - Davidson, Tomczak, Gavves (2019), [arXiv:1910.02912](https://arxiv.org/abs/1910.02912): product spaces, one κ as a
-#   bottleneck.
-# - Davidson et al. (2018), [arXiv:1804.00891](https://arxiv.org/abs/1804.00891): Table 1; appendix E (the area).
-# - Kato, McCullagh (2020), [arXiv:1510.07679](https://arxiv.org/abs/1510.07679): the spherical Cauchy law. Sablica,
-#   Hornik (2025), [arXiv:2506.21278](https://arxiv.org/abs/2506.21278): as a posterior.
-# - De Cao, Aziz (2020), [arXiv:2006.04437](https://arxiv.org/abs/2006.04437): equations 6 to 9.
-# - s-vae-pytorch, issue 14 and pull request 8: the advice to change the law.
-# - Hesterberg (1995), *Technometrics* 37, 185-194: importance sampling with a defence.
+# - [@davidson2019] Product spaces, one κ as a bottleneck.
+# - [@davidson2018] Table 1; appendix E (the area).
+# - [@kato2020] The spherical Cauchy law.
+# - [@sablica2025] As a posterior.
+# - [@decao2020] Equations 6 to 9.
+# - [@svaepytorch] With pull request 8: the advice to change the law.
+# - [@hesterberg1995] Importance sampling with a defence.

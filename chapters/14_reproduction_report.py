@@ -687,9 +687,8 @@ if min(len(auc["cora", model]) for model in "ns") > 1:
 #
 # ## References
 #
-# - Davidson, Falorsi, De Cao, Kipf, Tomczak (2018). Hyperspherical Variational Auto-Encoders. UAI. Tables 1 to 4.
-# - Kipf, Welling (2016). Variational Graph Auto-Encoders. arXiv:1611.07308. Table 1.
-# - Kingma, Rezende, Mohamed, Welling (2014). Semi-supervised Learning with Deep Generative Models. NeurIPS. Equations 6
-#   to 9.
-# - raphaelrubrice/HVAE, a student reproduction of Figure 1 and Tables 1 to 3 on a tenth of the data. github.com.
-# - Welch (1947). The generalization of "Student's" problem. Biometrika 34, 28–35.
+# - [@davidson2018] Tables 1 to 4.
+# - [@kipf2016] Table 1.
+# - [@kingma2014semi] Equations 6 to 9.
+# - [@rubrice] A student reproduction of Figure 1 and Tables 1 to 3 on a tenth of the data.
+# - [@welch1947] The test.
