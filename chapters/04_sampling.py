@@ -1186,7 +1186,7 @@ print("Checked: the series in the second answer, for m from 2 to 99.")
 # - [@davidson2018] The S-VAE, whose public code has trap five.
 # - [@rubrice] Commit f394bd1, `svae/sampling.py`: traps one and three.
 # - [@distributionsjl] The mirror, with issues 1464 and 2018 and pull requests 1918 and 1930.
-# - [@svaepytorch] Code, at the versions named: [s-vae-pytorch](https://github.com/nicola-decao/s-vae-pytorch),
+# - Other code, at the versions named: [s-vae-pytorch](https://github.com/nicola-decao/s-vae-pytorch),
 #   [s-vae-tf](https://github.com/nicola-decao/s-vae-tf), [pythae](https://github.com/clementchadebec/benchmark_VAE),
 #   [TensorFlow Probability](https://github.com/tensorflow/probability), [SciPy](https://github.com/scipy/scipy),
 #   [PyTorch](https://github.com/pytorch/pytorch).
