@@ -107,7 +107,7 @@ is a factor $1/\\sqrt{d_u}$ for each row and the same for each column.""",
     hints=(
         "Begin with `torch.eye(N)` and put ones at both places of each link.",
         "The degrees are the sums of the rows of A + I. An entry is divided by sqrt(d_u d_v).",
-        "`shrink = a.sum(1).rsqrt()`, then `shrink[:, None] * a * shrink`; the ReLU is `torch.relu`.",
+        "With `s = d.rsqrt()` the matrix is `s[:, None] * a * s`; the ReLU is `torch.relu`.",
     ),
     cases=_convolution_cases,
     checked="graphs of 3 to 12 nodes, one of them without links, against loops over neighbours",
