@@ -713,7 +713,7 @@ plotting.say(
 #
 # The labels win, $q_y\ge\frac12$, only if $\pi_y/(1-\pi_y)\ge e^{-2\alpha}$. (Exercise 11.3 does it for any
 # group.) With Kingma's $\alpha$ they can turn the vote only where the model was nearly undecided. Otherwise the
-# classifier does not even learn its own hundred labels, and that is the number to look at:
+# classifier does not even learn all of its own hundred labels, and that is the number to look at:
 
 # %%
 for alpha in (0.1, 1.0):
@@ -748,7 +748,7 @@ for shift, (label, values) in zip((-0.18, 0.18), (("own labels", own), ("test se
         axes.text(x, 100 * v + 1, f"{100 * v:.0f}", ha="center", fontsize=9)
 axes.set_xticks(range(len(own)), [f"{pair}\nα = {alpha:g}" for pair, alpha in own])
 axes.set(ylabel="accuracy (%)", ylim=(0, 125), yticks=range(0, 101, 25))
-axes.legend(loc="upper left", ncols=2, fontsize=9)
+axes.legend(loc="upper left", ncols=2, fontsize=9, frameon=False)
 plotting.show(
     figure,
     "**Figure 11.7.** Does the classifier know its own hundred labels? One run of each.",
@@ -834,7 +834,7 @@ for panel, pair, title in zip(panels, ("ss", "sn"), ("S+S − N+N", "S+N − N+N
     panel.margins(0.12)
 panels[0].invert_yaxis()
 panels[0].set_ylabel("dimensions of z₁, z₂")
-panels[0].legend(fontsize=8, loc="lower left")
+panels[1].legend(fontsize=8, loc="center left", frameon=False)
 plotting.show(
     figure,
     "**Figure 11.8.** How far each model is ahead of N+N within a row of Table 3.",
