@@ -580,8 +580,8 @@ class SquaredError(LatentLikelihood):
 
 wrong = m1m2("sn")
 wrong.m2.likelihood = SquaredError(wrong.m2.likelihood.head)
-models = {"untrained": m1m2("sn"), "early": train(m1m2("sn"), 6), "M1+M2": train(m1m2("sn"), 60)}
-models["squared error"] = train(wrong, 60)
+models = {"untrained": m1m2("sn"), "early": train(m1m2("sn"), 6), "M1+M2": train(m1m2("sn"), 45)}
+models["squared error"] = train(wrong, 45)
 models["M1+M2 on S²"] = train(m1m2("sn", 2), 25)
 torch.manual_seed(0)
 models["M2 on pixels"] = train(mlp_m2("s", 2, x_dim=64), 20)
@@ -719,8 +719,8 @@ plotting.say(
 for alpha in (0.1, 1.0):
     print(f"α = {alpha}: the labels win against odds of up to {math.exp(2 * alpha):.1f} to 1")
 
-pairs = {("S+N", 1.0): models["M1+M2"], ("S+N", 0.1): train(m1m2("sn"), 60, alpha=0.1)}
-pairs |= {("S+S", alpha): train(m1m2("ss"), 60, alpha=alpha) for alpha in (1.0, 0.1)}
+pairs = {("S+N", 1.0): models["M1+M2"], ("S+N", 0.1): train(m1m2("sn"), 45, alpha=0.1)}
+pairs |= {("S+S", alpha): train(m1m2("ss"), 45, alpha=alpha) for alpha in (1.0, 0.1)}
 
 
 # %% tags=["picture", "nbval-ignore-output"]
