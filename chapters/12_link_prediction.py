@@ -419,7 +419,7 @@ for panel, (title, model) in zip(axes, (("s = 1, b = 0", plain["s"]), ("s and b 
     panel.hist(p[off & (a == 1)], bins, density=True, color=COLOUR["s"], alpha=0.7, label="link")
     panel.set(xlabel=r"$\sigma(\ell)$ at the means", title=title, xlim=(0, 1))
 axes[0].set_ylabel("density")
-axes[0].legend()
+axes[0].legend(frameon=False)
 plotting.show(
     figure,
     "**Figure 12.4.** What two S-VGAEs say of the pairs that they were trained on.",
@@ -622,17 +622,17 @@ for panel, data in zip(axes, ("cora", "citeseer"), strict=True):
             runs = [r for r in of(found, data, kind) if r.settings["seed"] < 3]  # the same splits
             curve = 100 * np.mean([r.history["validation_auc"] for r in runs], axis=0)
             label = NAME[kind] + (", dropout 0.5" if found is dropped else "")
-            panel.plot(runs[0].history["epoch"], curve, style, color=COLOUR[kind], label=label)
+            panel.plot(runs[0].history["epoch"][24:], curve[24:], style, color=COLOUR[kind], label=label)
             fallen[data, kind, style] = curve.max() - curve[-1]
             on_validation[data, kind, style] = curve[-1]
             if found is dropped:
                 with_dropout[data, kind] = 100 * np.array([r.results["auc"] for r in runs])
     panel.set(xlabel="epoch", title=data.capitalize())
 axes[0].set_ylabel("validation AUC (%)")
-axes[1].legend(fontsize=8, loc="lower right")
+axes[0].legend(fontsize=8, loc="lower right", frameon=False)
 plotting.show(
     figure,
-    "**Figure 12.6.** AUC on the validation edges during training, means over the splits 0, 1 and 2.",
+    "**Figure 12.6.** AUC on the validation edges from epoch 25 on, means over the splits 0, 1 and 2.",
     alt="Two panels with four curves each. At the end, without and with dropout: "
     + "; ".join(
         f"{data} {NAME[kind]} {on_validation[data, kind, '-']:.1f} and {on_validation[data, kind, '--']:.1f}%"

@@ -29,8 +29,8 @@ def sum_over_classes(logits: Tensor, L: Tensor) -> Tensor:
     Returns:
         U(x), shape (n,), float64.
     """
-    log_q = logits.log_softmax(-1).T
-    return (log_q.exp() * (L - log_q)).sum(0)
+    log_p = torch.log_softmax(logits, dim=1).T  # (C, n), as L
+    return (log_p.exp() * (L - log_p)).sum(0)
 
 
 def _sum_over_classes(logits: Tensor, L: Tensor, sign: float = -1.0, dim: int = -1) -> Tensor:
@@ -80,7 +80,7 @@ subtracts the largest logit before it takes exponentials, so $\\log q$ is finite
 the product is zero there.""",
     hints=(
         "H is minus the sum of q log q. Put it into the sum over y.",
-        "`log_q = logits.log_softmax(-1).T` has the shape of L.",
+        "`log_q = torch.log_softmax(logits, dim=1).T` has the shape of L.",
         "`(log_q.exp() * (L - log_q)).sum(0)`.",
     ),
     cases=_sum_cases,

@@ -30,9 +30,9 @@ def graph_convolution(edges: Tensor, X: Tensor, W: Tensor) -> Tensor:
     """
     a = torch.eye(len(X), dtype=X.dtype)
     a[edges[0], edges[1]] = a[edges[1], edges[0]] = 1
-    d = a.sum(1)
-    A_hat = a / (d[:, None] * d).sqrt()
-    return torch.relu(A_hat @ X @ W)
+    shrink = a.sum(1).rsqrt()
+    A_norm = shrink[:, None] * a * shrink
+    return torch.relu(A_norm @ X @ W)
 
 
 def _adjacency(edges: Tensor, N: int, loops: float = 1.0, both: bool = True) -> Tensor:
@@ -103,11 +103,11 @@ that has each link once. Dense matrices will do.""",
     explanation="""\
 A link goes both ways, so each pair of the list fills two places of $A$. The ones on the diagonal come before the
 degrees: $d_u$ counts the node itself, and a node without links keeps its own features. Dividing by $\\sqrt{d_ud_v}$
-takes a column and a row, `d[:, None] * d`.""",
+is a factor $1/\\sqrt{d_u}$ for each row and the same for each column.""",
     hints=(
         "Begin with `torch.eye(N)` and put ones at both places of each link.",
         "The degrees are the sums of the rows of A + I. An entry is divided by sqrt(d_u d_v).",
-        "`A_hat = a / (d[:, None] * d).sqrt()`, then `torch.relu(A_hat @ X @ W)`.",
+        "With `s = d.rsqrt()` the matrix is `s[:, None] * a * s`; the ReLU is `torch.relu`.",
     ),
     cases=_convolution_cases,
     checked="graphs of 3 to 12 nodes, one of them without links, against loops over neighbours",
