@@ -794,8 +794,9 @@ print(
 # %% [markdown]
 # In these runs (one seed, one choice of labels) the larger $\alpha$ makes both pairs better on their own labels, and on
 # the test set too, while the bound hardly moves. No more follows from one seed. And the spherical $z_2$ of S+S sits on
-# its floor, with either $\alpha$: it says nothing, and $p(z_1|y,z_2)$ is one bump for each class. Look at the three
-# numbers together: the accuracy on the own labels, the class entropy, the KL of $z_2$ less its floor.
+# its floor, with either $\alpha$: it says nothing, and $p(z_1|y,z_2)$ is one bump for each class. The KL of S+N's
+# Gaussian $z_2$ is about as small, but its floor is zero: that one still says a little. Look at the three numbers
+# together: the accuracy on the own labels, the class entropy, the KL of $z_2$ less its floor.
 #
 # **End to end or stacked?** [@kingma2014semi] trained M1 first, froze it, and put M2 on its codes; [@davidson2018]
 # train both at once. Stacked, the codes were arranged without labels, and M2's bound is one on $\log p(z_1)$, not on
