@@ -884,5 +884,5 @@ print("Checked: Hankel to 12 digits where it holds; Debye with the recurrence to
 # - [@ruiz2016] Sharper bounds from the equation for $A_m'$.
 # - [@davidson2018] Equation 8: the divergence.
 # - [@pythae] NaN at $m=128$.
-# - [@pythae] Divergence as a sum: [pythae](https://github.com/clementchadebec/benchmark_VAE), version 0.1.2, and
+# - Code with the divergence as a sum: [pythae](https://github.com/clementchadebec/benchmark_VAE), version 0.1.2, and
 #   [s-vae-pytorch](https://github.com/nicola-decao/s-vae-pytorch), commit 671c46c.

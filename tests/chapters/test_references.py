@@ -52,3 +52,8 @@ def test_works_are_named_by_their_authors() -> None:
 def test_an_unknown_key_is_named() -> None:
     with pytest.raises(KeyError, match=r"'wood1993' is not in references\.bib"):
         references.expanded("[@wood1993]")
+
+
+def test_every_work_is_cited() -> None:
+    listed = {key for source in notebooks.sources() for text in texts(source) for key in references.listed(text)}
+    assert listed == references.entries().keys()
