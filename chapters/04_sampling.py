@@ -321,7 +321,7 @@ def L(w, x0, m, kappa):
 
 
 figure, (left, right) = plotting.subplots(1, 2, size=(7, 3.2))
-x = unit(torch.randn(3000, m))[:, 0]
+x = unit(torch.randn(800, m))[:, 0]
 rates = [torch.exp(phi(m, kappa) - kappa), torch.exp(phi(m, kappa) - L(torch.tensor(x0), x0, m, kappa))]
 darts(left, x, rates[0], lambda w: density(w, m, 0.0))
 darts(right, zoom(x, x0), rates[1], lambda w: proposal_density(w, m, x0))

@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -162,23 +161,28 @@ class PowerSpherical(RotationallySymmetric):
     _rate = staticmethod(power_spherical_rate)
 
 
-# Nodes and weights on (0, 1). The derivative's nearest singularity is at kappa = -half: an error of 34^-10.
-_GAUSS = [((1 + node) / 2, weight / 2) for node, weight in zip(*np.polynomial.legendre.leggauss(5), strict=True)]
-_SMALL = 1 / 8
-
-
 class _KLToUniform(torch.autograd.Function):
     """``kappa b' - b`` with its derivative ``kappa b''``, where differentiating each term would cancel ``b'``."""
 
     @staticmethod
     def forward(kappa: Tensor, half: float) -> Tensor:
-        at_zero = log_gamma_difference(kappa.new_full((), half), half)
+        at = kappa.new_full((), half)
+        at_zero = log_gamma_difference(at, half)
         divergence = log_gamma_difference(kappa + half, half) - kappa * digamma_difference(kappa + half, half)
         # Below, these terms are nearly equal: the derivative's integral from zero, by Gauss' rule.
-        small = kappa.clamp(max=_SMALL * half)
-        slopes = trigamma_difference(torch.stack([node * small for node, _ in _GAUSS]) + half, half)
-        integral = sum(-weight * node * slope for (node, weight), slope in zip(_GAUSS, slopes, strict=True))
-        return torch.where(kappa < _SMALL * half, small * small * integral, divergence - at_zero)
+        # Its nearest singularity is at -half: an error of 34^-10. Numbers stand here, not above, since torch.compile takes
+        # a module's floats for variables.
+        gauss = (
+            (0.04691007703066802, 0.11846344252809464),
+            (0.23076534494715845, 0.23931433524968315),
+            (0.5, 0.28444444444444433),
+            (0.7692346550528415, 0.23931433524968315),
+            (0.9530899229693319, 0.11846344252809464),
+        )
+        small = torch.minimum(kappa, at / 8)
+        slopes = trigamma_difference(torch.stack([node * small for node, _ in gauss]) + half, half)
+        integral = sum(-weight * node * slope for (node, weight), slope in zip(gauss, slopes, strict=True))
+        return torch.where(kappa < at / 8, small * small * integral, divergence - at_zero)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:

@@ -224,7 +224,11 @@ def test_a_table_is_on_the_page_of_results(monkeypatch: pytest.MonkeyPatch, tmp_
         "load",
         lambda experiment=None: load(folder=folder) if experiment == "table5" else packaged(experiment=experiment),
     )
-    page = hooks.results_page()
+    hooks.results.cache_clear()
+    try:
+        page = hooks.results_page()
+    finally:
+        hooks.results.cache_clear()
     assert "## Toys" in page
     assert "Table 5 on circle" in page
 
