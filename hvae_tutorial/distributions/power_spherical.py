@@ -170,8 +170,8 @@ class _KLToUniform(torch.autograd.Function):
         at_zero = log_gamma_difference(at, half)
         divergence = log_gamma_difference(kappa + half, half) - kappa * digamma_difference(kappa + half, half)
         # Below, these terms are nearly equal: the derivative's integral from zero, by Gauss' rule.
-        # Its nearest singularity is at -half: an error of 34^-10. The numbers stand here, since torch.compile takes floats
-        # of a module for variables.
+        # Its nearest singularity is at -half: an error of 34^-10. The numbers stand here, since torch.compile takes a
+        # module's floats for variables.
         gauss = (
             (0.04691007703066802, 0.11846344252809464),
             (0.23076534494715845, 0.23931433524968315),

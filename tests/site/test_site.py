@@ -376,9 +376,9 @@ def test_previous_and_next_lead_through_the_course(browser, site: Path) -> None:
 def test_paper_is_light_and_holds_the_tables(browser, site: Path) -> None:
     with opened(browser, viewport={"width": 680, "height": 900}, color_scheme="dark") as context:  # A4 and its margins
         page = context.new_page()
+        page.emulate_media(media="print")  # before the page is there: colours change slowly
         for name in ("results", "reproduce"):
             page.goto(f"{site.as_uri()}/{name}.html")
-            page.emulate_media(media="print")
             dark = page.evaluate("""() => [...document.querySelectorAll("article :is(p, td, code, code span)")]
               .map((node) => getComputedStyle(node).color.match(/[\\d.]+/g).slice(0, 3).map(Number))
               .filter((colour) => Math.max(...colour) > 225)""")
