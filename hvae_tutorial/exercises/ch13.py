@@ -144,9 +144,7 @@ def _ps_log_of_mean(kappa: float, m: int) -> float:
 
 
 def _ps_two_kappa(kappa: float, m: int) -> float:
-    beta = (m - 1) / 2
-    alpha = kappa + beta
-    return _ps(kappa, m, beta) + float(kappa * math.log(2) + 0 * alpha)
+    return _ps(kappa, m, (m - 1) / 2) + kappa * math.log(2)
 
 
 check_power_spherical_kl = Exercise(

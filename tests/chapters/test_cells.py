@@ -6,13 +6,12 @@ from pathlib import Path
 import jupytext
 import notebooks
 import pytest
-from converted import CONVERTED
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
 VISIBLE_LINES = 150  # of a chapter, without those of exercises
 
-every_converted_chapter = pytest.mark.parametrize("source", CONVERTED, ids=lambda source: source.stem)
+every_chapter = pytest.mark.parametrize("source", notebooks.sources(), ids=lambda source: source.stem)
 
 
 def calls(node: ast.AST, name: str) -> list[ast.Call]:
@@ -74,12 +73,12 @@ def visible_lines(cells: list[NotebookNode]) -> int:
     return sum(bool(line.strip()) for cell in shown for line in cell.source.splitlines())
 
 
-@every_converted_chapter
+@every_chapter
 def test_every_cell_is_of_one_kind(source: Path) -> None:
     assert not [(cell.source.splitlines()[0], found) for cell in code(source) if (found := faults(cell))]
 
 
-@every_converted_chapter
+@every_chapter
 def test_the_visible_code_is_short(source: Path) -> None:
     assert visible_lines(code(source)) <= VISIBLE_LINES
 

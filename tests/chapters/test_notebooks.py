@@ -7,7 +7,6 @@ import nbformat
 import notebooks
 import pytest
 import times
-from converted import CONVERTED
 
 SOURCES = notebooks.sources()
 SLUGS = [
@@ -113,7 +112,7 @@ def test_the_parts_of_a_chapter_and_its_length(source) -> None:
     assert len(re.findall(r"^\s*assert ", code, flags=re.MULTILINE)) >= 8
 
 
-@pytest.mark.parametrize("source", CONVERTED, ids=lambda source: source.stem)
+@every_chapter
 def test_the_build_and_nobody_else_says_how_long_it_takes(source) -> None:
     first = next(cell.source for cell in jupytext.read(source).cells if cell.cell_type == "markdown")
     assert re.findall(r"^\*\*Time\*\*.*$", first, flags=re.MULTILINE) == ["**Time**"]

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import nbformat
+import notebooks
 import prose_numbers
 import pytest
-from converted import CONVERTED
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 
-@pytest.mark.parametrize("source", CONVERTED, ids=lambda source: source.stem)
+@pytest.mark.parametrize("source", notebooks.sources(), ids=lambda source: source.stem)
 def test_every_number_of_the_prose_has_evidence(source: Path) -> None:
     assert not prose_numbers.unfounded(nbformat.read(source.with_suffix(".ipynb"), as_version=4))
 

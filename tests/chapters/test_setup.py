@@ -1,12 +1,9 @@
 """The first cell of a notebook finds the library wherever a reader may have it, and otherwise says where to get it."""
 
-import functools
-import http.server
 import os
 import site
 import subprocess
 import sys
-import threading
 import venv
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +11,7 @@ from pathlib import Path
 import nbformat
 import notebooks
 import pytest
+from serving import serving
 
 LIBRARY = "__version__ = '1'\n"
 
@@ -54,14 +52,8 @@ def served(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     (root / "chapters").mkdir()
     (root / "chapters" / wheel.name).write_bytes(wheel.read_bytes())
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("localhost", 0), functools.partial(Quiet, directory=str(root))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://localhost:{server.server_port}"
-        server.shutdown()
+    with serving(root) as address:
+        yield address
 
 
 def run(python: Path, folder: Path, address: str = "") -> subprocess.CompletedProcess[str]:
