@@ -122,6 +122,13 @@ FORMULAS: dict[str, tuple[Formula, ...]] = {
             "13_beyond",
             "distributions/test_power_spherical.py::test_density_by_quadrature[5-30.0]",
         ),
+        Formula(
+            r"p(z) = \frac{1}{S_m} \Bigl(\frac{\sqrt{1 - x_0^2}}{1 - x_0\, \mu \cdot z}\Bigr)^{m-1}",
+            "Kato and McCullagh (2020), equation 2",
+            f"{_LAWS}.SphericalCauchy.log_prob",
+            "04_sampling",
+            "distributions/test_spherical_cauchy.py::test_density_by_quadrature[5-30.0]",
+        ),
     ),
     "Samples and their gradients": (
         Formula(
@@ -176,6 +183,20 @@ FORMULAS: dict[str, tuple[Formula, ...]] = {
             f"{_LAWS}._logarithm.power_spherical_excess",
             "13_beyond",
             "distributions/test_power_spherical_divergences.py::test_values_on_a_grid[PowerSpherical-PowerSpherical-3]",
+        ),
+        Formula(
+            r"\mathrm{KL}(\mathrm{SC} \,\Vert\, U) = \tfrac{m-1}{2} E \log(1 + \sinh^2\zeta\, (1 - x^2))",
+            "the Moebius map of Kato and McCullagh (2020)",
+            f"{_LAWS}.SphericalCauchy.kl_to_uniform",
+            "13_beyond",
+            "distributions/test_spherical_cauchy.py::test_statistics_on_the_reference_grid[kl]",
+        ),
+        Formula(
+            r"E_{\mathrm{PS}} \log(1 + \beta (1 - \mu_2 \cdot z))",
+            "the derivative of Appell's $F_1$ by Euler's integral, DLMF 16.15.1",
+            f"{_LAWS}._appell.power_spherical_log_mean",
+            "13_beyond",
+            "distributions/test_spherical_cauchy.py::test_divergences_on_a_grid[PowerSpherical-3]",
         ),
         Formula(
             r"\mathrm{KL}(q \,\Vert\, N(0, I)) = \sum_i \tfrac12 (\mu_i^2 + \sigma_i^2 - 1) - \log\sigma_i",

@@ -50,7 +50,7 @@ def power_spherical_excess(kappa: Tensor, sine2: Tensor, m: int) -> Tensor:
         The differences, of the broadcast shape; zero for ``sine2 = 0``.
     """
     half = (m - 1) / 2
-    g, weights = _log_odds(kappa, half)
+    g, weights = log_odds(kappa + half, kappa.new_full((), half))
     kappa, sine2 = kappa.unsqueeze(-1), sine2.unsqueeze(-1)
     y, v = torch.sigmoid(g), torch.sigmoid(-g)
     # M(1 - c y) and, of it, the share that M(v) lacks
@@ -64,7 +64,7 @@ def power_spherical_excess(kappa: Tensor, sine2: Tensor, m: int) -> Tensor:
 def von_mises_fisher_mean(kappa: Tensor, sine2: Tensor, m: int) -> Tensor:
     """``-E log((1 + mu2 . z) / 2)``, positive, for z of the von Mises-Fisher law about mu1; as above."""
     half = (m - 1) / 2
-    g, weights = _log_odds(2 * kappa, half)
+    g, weights = log_odds(2 * kappa + half, kappa.new_full((), half))
     kappa, sine2 = kappa.unsqueeze(-1), sine2.unsqueeze(-1)
     at_one = special.log_partition_complement(kappa, m)
     slope = kappa * (special.mean_resultant_length_complement(kappa, m) - 2)
@@ -80,16 +80,20 @@ def von_mises_fisher_mean(kappa: Tensor, sine2: Tensor, m: int) -> Tensor:
     return ((moved - torch.exp(log_generating(y) + 2 * half * log_v)) * weights).sum(-1)
 
 
-def _log_odds(kappa: Tensor, half: float) -> tuple[Tensor, Tensor]:
-    """Nodes (..., n) in ``g = log((1 - v) / v)`` and their weights, without a gradient: they do not change the sum.
+def log_odds(rise: Tensor, fall: Tensor) -> tuple[Tensor, Tensor]:
+    """Nodes (..., n) in ``g`` and their weights, without a gradient: they do not change the sum.
 
-    The integrand rises like ``(kappa + h) e^g`` and falls off like ``e^(-h g)``. In between the nodes are equally far
-    apart, beyond exponentially farther.
+    They are for integrands that rise like ``rise * e^g`` and fall off like ``(1 + e^g)^(-fall)``. In between the nodes
+    are equally far apart, beyond exponentially farther.
+
+    Args:
+        rise: Scale of the rise, not negative, float64.
+        fall: Power of the fall, positive, broadcast against it.
     """
-    kappa = kappa.detach().unsqueeze(-1)
-    left = -torch.log1p(kappa + half)
-    right = 1 - math.log(half)
-    fraction = torch.linspace(0, 1, _NODES, dtype=kappa.dtype, device=kappa.device)
+    rise, fall = rise.detach().unsqueeze(-1), fall.detach().unsqueeze(-1)
+    left = -torch.log1p(torch.maximum(rise, fall))  # it may fall before it has risen
+    right = 1 - torch.log(fall)
+    fraction = torch.linspace(0, 1, _NODES, dtype=left.dtype, device=left.device)
     length = right - left + (_LEFT + _RIGHT)
     step = fraction * length
     falling, rising = torch.exp(_LEFT - step), torch.exp(step - length + _RIGHT)

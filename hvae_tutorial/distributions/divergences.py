@@ -6,6 +6,7 @@ from torch.distributions import kl_divergence, register_kl
 
 from hvae_tutorial import special
 from hvae_tutorial.distributions import _moebius
+from hvae_tutorial.distributions._appell import power_spherical_log_mean
 from hvae_tutorial.distributions._gamma import digamma_difference
 from hvae_tutorial.distributions._laplace import von_mises_fisher_log_mean
 from hvae_tutorial.distributions._logarithm import power_spherical_excess, von_mises_fisher_mean
@@ -187,6 +188,19 @@ def _kl_von_mises_fisher_spherical_cauchy(p: VonMisesFisher, q: SphericalCauchy)
     k1, zeta2 = special.widen(p.concentration), q._zeta
     mean_log = von_mises_fisher_log_mean(k1, sine2, torch.expm1(2 * zeta2) / 2, p.m)
     divergence = special.kl_to_uniform(k1, p.m) + (p.m - 1) * (mean_log - zeta2)
+    return expand_to(divergence.clamp(min=0).to(_joint_dtype(p, q)), shape)
+
+
+@register_kl(PowerSpherical, SphericalCauchy)
+def _kl_power_spherical_spherical_cauchy(p: PowerSpherical, q: SphericalCauchy) -> Tensor:
+    r"""``KL(p || uniform) + (m - 1) (E_p[log(1 + beta (1 - mu2.z))] - zeta2)``, ``beta = (e^(2 zeta2) - 1) / 2``.
+
+    The mean is one integral, see `hvae_tutorial.distributions._appell`.
+    """
+    shape, sine2 = _joint_batch_shape(p, q), _half_angle(p, q)
+    zeta2 = q._zeta
+    mean_log = power_spherical_log_mean(p._kappa, sine2, torch.expm1(2 * zeta2), p.m)
+    divergence = p._wide_kl_to_uniform() + (p.m - 1) * (mean_log - zeta2)
     return expand_to(divergence.clamp(min=0).to(_joint_dtype(p, q)), shape)
 
 

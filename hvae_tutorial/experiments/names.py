@@ -23,6 +23,8 @@ SAMPLERS = {  # of S-VAEs: that of the library, and the foils of it
     "s-clip": "public law and gradient",
 }
 
+PLAIN = "-plain"  # ends the letter of a VGAE whose decoder is the bare inner product: "n-plain"
+
 
 def legend() -> str:
     """Return what each letter stands for, for the help of a command."""
@@ -35,8 +37,9 @@ def vae(kind: str) -> str:
 
 
 def vgae(kind: str) -> str:
-    """Return the name of a VGAE by its head: "s" is the S-VGAE."""
-    return f"{HEADS[kind].short}-VGAE"
+    """Return the name of a VGAE by its head: "s" is the S-VGAE, "s-plain" the one without a scale of its logits."""
+    head = HEADS[kind.removesuffix(PLAIN)].short
+    return f"{head}-VGAE" + (", bare inner product" if kind.endswith(PLAIN) else "")
 
 
 def heads_of(pair: str) -> tuple[str, str]:
@@ -69,7 +72,7 @@ def sampler(kind: str) -> str:
 
 def rank(model: str) -> tuple[int, ...]:
     """Return a key that sorts models, or pairs of heads, as the rows of a table: N+N, S+S, ..., S+N, ..., N+S, ..."""
-    single = [*dict.fromkeys(["ae", *HEADS, *SAMPLERS])]
+    single = [*dict.fromkeys(["ae", *HEADS, *SAMPLERS, *(head + PLAIN for head in HEADS)])]
     if model in single:
         return (single.index(model),)
     first, second = (single.index(letter) for letter in heads_of(model))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_origin
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
-from hvae_tutorial.experiments.names import HEADS, legend
+from hvae_tutorial.experiments.names import HEADS, PLAIN, legend
 from hvae_tutorial.sources import REGISTRY
 
 
@@ -43,11 +43,18 @@ if TYPE_CHECKING:
     Images: TypeAlias = str
     Graph: TypeAlias = str
     Models: TypeAlias = tuple[str, ...]
+    GraphModels: TypeAlias = tuple[str, ...]
 else:  # the choices that the command line offers: those of the tables of data sets and of heads
     Images = Literal[tuple(name for name, source in REGISTRY.items() if source.kind == "images")]
     Graph = Literal[tuple(name for name, source in REGISTRY.items() if source.kind == "graphs")]
     Models = Annotated[
         tuple[Literal[tuple(HEADS)], ...], Parameter(consume_multiple=True, negative="", help=f"{legend()}.")
+    ]
+    GraphModels = Annotated[
+        tuple[Literal[(*HEADS, *(head + PLAIN for head in HEADS))], ...],
+        Parameter(
+            consume_multiple=True, negative="", help=f"{legend()}; with {PLAIN}, no scale or offset of the logits."
+        ),
     ]
 Pairs = Annotated[
     tuple[str, ...],

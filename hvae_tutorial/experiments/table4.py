@@ -12,7 +12,7 @@ from cyclopts.validators import Number
 
 from hvae_tutorial.experiments import names, paper
 from hvae_tutorial.experiments.experiment import Experiment
-from hvae_tutorial.experiments.options import Graph, Models, Options, Several
+from hvae_tutorial.experiments.options import Graph, GraphModels, Options, Several
 from hvae_tutorial.experiments.results import Table, cells_of, comparison
 from hvae_tutorial.records import Record
 
@@ -24,7 +24,7 @@ class Table4Options(Options):
     data: Annotated[tuple[Graph, ...], Several] = ("karate", "les-miserables")
     """Graphs; karate and les-miserables come with NetworkX, the others are downloaded or found in $HVAE_DATA."""
 
-    models: Models = ("n", "s")
+    models: GraphModels = ("n", "s")
 
     dropout: Annotated[float | None, Parameter(validator=Number(gte=0, lt=1))] = None
     """Probability with which training zeroes each input of a graph convolution."""

@@ -41,10 +41,12 @@ _CURVES = {
 
 
 def build(settings: Mapping[str, Any], x_dim: int) -> VGAE:
-    """Return the VGAE, with the paper's network."""
-    return gcn_vgae(
-        settings["model"], settings["d"], x_dim=x_dim, hidden=settings["hidden"], dropout=settings["dropout"]
-    )
+    """Return the VGAE, with the paper's network; a plain one keeps Kipf and Welling's s = 1 and b = 0."""
+    kind = settings["model"].removesuffix(names.PLAIN)
+    model = gcn_vgae(kind, settings["d"], x_dim=x_dim, hidden=settings["hidden"], dropout=settings["dropout"])
+    if settings["model"].endswith(names.PLAIN):
+        model.decoder = InnerProductDecoder().requires_grad_(False)
+    return model
 
 
 def train(model: VGAE, data: GraphDataset, run: Run, *, checkpoint: Path, progress: bool) -> TrainingResult:

@@ -62,6 +62,26 @@ def test_it_learns_which_edges_there_are(model: str) -> None:
     assert not vgae.training
 
 
+@pytest.mark.parametrize(("kind", "learned_from"), [("n", 1.0), ("s", 4.0)])
+def test_a_plain_decoder_stays_the_inner_product(kind: str, learned_from: float) -> None:
+    """Everything else of the model starts as in the other one, and is trained."""
+    run = tiny(f"{kind}-plain", epochs=3)
+    vgae, split, _ = trained(run)
+    torch.manual_seed(run.seed)
+    fresh = link_prediction.build(run.settings, karate().num_nodes)
+    torch.manual_seed(run.seed)
+    other = link_prediction.build(tiny(kind).settings, karate().num_nodes)
+    assert other.decoder.scale.item() == pytest.approx(learned_from)
+    for name, start in other.state_dict().items():
+        if not name.startswith("decoder."):
+            assert torch.equal(fresh.state_dict()[name], start)
+            assert not torch.equal(vgae.state_dict()[name], start)
+    found = measure_split(vgae, karate().features, split)
+    assert (found["decoder_scale"], found["decoder_offset"]) == (1, 0)
+    z = torch.randn(4, vgae.posterior.ambient_dim)
+    assert torch.equal(vgae.decoder(z, torch.tensor([[0], [3]])), (z[0] * z[3]).sum()[None])
+
+
 def test_history_has_a_value_an_epoch() -> None:
     _, _, history = trained(tiny("s"))
     assert set(history) == {
