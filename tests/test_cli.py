@@ -204,7 +204,7 @@ def test_version_names_torch_and_the_device(capsys: pytest.CaptureFixture[str]) 
         (["records", "show"], "record"),
         (
             ["records", "table", "9"],
-            "there is no table '9'; choose one of figure1, table1, table2, table3, table4, barrier",
+            "there is no table '9'; choose one of figure1, table1, table2, table3, table4, barrier, products",
         ),
         (["records", "table", "1", "--format", "word"], 'Invalid value "word" for --format'),
         (["records", "table", "1", "--data", "fashion-mnist"], "there are no records of table1 on fashion-mnist"),
@@ -585,6 +585,8 @@ def test_completion_can_be_installed() -> None:
 
 
 def test_an_unknown_experiment_has_no_command() -> None:
-    assert set(registry.EXPERIMENTS) == {"figure1", "table1", "table2", "table3", "table4", "barrier"}
+    assert set(registry.EXPERIMENTS) == {
+        "figure1", "table1", "table2", "table3", "table4", "barrier", "products",
+    }  # fmt: skip
     with contextlib.suppress(SystemExit):
         cli.main(["reproduce", "--help"])

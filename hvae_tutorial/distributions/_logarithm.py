@@ -25,8 +25,6 @@ The integrand is positive and so is its growth as the directions part (c falls f
 exponentially (Trefethen and Weideman 2014, section 5).
 """
 
-import math
-
 import torch
 from torch import Tensor
 

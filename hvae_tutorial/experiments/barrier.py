@@ -14,7 +14,7 @@ from cyclopts.validators import Number
 from hvae_tutorial.experiments import names
 from hvae_tutorial.experiments.choices import PASSES
 from hvae_tutorial.experiments.experiment import TRAINING, Experiment
-from hvae_tutorial.experiments.options import Count, Dims, Images, PointOptions, Several
+from hvae_tutorial.experiments.options import Count, Dims, Images, PointOptions, Several, combinations
 from hvae_tutorial.experiments.results import (
     NOT_AVAILABLE,
     TEST,
@@ -60,12 +60,8 @@ class BarrierOptions(PointOptions):
 
 def cells(options: BarrierOptions) -> list[dict[str, Any]]:
     """Return a cell for each d and sampler."""
-    if not options.dims or not options.samplers:
-        raise ValueError(
-            f"dims and samplers must not be empty, got dims {options.dims} and samplers {options.samplers}"
-        )
-    samplers, dims = dict.fromkeys(options.samplers), dict.fromkeys(options.dims)
-    return [{"data": options.data, "model": sampler, "d": d} for d in dims for sampler in samplers]
+    found = combinations(dims=options.dims, samplers=options.samplers)
+    return [{"data": options.data, "model": sampler, "d": d} for d, sampler in found]
 
 
 def crossing(record: Record) -> int | None:

@@ -1,5 +1,6 @@
 """What tables, pictures and the command line call models. Every posterior head with a density has one line here."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -8,10 +9,11 @@ class Head(NamedTuple):
 
     short: str  # in the name of a model: "S" in S-VAE
     law: str  # in full
+    spherical: bool = True  # z lies on a sphere S^d, with d + 1 coordinates
 
 
 HEADS = {  # by letter, in the order of the rows
-    "n": Head("N", "Gaussian"),
+    "n": Head("N", "Gaussian", spherical=False),
     "s": Head("S", "von Mises-Fisher"),
     "ps": Head("PS", "Power Spherical"),
     "c": Head("C", "spherical Cauchy"),
@@ -63,6 +65,34 @@ def pair_of(first: str, second: str) -> str:
 def pair(kinds: str) -> str:
     """Return the name of an M1+M2 by the heads of z1 and z2: "sn" is the S+N."""
     return "+".join(HEADS[kind].short for kind in heads_of(kinds))
+
+
+def space_of(text: str) -> tuple[str, tuple[int, ...]]:
+    """Return letter and dimensions of a product of spaces: "s5,5" is S^5 x S^5, "n12" is R^12.
+
+    Raises:
+        ValueError: it is not a letter of `HEADS` and one dimension or more, each at least 1.
+    """
+    kind = text.rstrip("0123456789,")
+    dimensions = text.removeprefix(kind).split(",")
+    if kind not in HEADS or not all(d.isdecimal() and int(d) > 0 for d in dimensions):
+        known = ", ".join(map(repr, HEADS))
+        raise ValueError(
+            f"a space must be one of {known} and the dimensions of its factors, as s11 or s5,5; got {text!r}"
+        )
+    return kind, tuple(map(int, dimensions))
+
+
+def space(kind: str, d: Sequence[int]) -> str:
+    """Return what tables call a product of spaces: "S⁵ × S⁵"."""
+    digits = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+    factors = " × ".join(("S" if HEADS[kind].spherical else "R") + str(n).translate(digits) for n in d)
+    return factors if kind in "ns" else f"{factors}, {HEADS[kind].law}"
+
+
+def coordinates(kind: str, d: Sequence[int]) -> int:
+    """Return the number of coordinates of a product of spaces."""
+    return sum(d) + (len(d) if HEADS[kind].spherical else 0)
 
 
 def sampler(kind: str) -> str:

@@ -3,6 +3,7 @@
 An option that is a setting of a run has the setting's name, and None where the preset is to decide.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,18 @@ Pairs = Annotated[
     tuple[str, ...],
     Parameter(consume_multiple=True, negative="", help=f"Posteriors of z1 and z2, as sn or ps+n: {legend()}."),
 ]
+
+
+def combinations(**options: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Return every combination of the options' values once, those of the last one next to each other.
+
+    Raises:
+        ValueError: an option has no values.
+    """
+    if not all(options.values()):
+        given = " and ".join(f"{name} {values}" for name, values in options.items())
+        raise ValueError(f"{' and '.join(options)} must not be empty, got {given}")
+    return list(itertools.product(*map(dict.fromkeys, options.values())))
 
 
 @Parameter(name="*")

@@ -1,11 +1,11 @@
 """The experiments by name: one line each."""
 
-from hvae_tutorial.experiments import barrier, figure1, table1, table2, table3, table4
+from hvae_tutorial.experiments import barrier, figure1, products, table1, table2, table3, table4
 from hvae_tutorial.experiments.experiment import Experiment
 from hvae_tutorial.records import Record
 
 EXPERIMENTS: dict[str, Experiment] = {
-    module.EXPERIMENT.name: module.EXPERIMENT for module in (figure1, table1, table2, table3, table4, barrier)
+    module.EXPERIMENT.name: module.EXPERIMENT for module in (figure1, table1, table2, table3, table4, barrier, products)
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from hvae_tutorial.experiments import names, paper
 from hvae_tutorial.experiments.choices import FEW_SAMPLES, PASSES
 from hvae_tutorial.experiments.experiment import TRAINING, Experiment
-from hvae_tutorial.experiments.options import Count, Dims, Images, Models, PointOptions
+from hvae_tutorial.experiments.options import Count, Dims, Images, Models, PointOptions, combinations
 from hvae_tutorial.experiments.results import Table, binarization, cells_of, comparison, statistics, training
 from hvae_tutorial.records import Record
 
@@ -33,10 +33,8 @@ class Table1Options(PointOptions):
 
 def cells(options: Table1Options) -> list[dict[str, Any]]:
     """Return a cell for each d and model."""
-    if not options.dims or not options.models:
-        raise ValueError(f"dims and models must not be empty, got dims {options.dims} and models {options.models}")
-    models, dims = dict.fromkeys(options.models), dict.fromkeys(options.dims)
-    return [{"data": options.data, "model": model, "d": d} for d in dims for model in models]
+    found = combinations(dims=options.dims, models=options.models)
+    return [{"data": options.data, "model": model, "d": d} for d, model in found]
 
 
 def table(records: Sequence[Record], *, complete: bool = False) -> Table:

@@ -10,7 +10,7 @@ from cyclopts.validators import Number
 from hvae_tutorial.experiments import names, paper
 from hvae_tutorial.experiments.choices import PASSES
 from hvae_tutorial.experiments.experiment import TRAINING, Experiment
-from hvae_tutorial.experiments.options import LARGEST_DIMENSION, Images, Pairs, PointOptions, Several
+from hvae_tutorial.experiments.options import LARGEST_DIMENSION, Images, Pairs, PointOptions, Several, combinations
 from hvae_tutorial.experiments.results import Table, binarization, cells_of, comparison, statistics, training
 from hvae_tutorial.records import Record
 
@@ -39,13 +39,11 @@ class Table3Options(PointOptions):
 
 def cells(options: Table3Options) -> list[dict[str, Any]]:
     """Return a cell for each pair of dimensions and of posteriors."""
-    if not options.configs or not options.pairs:
-        raise ValueError(
-            f"configs and pairs must not be empty, got configs {options.configs} and pairs {options.pairs}"
-        )
-    configs = dict.fromkeys(_dimensions(config) for config in options.configs)
-    pairs = dict.fromkeys(names.pair_of(*names.heads_of(pair)) for pair in options.pairs)
-    return [{"data": options.data, "model": pair, "d": list(config)} for config in configs for pair in pairs]
+    found = combinations(
+        configs=tuple(_dimensions(config) for config in options.configs),
+        pairs=tuple(names.pair_of(*names.heads_of(pair)) for pair in options.pairs),
+    )
+    return [{"data": options.data, "model": pair, "d": list(config)} for config, pair in found]
 
 
 def _dimensions(text: str) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from cyclopts.validators import Number
 
 from hvae_tutorial.experiments import names, paper
 from hvae_tutorial.experiments.experiment import Experiment
-from hvae_tutorial.experiments.options import Graph, GraphModels, Options, Several
+from hvae_tutorial.experiments.options import Graph, GraphModels, Options, Several, combinations
 from hvae_tutorial.experiments.results import Table, cells_of, comparison
 from hvae_tutorial.records import Record
 
@@ -32,10 +32,8 @@ class Table4Options(Options):
 
 def cells(options: Table4Options) -> list[dict[str, Any]]:
     """Return a cell for each graph and model, on spaces of dimension 16."""
-    if not options.data or not options.models:
-        raise ValueError(f"data and models must not be empty, got data {options.data} and models {options.models}")
-    graphs, models = dict.fromkeys(options.data), dict.fromkeys(options.models)
-    return [{"data": graph, "model": model, "d": 16} for graph in graphs for model in models]
+    found = combinations(data=options.data, models=options.models)
+    return [{"data": graph, "model": model, "d": 16} for graph, model in found]
 
 
 def table(records: Sequence[Record], *, complete: bool = False) -> Table:

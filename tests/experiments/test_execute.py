@@ -36,6 +36,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "table1": {"data": "digits", "model": "s", "d": 2, "hidden": [16, 8], "importance_samples": 5, **EFFORT},
     "table3": {"data": "digits", "model": "sn", "d": [2, 3], "hidden": [8], "m2_hidden": 8, **EFFORT},
     "table4": {"data": "karate", "model": "s", "d": 3, "epochs": 4},
+    "products": {"data": "digits", "model": "s", "d": [1, 2], "hidden": [8], "importance_samples": 5, **EFFORT},
     "barrier": {"data": "digits", "model": "s-clip", "d": 2, "hidden": [8], "importance_samples": 5, **EFFORT},
 }
 KINDS = [
@@ -48,6 +49,7 @@ KINDS = [
     ("table3", {"scheme": "stacked"}),
     ("table4", {}),
     ("barrier", {}),
+    ("products", {}),
     ("barrier", {"model": "s-path", "until": "decided"}),
     ("table4", {"model": "n"}),
 ]

@@ -15,7 +15,7 @@ from hvae_tutorial.models.posteriors import laws
 
 every_experiment = pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
 # Options that say which runs there are, and those that say where and how they are done.
-CELLS = {"data", "samplers", "dims", "models", "configs", "pairs", "equal_coordinates", "seeds", "seed_list"}
+CELLS = {"data", "samplers", "dims", "models", "configs", "pairs", "spaces", "equal_coordinates", "seeds", "seed_list"}
 PLACE = {"device", "jobs", "dask", "out"}
 PROTOCOL = {  # the paper's, as the design of the experiments has it
     "epochs": 1000,
@@ -61,6 +61,7 @@ def test_every_option_that_is_no_place_reaches_the_settings_of_every_run(experim
         ("table4", {"data": ("cora",)}, "data", {"cora"}),
         ("table4", {"models": ("ps",)}, "model", {"ps"}),
         ("barrier", {"samplers": ("s-path", "s")}, "model", {"s-path", "s"}),
+        ("products", {"spaces": ("ps3", "n4")}, "model", {"ps", "n"}),
         ("figure1", {"seeds": 2}, "seed", {0, 1}),
         ("table4", {"seed_list": (5, 3)}, "seed", {5, 3}),
     ],
@@ -143,6 +144,9 @@ def test_titles_and_file_names() -> None:
         ("table4", {"models": ()}, "data and models must not be empty"),
         ("barrier", {"dims": ()}, r"dims and samplers must not be empty, got dims \(\) and samplers \('s', 's-clip'\)"),
         ("barrier", {"samplers": ()}, "dims and samplers must not be empty"),
+        ("products", {"spaces": ()}, r"spaces must not be empty, got spaces \(\)"),
+        ("products", {"spaces": ("s5,0",)}, "a space must be one of 'n', 's', 'ps', 'c' and the dimensions"),
+        ("products", {"spaces": ("x5",)}, "as s11 or s5,5; got 'x5'"),
         ("figure1", {"seeds": 2, "seed_list": (1,)}, r"give --seeds or --seed-list, not both; got 2 and \(1,\)"),
     ],
 )
@@ -252,6 +256,6 @@ def test_a_record_of_no_experiment_or_without_its_results_is_named() -> None:
     version = record.provenance["versions"]["hvae_tutorial"]
     key = records.settings_key("table9", record.settings, version)
     with pytest.raises(
-        ValueError, match=r"experiment must be one of figure1, table1, table3, table4, barrier, got 'table9'"
+        ValueError, match=r"experiment must be one of figure1, table1, table3, table4, barrier, products, got 'table9'"
     ):
         check(dataclasses.replace(record, experiment="table9", key=key))
