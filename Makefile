@@ -39,7 +39,7 @@ types: $(STAMP)  ## mypy
 
 # Two processes with one thread each: small tensors gain nothing from a second thread.
 unit: $(STAMP)  ## pytest
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 chapters: $(STAMP)  ## execute the chapters whose source has changed (all of them: make chapters ALL=--all)
 	$(BIN)/python tools/notebooks.py $(ALL)

@@ -72,7 +72,7 @@ def test_the_source_distribution_holds_all_that_its_tests_need(wheel: Path, repo
     root = f"hvae_tutorial-{PROJECT['version']}/"
     with tarfile.open(archive) as file:
         packed = {name.removeprefix(root) for name in file.getnames()}
-    apart = {".gitattributes", ".gitignore", ".editorconfig", ".ci/run"}
+    apart = {".gitattributes", ".gitignore", ".editorconfig"}
     assert set(repository) - packed <= apart
 
 
