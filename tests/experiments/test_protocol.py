@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from example_records import example_record
 
-from hvae_tutorial.experiments import protocol
+from hvae_tutorial.experiments import names, protocol
 from hvae_tutorial.experiments.knn import knn_accuracies
-from hvae_tutorial.experiments.protocol import elbo_terms, latent_means, log_likelihood, measure_vae
+from hvae_tutorial.experiments.protocol import curves, elbo_terms, latent_means, log_likelihood, measure_vae
 from hvae_tutorial.models import (
     VAE,
     BernoulliLikelihood,
@@ -107,3 +108,14 @@ def test_both_log_likelihoods_have_their_own_number_of_samples(monkeypatch):
     assert found["log_likelihood"]["samples"] == 33
     assert found["log_likelihood_10"]["samples"] == 10
     assert found["mean_concentration"] >= 1
+
+
+def test_curves_are_those_of_each_models_records_in_the_order_of_the_tables():
+    records = [
+        example_record(model=model, seed=i, history={"epoch": [1], "validation_elbo": [float(i)]})
+        for i, model in enumerate(["s", "ps", "n", "s", "n"])
+    ]
+    found = [
+        (name, [history["validation_elbo"] for history in runs]) for name, runs in curves(records, names.vae).items()
+    ]
+    assert found == [("N-VAE", [[2], [4]]), ("S-VAE", [[0], [3]]), ("PS-VAE", [[1]])]

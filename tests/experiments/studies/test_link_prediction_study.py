@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from example_records import example_record
 
 from hvae_tutorial.data import EdgeSplit, GraphDataset, load, split_edges
 from hvae_tutorial.experiments.protocol import seeded
@@ -171,7 +172,15 @@ def test_each_seed_has_a_split_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert seen == [6, 6]
 
 
-def test_curves_are_of_one_graph(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link_prediction.plotting, "learning_curves", lambda curves, columns, title: title)
-    pictures: dict[str, Any] = link_prediction.draw(karate(), [], [], pytest.fail)  # titles, here
-    assert pictures == {"learning-curves-karate": "karate: held-out edges and non-edges"}
+def test_a_picture_has_the_curves_of_all_runs_by_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_prediction.plotting, "learning_curves", lambda curves, columns, title: (curves, title))
+    runs = [tiny(model, seed=seed) for seed in (0, 1) for model in ("s", "n")]
+    records = [
+        example_record(experiment="table4", history={"epoch": [1], "validation_elbo": [float(i)]}, **run.settings)
+        for i, run in enumerate(runs)
+    ]
+    pictures: dict[str, Any] = link_prediction.draw(karate(), runs, records, pytest.fail)
+    ((name, (curves, title)),) = pictures.items()
+    assert (name, title) == ("learning-curves-karate", "karate: held-out edges and non-edges")
+    numbers = [(name, [history["validation_elbo"] for history in histories]) for name, histories in curves.items()]
+    assert numbers == [("N-VGAE", [[1], [3]]), ("S-VGAE", [[0], [2]])]  # in the order of the table
