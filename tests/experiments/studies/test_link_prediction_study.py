@@ -13,7 +13,7 @@ from hvae_tutorial.experiments.registry import EXPERIMENTS
 from hvae_tutorial.experiments.run import Run
 from hvae_tutorial.experiments.studies import link_prediction
 from hvae_tutorial.experiments.studies.link_prediction import auc_and_ap, fit_graph, measure_split
-from hvae_tutorial.models.vgae import VGAE, gcn_vgae
+from hvae_tutorial.models.vgae import VGAE, gcn_vgae, normalized_adjacency
 from hvae_tutorial.training import journal
 
 
@@ -93,6 +93,48 @@ def test_held_out_edges_are_not_seen_in_training() -> None:
 def test_dropout_is_used_in_training() -> None:
     without, with_ = (trained(tiny("n", dropout=dropout))[0] for dropout in (0.0, 0.5))
     assert not torch.equal(without.weight, with_.weight)
+
+
+def test_every_epoch_trains_with_dropout_and_measures_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    modes = []
+    encode = VGAE.encode
+    monkeypatch.setattr(VGAE, "encode", lambda self, *x: (modes.append(self.training), encode(self, *x))[1])
+    trained(tiny(epochs=3))
+    assert modes == [True, False] * 3
+
+
+def test_every_step_draws_so_many_pairs_for_each_training_edge(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    pairs = link_prediction.uniform_pairs
+    monkeypatch.setattr(
+        link_prediction, "uniform_pairs", lambda n, count, **k: (drawn.append((n, count)), pairs(n, count, **k))[1]
+    )
+    trained(tiny(epochs=2, pairs_per_edge=7))
+    assert drawn == [(34, 7 * (78 - 7 - 3))] * 2
+
+
+@pytest.mark.parametrize("letter", ["n", "s"])
+def test_what_is_measured_is_of_the_edges_that_its_name_says(letter: str) -> None:
+    run = tiny(letter, epochs=20)
+    model, split, history = trained(run)
+    found = link_prediction.measure(model, karate(), run)
+    with torch.no_grad():
+        q = model.encode(karate().features, normalized_adjacency(split.train, 34))
+    held_out = auc_and_ap(model, q, split.validation, split.validation_non_edges)
+    expected = {
+        **auc_and_ap(model, q, split.test, split.test_non_edges),
+        **{f"validation_{name}": value for name, value in held_out.items()},
+        "kl_per_node": model.posterior.kl(q).mean().item(),
+        "decoder_scale": model.decoder.scale.item(),
+        "decoder_offset": model.decoder.offset.item(),
+    }
+    if letter == "s":  # a Gaussian has no concentration
+        expected["mean_concentration"] = q.concentration.mean().item()
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert found["auc"] != found["validation_auc"]
+    assert found["decoder_scale"] != found["decoder_offset"]
+    assert history["validation_auc"][-1] == pytest.approx(held_out["auc"])  # of the last epoch, whose weights are kept
+    assert history["validation_ap"][-1] == pytest.approx(held_out["ap"])
 
 
 def test_a_broken_objective_is_named() -> None:

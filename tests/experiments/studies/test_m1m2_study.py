@@ -15,6 +15,7 @@ from hvae_tutorial.experiments.registry import EXPERIMENTS
 from hvae_tutorial.experiments.run import Run
 from hvae_tutorial.experiments.studies import m1m2
 from hvae_tutorial.models import M1M2, StackedM1M2, mlp_m1m2
+from hvae_tutorial.objectives import unlabelled_bound
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +136,19 @@ def test_the_images_are_binarised_before_they_are_classified(digits: Dataset) ->
         logits = model.class_logits(binarized(digits).test)
     expected = (logits.argmax(-1) == digits.test_labels).float().mean().item()
     assert m1m2.measure(model, digits, run)["accuracy"] == pytest.approx(expected)
+
+
+def test_the_bound_is_measured_on_the_test_images(digits: Dataset) -> None:
+    run = tiny()
+    torch.manual_seed(0)
+    model = m1m2.build(run.settings, 64)
+    torch.manual_seed(1)
+    found = m1m2.measure(model, digits, run)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        passes = [unlabelled_bound(model, binarized(digits).test) for _ in range(10)]
+    for name in ("elbo", "reconstruction", "kl"):
+        assert found[name] == pytest.approx(sum(getattr(terms, name).mean().item() for terms in passes) / 10, rel=1e-5)
 
 
 def test_a_picture_has_the_curves_of_its_pair_of_dimensions(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

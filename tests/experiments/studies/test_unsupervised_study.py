@@ -8,7 +8,7 @@ import torch
 from example_records import example_record
 
 from hvae_tutorial.data import Dataset, load
-from hvae_tutorial.experiments.protocol import binarized, latent_means
+from hvae_tutorial.experiments.protocol import binarized, latent_means, measure_vae
 from hvae_tutorial.experiments.registry import EXPERIMENTS
 from hvae_tutorial.experiments.run import Run
 from hvae_tutorial.experiments.studies import barrier, circle, m1m2, unsupervised
@@ -81,8 +81,11 @@ def test_the_test_images_are_measured_with_the_samples_that_were_asked_for(
         return {"100": {"mean": 0.5, "standard_deviation": 0.1, "draws": 20}}
 
     monkeypatch.setattr(unsupervised, "knn_accuracies", noted)
+    torch.manual_seed(1)
     results = unsupervised.measure(model, digits, run)
     images = binarized(digits)
+    torch.manual_seed(1)
+    assert results == {**measure_vae(model, images.test, importance_samples=7), "knn": results["knn"]}
     assert results["log_likelihood"]["samples"] == 7
     assert results["log_likelihood_10"]["samples"] == 10
     assert results["knn"]["100"]["mean"] == 0.5
