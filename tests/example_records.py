@@ -1,5 +1,6 @@
 """Records for tests, made without training anything."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from hvae_tutorial.records import Record, settings_key
@@ -7,8 +8,22 @@ from hvae_tutorial.records import Record, settings_key
 VERSION = "9.9.9"
 
 
-def example_record(*, experiment: str = "table1", results: dict[str, Any] | None = None, **settings: Any) -> Record:
-    """Return a valid record; `settings` and `results` replace or add single values."""
+HISTORY = {
+    "epoch": [1, 2, 3],
+    "beta": [0.5, 1.0, 1.0],
+    "validation_elbo": [-30.0, -20.0, -18.0],
+    "validation_kl": [9.0, 7.0, 6.0],
+}
+
+
+def example_record(
+    *,
+    experiment: str = "table1",
+    results: dict[str, Any] | None = None,
+    history: Mapping[str, list[float]] = HISTORY,
+    **settings: Any,
+) -> Record:
+    """Return a valid record; `settings` and `results` replace or add single values, `history` the learning curve."""
     settings = {
         "data": "digits",
         "model": "n",
@@ -47,10 +62,5 @@ def example_record(*, experiment: str = "table1", results: dict[str, Any] | None
             "commit": None,
             "data_sha256": "0" * 64,
         },
-        history={
-            "epoch": [1, 2, 3],
-            "beta": [0.5, 1.0, 1.0],
-            "validation_elbo": [-30.0, -20.0, -18.0],
-            "validation_kl": [9.0, 7.0, 6.0],
-        },
+        history=dict(history),
     )

@@ -1,5 +1,6 @@
 """The interface of torch.distributions: shapes, types, expansion, copies, Independent and mixtures."""
 
+import contextlib
 import copy
 import pickle
 from collections.abc import Callable
@@ -432,3 +433,25 @@ def test_mixture_is_recovered_by_expectation_maximisation():
     torch.testing.assert_close(weights, shares, rtol=0, atol=0.036)
     assert ((components.loc - truth.loc).norm(dim=-1) < torch.tensor([0.04, 0.016])).all()
     assert ((components.concentration / truth.concentration).log().abs() < torch.tensor([0.15, 0.1])).all()
+
+
+# --- devices ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("m", [2, 3, 5])
+@pytest.mark.parametrize("family", [*SYMMETRIC, HypersphericalUniform])
+def test_everything_is_on_the_device_of_the_law_whatever_torch_has_as_default(family, m):
+    """What is made inside without a device would be made on the default one, here one that holds no numbers."""
+    laws = [kind(directions(3, m), torch.tensor([0.5, 12.0, 300.0])) for kind in SYMMETRIC]
+    laws.append(HypersphericalUniform(m, device="cpu"))
+    (law,) = (law for law in laws if type(law) is family)
+    z = directions(3, m)
+    with torch.device("meta"):
+        found = [law.sample((2,)), law.rsample(), law.log_prob(z), law.entropy(), law.mean, law.mode]
+        found += [law.variance, law.covariance_matrix, law.expand((2, 3)).sample()]
+        for other in laws:
+            with contextlib.suppress(NotImplementedError):  # one pair has no closed form
+                found.append(kl_divergence(law, other))
+    assert len(found) >= 9 + len(laws) - 1
+    assert {tensor.device.type for tensor in found} == {"cpu"}
+    assert all(tensor.isfinite().all() for tensor in found)

@@ -144,6 +144,23 @@ def test_the_first_of_the_accepted_is_taken(monkeypatch):
     assert found.tolist() == [1.0, 5.0, 3.0]  # the last, for which none is accepted, is the first proposal
 
 
+@pytest.mark.parametrize("missing", [1, 2, 4])
+def test_a_round_is_for_those_that_have_no_sample_yet(missing, monkeypatch):
+    """One that has a sample keeps it; the last one left is drawn for by itself."""
+    sizes = []
+
+    def propose(x0, mode, m, count):
+        sizes.append(len(x0))
+        accepted = torch.ones(count, len(x0), dtype=torch.bool)
+        accepted[:, :missing] = len(sizes) > 1
+        return torch.full((count, len(x0)), float(len(sizes))), accepted
+
+    monkeypatch.setattr(_sampling, "_propose", propose)
+    found, rounds = _sampling._in_rounds(torch.zeros(5), torch.zeros(5), 6)
+    assert found.tolist() == [2.0] * missing + [1.0] * (5 - missing)
+    assert (sizes, rounds) == ([5, missing], 2)
+
+
 class HostWaits(TorchDispatchMode):
     """Counts the operations whose result has a size or a value that the host must learn from the device."""
 
@@ -172,6 +189,14 @@ def test_host_waits_once_a_round_for_many_values(m):
         _, rounds = in_rounds(kappa, m)
     assert waits.stop_tests == rounds > 0
     assert waits.others == []
+
+
+@pytest.mark.parametrize(("n", "in_rounds"), [(256, False), (257, True), (20_000, True)])
+def test_on_the_cpu_few_values_get_all_proposals_at_once_and_more_are_drawn_in_rounds(n, in_rounds):
+    """At once costs 16 proposals for each value, rounds less than two: for many values that is the time."""
+    with HostWaits() as waits:
+        _sampling.sample_complement(torch.full((n,), 10.0), 10)
+    assert (waits.stop_tests > 0) == in_rounds
 
 
 @pytest.mark.parametrize("m", [2, 3, 10])

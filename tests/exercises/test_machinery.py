@@ -253,3 +253,23 @@ def test_numbers_are_compared_in_double_precision() -> None:
     for other in (1 / 3 + 1e-9, np.float64(1 / 3 + 1e-9), torch.tensor(1 / 3)):
         assert "relative error" in (case.judge(other) or "")
         assert not case.same(other, 1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ((1.0, 2.0, torch.ones(2)), None),
+        ((1.0, 2.0), "it returns a tuple of 2, should be a tuple of 3"),
+        ([1.0, 2.0, torch.ones(2)], "it returns a list of 3, should be a tuple of 3"),
+        (torch.ones(3), "it returns a Tensor, should be a tuple of 3"),
+        ((1.0, "2", torch.ones(2)), "part 2 of the result: it returns a str, should be a number"),
+        ((1.0, 2.0, torch.ones(3)), "part 3 of the result: the result has shape (3,), should be (2,)"),
+        ((1.5, 2.0, torch.ones(2)), "part 1 of the result: yours 1.5, should be 1, ratio to the truth 1.5"),
+        (
+            (1.0, 2.0, torch.tensor([1.0, 4.0])),
+            "part 3 of the result: yours 4 at index (1,), should be 1, ratio to the truth 4",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_part_of_a_result_is_said_by_its_number(answer: Any, message: str | None) -> None:
+    assert value((), (1.0, 2.0, torch.ones(2)), rtol=1e-6).judge(answer) == message

@@ -229,3 +229,15 @@ def test_a_concentration_that_is_no_number_ends_the_rounds(monkeypatch: pytest.M
     law = PublicVonMisesFisher(torch.eye(6)[0], torch.tensor(math.nan), validate_args=False)
     with pytest.raises(RuntimeError, match="no proposal was accepted in 3 rounds: is a concentration NaN or infinite"):
         law.sample((5,))
+
+
+@pytest.mark.parametrize("family", [PathwiseVonMisesFisher, PublicVonMisesFisher, SampledVonMisesFisher])
+def test_everything_is_on_the_device_of_the_law_whatever_torch_has_as_default(family: type[VonMisesFisher]) -> None:
+    """What is made inside without a device would be made on the default one, here one that holds no numbers."""
+    law = family(torch.eye(41)[:3], torch.tensor([5.0, 10.5, 30.0]))
+    with torch.device("meta"):
+        found = [law.rsample((2,)), law.log_prob(law.mode), law.kl_to_uniform(), law.mean]
+        if isinstance(law, PublicVonMisesFisher):
+            found += [law.sampled_mean_resultant_length, law.sampled_kl_to_uniform(), law.sampled_log_prob(law.mode)]
+    assert {tensor.device.type for tensor in found} == {"cpu"}
+    assert all(tensor.isfinite().all() for tensor in found)

@@ -1,12 +1,23 @@
 """How a trained model is measured: modes as means, averages over points and passes, the standard error of a mean."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
+from example_records import example_record
 
-from hvae_tutorial.experiments import protocol
+from hvae_tutorial.experiments import names, protocol
 from hvae_tutorial.experiments.knn import knn_accuracies
-from hvae_tutorial.experiments.protocol import elbo_terms, latent_means, log_likelihood, measure_vae
+from hvae_tutorial.experiments.protocol import (
+    curves,
+    elbo_terms,
+    latent_means,
+    log_likelihood,
+    measure_vae,
+    training_settings,
+)
+from hvae_tutorial.experiments.registry import EXPERIMENTS
 from hvae_tutorial.models import (
     VAE,
     BernoulliLikelihood,
@@ -17,6 +28,7 @@ from hvae_tutorial.models import (
     mlp_vae,
 )
 from hvae_tutorial.objectives import ElboTerms, elbo, iwae_bound
+from hvae_tutorial.training import TrainingSettings
 
 
 def test_means_are_directions_on_a_sphere_and_means_in_the_plane():
@@ -107,3 +119,32 @@ def test_both_log_likelihoods_have_their_own_number_of_samples(monkeypatch):
     assert found["log_likelihood"]["samples"] == 33
     assert found["log_likelihood_10"]["samples"] == 10
     assert found["mean_concentration"] >= 1
+
+
+def test_curves_are_those_of_each_models_records_in_the_order_of_the_tables():
+    records = [
+        example_record(model=model, seed=i, history={"epoch": [1], "validation_elbo": [float(i)]})
+        for i, model in enumerate(["s", "ps", "n", "s", "n"])
+    ]
+    found = [
+        (name, [history["validation_elbo"] for history in runs]) for name, runs in curves(records, names.vae).items()
+    ]
+    assert found == [("N-VAE", [[2], [4]]), ("S-VAE", [[0], [3]]), ("PS-VAE", [[1]])]
+
+
+def test_training_has_the_settings_of_the_run_and_its_device():
+    """None is left at a default of `TrainingSettings`: another device would train where nobody asked for it."""
+    chosen = {
+        "epochs": 7,
+        "batch_size": 8,
+        "learning_rate": 0.5,
+        "warmup_epochs": 3,
+        "patience": 4,
+        "beta": 0.25,
+        "seed": 6,
+        "dynamic_binarization": False,
+    }
+    run = EXPERIMENTS["table1"].run(data="digits", model="n", d=2, **chosen, device="cuda:1")
+    found = dataclasses.asdict(training_settings(run))
+    assert found == {**chosen, "device": "cuda:1"}
+    assert not found.items() & dataclasses.asdict(TrainingSettings()).items()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from example_records import example_record
 from matplotlib.image import imread
 
 from hvae_tutorial.experiments import reproduce as reproducing
@@ -134,6 +135,23 @@ def test_table_4(tmp_path: Path) -> None:
     times = {path: path.stat().st_mtime_ns for path in folder.glob("*.json")}
     assert done("table4", tmp_path, seeds=2, learning_rate=0.02, dropout=0.25).tables == report.tables
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*.json")} == times
+
+
+def test_the_pictures_of_a_graph_are_drawn_from_its_own_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+
+    class Study:
+        def draw(self, data: Any, runs: Any, records: Any, trained: Any) -> dict[str, Any]:
+            drawn.append((data.name, [run.settings["data"] for run in runs], [r.settings["data"] for r in records]))
+            return {}
+
+    def recorded(runs: Any, *_: Any, **__: Any) -> list[Any]:
+        return [example_record(experiment="table4", results={"auc": 0.9, "ap": 0.8}, **run.settings) for run in runs]
+
+    monkeypatch.setattr(reproducing, "sweep", recorded)
+    monkeypatch.setattr(reproducing, "study_of", lambda _: Study())
+    done("table4", tmp_path)
+    assert drawn == [(name, [name] * 2, [name] * 2) for name in ("karate", "les-miserables")]
 
 
 def test_a_device_that_is_not_there_is_found_once_and_before_anything_starts(tmp_path: Path) -> None:

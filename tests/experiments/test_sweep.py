@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -72,6 +73,30 @@ def test_a_run_with_a_record_is_skipped(tmp_path: Path, capsys: pytest.CaptureFi
     assert [record.settings["seed"] for record in both] == [0, 1]
     assert f"1 of 2 runs are already recorded in {tmp_path}" in capsys.readouterr().err
     assert sorted(path.suffix for path in tmp_path.iterdir() if path.is_file()) == [".json", ".json"]
+
+
+def test_the_bar_counts_the_runs_that_have_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those to do, in lines that say which it is; a run that failed has ended, too."""
+    bars = []
+
+    class Bar(sweeping.tqdm):
+        def __init__(self, **options: Any) -> None:
+            self.seen: list[Any] = [(options["total"], options["desc"])]
+            bars.append(self)
+            super().__init__(**options)
+
+        def update(self, n: float | None = 1) -> None:
+            self.seen.append(n)
+
+        def write(self, line: str, **_: Any) -> None:  # type: ignore[override]
+            self.seen.append(line.split(" ")[0])
+
+    sweep(tiny_runs(1), stand_in, tmp_path, jobs=1)
+    monkeypatch.setattr(sweeping, "tqdm", Bar)
+    with pytest.raises(SweepError, match="1 of 2 runs failed"):
+        sweep([*tiny_runs(2), *tiny_runs(1, beta=0.5)], fail_on_seed_1, tmp_path, jobs=1)
+    (bar,) = bars
+    assert bar.seen == [(2, tmp_path.name), "[1/2]", 1, "[2/2]", 1]
 
 
 def test_a_changed_setting_is_another_run(tmp_path: Path) -> None:

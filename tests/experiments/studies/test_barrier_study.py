@@ -145,6 +145,11 @@ def test_pictures_are_drawn_for_each_d(digits: Dataset, tmp_path: Path) -> None:
     exact, public = (line.get_ydata() for line in mean.get_lines())
     assert (np.diff(exact) > 0).all()
     assert (np.diff(public) < 0).any()
+    for d, chosen in ((3, records[:2]), (40, records[2:])):  # one line a run, named by its sampler
+        axes = pictures[f"learning-curves-d{d}"].axes[0]
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["exact", "public law and gradient"]
+        drawn = [line.get_ydata() for line in axes.get_lines()]
+        np.testing.assert_array_equal(drawn, [record.history["validation_elbo"] for record in chosen])
 
 
 def test_the_reported_likelihood_is_no_bound(digits: Dataset) -> None:

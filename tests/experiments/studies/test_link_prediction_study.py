@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from example_records import example_record
 
 from hvae_tutorial.data import EdgeSplit, GraphDataset, load, split_edges
 from hvae_tutorial.experiments.protocol import seeded
@@ -12,7 +13,7 @@ from hvae_tutorial.experiments.registry import EXPERIMENTS
 from hvae_tutorial.experiments.run import Run
 from hvae_tutorial.experiments.studies import link_prediction
 from hvae_tutorial.experiments.studies.link_prediction import auc_and_ap, fit_graph, measure_split
-from hvae_tutorial.models.vgae import VGAE, gcn_vgae
+from hvae_tutorial.models.vgae import VGAE, gcn_vgae, normalized_adjacency
 from hvae_tutorial.training import journal
 
 
@@ -114,6 +115,48 @@ def test_dropout_is_used_in_training() -> None:
     assert not torch.equal(without.weight, with_.weight)
 
 
+def test_every_epoch_trains_with_dropout_and_measures_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    modes = []
+    encode = VGAE.encode
+    monkeypatch.setattr(VGAE, "encode", lambda self, *x: (modes.append(self.training), encode(self, *x))[1])
+    trained(tiny(epochs=3))
+    assert modes == [True, False] * 3
+
+
+def test_every_step_draws_so_many_pairs_for_each_training_edge(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    pairs = link_prediction.uniform_pairs
+    monkeypatch.setattr(
+        link_prediction, "uniform_pairs", lambda n, count, **k: (drawn.append((n, count)), pairs(n, count, **k))[1]
+    )
+    trained(tiny(epochs=2, pairs_per_edge=7))
+    assert drawn == [(34, 7 * (78 - 7 - 3))] * 2
+
+
+@pytest.mark.parametrize("letter", ["n", "s"])
+def test_what_is_measured_is_of_the_edges_that_its_name_says(letter: str) -> None:
+    run = tiny(letter, epochs=20)
+    model, split, history = trained(run)
+    found = link_prediction.measure(model, karate(), run)
+    with torch.no_grad():
+        q = model.encode(karate().features, normalized_adjacency(split.train, 34))
+    held_out = auc_and_ap(model, q, split.validation, split.validation_non_edges)
+    expected = {
+        **auc_and_ap(model, q, split.test, split.test_non_edges),
+        **{f"validation_{name}": value for name, value in held_out.items()},
+        "kl_per_node": model.posterior.kl(q).mean().item(),
+        "decoder_scale": model.decoder.scale.item(),
+        "decoder_offset": model.decoder.offset.item(),
+    }
+    if letter == "s":  # a Gaussian has no concentration
+        expected["mean_concentration"] = q.concentration.mean().item()
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert found["auc"] != found["validation_auc"]
+    assert found["decoder_scale"] != found["decoder_offset"]
+    assert history["validation_auc"][-1] == pytest.approx(held_out["auc"])  # of the last epoch, whose weights are kept
+    assert history["validation_ap"][-1] == pytest.approx(held_out["ap"])
+
+
 def test_a_broken_objective_is_named() -> None:
     run = tiny("n")
     graph = karate()
@@ -191,7 +234,15 @@ def test_each_seed_has_a_split_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert seen == [6, 6]
 
 
-def test_curves_are_of_one_graph(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link_prediction.plotting, "learning_curves", lambda curves, columns, title: title)
-    pictures: dict[str, Any] = link_prediction.draw(karate(), [], [], pytest.fail)  # titles, here
-    assert pictures == {"learning-curves-karate": "karate: held-out edges and non-edges"}
+def test_a_picture_has_the_curves_of_all_runs_by_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_prediction.plotting, "learning_curves", lambda curves, columns, title: (curves, title))
+    runs = [tiny(model, seed=seed) for seed in (0, 1) for model in ("s", "n")]
+    records = [
+        example_record(experiment="table4", history={"epoch": [1], "validation_elbo": [float(i)]}, **run.settings)
+        for i, run in enumerate(runs)
+    ]
+    pictures: dict[str, Any] = link_prediction.draw(karate(), runs, records, pytest.fail)
+    ((name, (curves, title)),) = pictures.items()
+    assert (name, title) == ("learning-curves-karate", "karate: held-out edges and non-edges")
+    numbers = [(name, [history["validation_elbo"] for history in histories]) for name, histories in curves.items()]
+    assert numbers == [("N-VGAE", [[1], [3]]), ("S-VGAE", [[0], [2]])]  # in the order of the table

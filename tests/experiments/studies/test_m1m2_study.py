@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from example_records import example_record
 
 from hvae_tutorial.data import Dataset, balanced_indices, load
 from hvae_tutorial.experiments.protocol import binarized
@@ -14,6 +15,7 @@ from hvae_tutorial.experiments.registry import EXPERIMENTS
 from hvae_tutorial.experiments.run import Run
 from hvae_tutorial.experiments.studies import m1m2
 from hvae_tutorial.models import M1M2, StackedM1M2, mlp_m1m2
+from hvae_tutorial.objectives import unlabelled_bound
 
 
 @pytest.fixture(scope="module")
@@ -136,11 +138,29 @@ def test_the_images_are_binarised_before_they_are_classified(digits: Dataset) ->
     assert m1m2.measure(model, digits, run)["accuracy"] == pytest.approx(expected)
 
 
-def test_there_is_a_picture_for_each_pair_of_dimensions(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(m1m2.plotting, "learning_curves", lambda curves, title: title)
-    runs = [tiny(d=d, seed=seed) for seed in (0, 1) for d in ([2, 3], [3, 2])]
-    pictures: dict[str, Any] = m1m2.draw(digits, runs, [], pytest.fail)  # titles, here
-    assert pictures == {
-        "learning-curves-d2+3": "digits, M1+M2, d = 2, 3",
-        "learning-curves-d3+2": "digits, M1+M2, d = 3, 2",
-    }
+def test_the_bound_is_measured_on_the_test_images(digits: Dataset) -> None:
+    run = tiny()
+    torch.manual_seed(0)
+    model = m1m2.build(run.settings, 64)
+    torch.manual_seed(1)
+    found = m1m2.measure(model, digits, run)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        passes = [unlabelled_bound(model, binarized(digits).test) for _ in range(10)]
+    for name in ("elbo", "reconstruction", "kl"):
+        assert found[name] == pytest.approx(sum(getattr(terms, name).mean().item() for terms in passes) / 10, rel=1e-5)
+
+
+def test_a_picture_has_the_curves_of_its_pair_of_dimensions(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(m1m2.plotting, "learning_curves", lambda curves, title: (curves, title))
+    runs = [tiny(model=model, d=d) for d in ([2, 3], [2, 4], [3, 2]) for model in ("sn", "nn")]
+    records = [
+        example_record(experiment="table3", history={"epoch": [1], "validation_elbo": [float(i)]}, **run.settings)
+        for i, run in enumerate(runs)
+    ]
+    pictures: dict[str, Any] = m1m2.draw(digits, runs, records, pytest.fail)
+    assert list(pictures) == ["learning-curves-d2+3", "learning-curves-d2+4", "learning-curves-d3+2"]
+    for i, (curves, title) in enumerate(pictures.values()):
+        assert title == ("digits, M1+M2, d = 2, 3", "digits, M1+M2, d = 2, 4", "digits, M1+M2, d = 3, 2")[i]
+        numbers = [(name, [history["validation_elbo"] for history in histories]) for name, histories in curves.items()]
+        assert numbers == [("N+N", [[2 * i + 1]]), ("S+N", [[2 * i]])]  # in the order of the table

@@ -1,16 +1,17 @@
-"""Tables 1 and 2: what is trained on, what stops training, what is measured and what is drawn."""
+"""What is trained on and what stops training, in all studies of points; what Tables 1 and 2 measure and draw."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from example_records import example_record
 
 from hvae_tutorial.data import Dataset, load
-from hvae_tutorial.experiments.protocol import binarized, latent_means
+from hvae_tutorial.experiments.protocol import binarized, latent_means, measure_vae
 from hvae_tutorial.experiments.registry import EXPERIMENTS
 from hvae_tutorial.experiments.run import Run
-from hvae_tutorial.experiments.studies import circle, m1m2, unsupervised
+from hvae_tutorial.experiments.studies import barrier, circle, m1m2, unsupervised
 
 EFFORT = {"epochs": 1, "warmup_epochs": 0, "patience": 1}
 
@@ -33,6 +34,8 @@ def tiny(**change: Any) -> Run:
         (unsupervised, "table1", {"data": "digits", "model": "n", "d": 2}),
         (circle, "figure1", {"data": "circle", "model": "n", "d": 2}),
         (m1m2, "table3", {"data": "digits", "model": "nn", "d": [2, 2]}),
+        (m1m2, "table3", {"data": "digits", "model": "nn", "d": [2, 2], "scheme": "stacked"}),
+        (barrier, "barrier", {"data": "digits", "model": "s-clip", "d": 2}),
     ],
 )
 def test_the_test_data_decide_nothing_while_training(
@@ -44,11 +47,12 @@ def test_the_test_data_decide_nothing_while_training(
     monkeypatch.setattr(study, "fit", lambda _, train, validation, *a, **k: seen.append((train, validation)))
     run = EXPERIMENTS[experiment].run(**cell, seed=0, hidden=[8], device="cpu")
     study.train(study.build(run.settings, data.x_dim), data, run, checkpoint=tmp_path / "c", progress=False)
-    ((train, validation),) = seen
-    assert train is data.train
+    assert len(seen) == (2 if "scheme" in cell else 1)  # stacked, M1 and then M2
     expected = data.validation if cell["data"] == "circle" else binarized(data).validation
-    assert torch.equal(validation, expected)
-    assert validation.shape != data.test.shape or not torch.equal(validation, data.test)
+    for train, validation in seen:
+        assert train is data.train
+        assert torch.equal(validation, expected)
+        assert validation.shape != data.test.shape or not torch.equal(validation, data.test)
 
 
 def test_images_are_binarised_once_and_each_part_for_itself(digits: Dataset) -> None:
@@ -77,8 +81,11 @@ def test_the_test_images_are_measured_with_the_samples_that_were_asked_for(
         return {"100": {"mean": 0.5, "standard_deviation": 0.1, "draws": 20}}
 
     monkeypatch.setattr(unsupervised, "knn_accuracies", noted)
+    torch.manual_seed(1)
     results = unsupervised.measure(model, digits, run)
     images = binarized(digits)
+    torch.manual_seed(1)
+    assert results == {**measure_vae(model, images.test, importance_samples=7), "knn": results["knn"]}
     assert results["log_likelihood"]["samples"] == 7
     assert results["log_likelihood_10"]["samples"] == 10
     assert results["knn"]["100"]["mean"] == 0.5
@@ -106,8 +113,17 @@ def test_pictures_are_of_the_first_seed_and_show_the_test_images_with_their_labe
 
     monkeypatch.setattr(unsupervised, "_LATENT_PICTURES", {("euclidean", 2): latent, ("cosine", 3): latent})
     monkeypatch.setattr(unsupervised.plotting, "learning_curves", lambda curves, title: (curves, title))
-    pictures = unsupervised.draw(digits, runs, [], trained)
+    records = [
+        example_record(history={"epoch": [1], "validation_elbo": [float(i)]}, **run.settings)
+        for i, run in enumerate(runs)
+    ]
+    pictures: dict[str, Any] = unsupervised.draw(digits, runs, records, trained)
     assert {run.seed for run in asked} == {4}
+    for d, first in ((2, 0), (3, 2)):  # each model's two seeds are four runs apart
+        curves, title = pictures[f"learning-curves-d{d}"]
+        numbers = {name: [history["validation_elbo"] for history in histories] for name, histories in curves.items()}
+        assert numbers == {"N-VAE": [[first], [first + 4]], "S-VAE": [[first + 1], [first + 5]]}
+        assert title == f"digits, d = {d}"
     assert list(pictures) == [
         "learning-curves-d2",
         "reconstructions-d2",
