@@ -43,12 +43,6 @@ def book(site: Path) -> str:
     texts = {path: (site / path).read_text(encoding="utf-8") for path in paths}
     sections = [section(path, text, paths) for path, text in texts.items()]
     head = texts[paths[0]].partition("</head>")[0].replace('="../', '="')
-    scripts = [line for line in re.findall(r"<script src=[^>]*></script>", texts[paths[0]]) if "/katex/katex" in line]
-    scripts += [line for line in re.findall(r"<script src=[^>]*></script>", texts[paths[0]]) if "auto-render" in line]
-    typeset = (
-        '<script>renderMathInElement(document.body, {delimiters: [{left: "\\\\(", right: "\\\\)", display: false}, '
-        '{left: "\\\\[", right: "\\\\]", display: true}], throwOnError: false});</script>'
-    )
     return "\n".join([
         head,
         STYLE,
@@ -58,8 +52,6 @@ def book(site: Path) -> str:
         contents(texts),
         *sections,
         "</article>",
-        *(script.replace('="../', '="') for script in scripts),
-        typeset,
         "</body></html>",
     ])  # fmt: skip
 

@@ -28,6 +28,7 @@ import home
 import nbformat
 import notebooks
 import pages
+import typeset
 import words
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -42,7 +43,8 @@ from hvae_tutorial.records import Record
 # Scripts and styles that only some pages need, and the marks of such a page in its HTML: formulas, in the text or in
 # titles that the navigation repeats, formulas that may be letters with a card, and explorables.
 NEEDED_BY = {
-    "assets/katex/": ('class="arithmatex"', r"\("),
+    "assets/math/": ("<math",),
+    "assets/_mkdocstrings.css": ('class="doc ',),
     "assets/cards/": ('class="arithmatex"',),
     "assets/explorables/": ("data-explorable=",),
 }
@@ -51,6 +53,11 @@ NEEDED_BY = {
 RANKS = {"chapters/": 4, "glossary": 3, "api/": 0.5, "formulas": 0.5}
 
 PDF_LINK = f"- [The course as one PDF]({book.PDF.name})."
+
+WORKER = re.compile(r"assets/javascripts/workers/search\.\w+\.min\.js")  # the theme's
+
+# Names, operators, punctuation and spaces in code: they have the colour of the text, and would be half of the page.
+PLAIN = re.compile(r'<span class="(?:n|o|p|w)">([^<]*)</span>')
 
 # What is not searched: code, what it prints and displayed formulas, which would be most of the index; what all chapters
 # have in common.
@@ -118,23 +125,33 @@ def on_page_content(html: str, page: Page, **_: object) -> str:
 
 
 def on_post_page(output: str, **_: object) -> str:
-    """Leave out the scripts and styles that the page does not need."""
+    """Typeset the formulas, and leave out what the page does not need: scripts, styles and the marks of plain code."""
+    output = PLAIN.sub(r"\1", typeset.page(output, letters()))
+    output = WORKER.sub("assets/search/search.js", output)
     absent = [folder for folder, marks in NEEDED_BY.items() if not any(mark in output for mark in marks)]
     lines = output.splitlines(keepends=True)
     return "".join(line for line in lines if not any(folder in line and _loads(line) for folder in absent))
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Remove what no page loads, and write formulas in the search index as words.
+    """Remove what no page loads, write formulas in the search index as words, and keep it until a reader searches.
 
-    That is the theme's source maps, its search in languages other than English, and, where the site has no address, the
-    sitemap, which would be empty.
+    What is removed: the theme's source maps, its search in languages other than English, and, where the site has no
+    address, the sitemap, which would be empty. The documents of the index and the theme's worker lie beside the worker
+    that loads them, docs/assets/search/search.js.
     """
     site = Path(config.site_dir)
     index = site / "search" / "search_index.json"
-    text = json.dumps(searchable(json.loads(index.read_text(encoding="utf-8"))), ensure_ascii=False)
+    found = searchable(json.loads(index.read_text(encoding="utf-8")))
+    lazy = site / "assets" / "search"
+    (lazy / "documents.js").write_text(
+        f"var hvaeDocuments = {json.dumps(found.pop('docs'), ensure_ascii=False)};\n", encoding="utf-8"
+    )
+    text = json.dumps({**found, "docs": []})
     index.write_text(text, encoding="utf-8")
     index.with_suffix(".js").write_text(f"var __index = {text}", encoding="utf-8")  # for file://
+    (worker,) = (site / "assets" / "javascripts" / "workers").glob("search.*.js")
+    worker.rename(lazy / "worker.js")
     if not config.site_url:
         for path in site.glob("sitemap.xml*"):
             path.unlink()
@@ -150,7 +167,7 @@ def published() -> dict[str, str | bytes]:
     made: dict[str, str | bytes] = {f"chapters/{name}": content}
     made |= results_files()
     made |= {"results.md": results_page(), "formulas.md": formulas_page(repository)}
-    made["assets/cards/letters.js"] = cards.script((notebooks.ROOT / "docs/notation.md").read_text(encoding="utf-8"))
+    made["assets/cards/letters.js"] = cards.script(letters())
     made["exercises.md"] = exercise_pages.index([path.stem for path in executed()])
     if book.PDF.exists():
         made[book.PDF.name] = book.PDF.read_bytes()
@@ -192,6 +209,12 @@ def searchable(index: dict[str, Any]) -> dict[str, Any]:
         section["text"] = " ".join([text, *words.greek(text)])
         section["title"] = re.sub(r"\\\((.+?)\\\)", lambda f: words.plain_formula(f[1]), section["title"])
     return index
+
+
+@functools.cache
+def letters() -> dict[str, list[dict[str, Any]]]:
+    """What the letters mean, by their TeX."""
+    return cards.letters((notebooks.ROOT / "docs/notation.md").read_text(encoding="utf-8"))
 
 
 @functools.cache
