@@ -86,7 +86,7 @@ def section(path: str, text: str, paths: list[str]) -> str:
     """Return a page as a section of the book: identifiers and links made its own, answers open, pictures found."""
     name, folder = anchor(path), path.rpartition("/")[0]
     body = text.partition("<article")[2].partition(">")[2].partition("</article>")[0]
-    body = re.sub(r"<div class=\"explorable\"[^>]*>", '<div class="explorable">', body)
+    body = re.sub(r"<div class=\"explorable\"[^>]*><noscript>(.*?)</noscript>", r'<div class="explorable">\1', body)
     body = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', body)
     body = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", body)
     body = body.replace('loading="lazy"', "").replace("<details", "<details open")

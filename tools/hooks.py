@@ -63,7 +63,8 @@ PLAIN = re.compile(r'<span class="(?:n|o|p|w)">([^<]*)</span>')
 # have in common.
 UNSEARCHED = re.compile(r'<(div|details) class="(?=[^"]*\b(?:highlight|output|arithmatex|chapter|colab)\b)')
 
-# What a reader sees where scripts do not run: docs/assets/explorables/NAME.png, described. The script is NAME.js.
+# What a reader sees where scripts do not run: docs/assets/explorables/NAME.png, described. The script is NAME.js. One
+# that waits for a button shows NAME-poster.png before, which is what the first sentence says.
 EXPLORABLES = {
     "vmf": "A thousand points drawn from the von Mises-Fisher law on a sphere, at concentration 5: most lie around the "
     "mean direction. The length of their mean, 0.798, is close to the exact 0.800.",
@@ -116,9 +117,12 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
 def on_page_content(html: str, page: Page, **_: object) -> str:
     """Give explorables a picture for readers without scripts, and keep what is no prose out of the search index."""
     for name, alt in EXPLORABLES.items():
-        picture = f"{'../' * page.file.src_uri.count('/')}assets/explorables/{name}.png"
-        mark = f'<div class="explorable" data-explorable="{name}">'
-        html = html.replace(f"{mark}</div>", f'{mark}<img src="{picture}" alt="{alt}" loading="lazy"></div>')
+        folder = f"{'../' * page.file.src_uri.count('/')}assets/explorables"
+        mark = f'<div class="explorable" data-explorable="{name}"'
+        picture = f'<noscript><img src="{folder}/{name}.png" alt="{alt}" loading="lazy"></noscript>'
+        html = html.replace(f"{mark}></div>", f"{mark}>{picture}</div>")
+        poster = f'<img class="poster" src="{folder}/{name}-poster.png" alt="{alt.partition(". ")[0]}." loading="lazy">'
+        html = re.sub(f'({re.escape(mark)} data-press="[^"]*">)(</div>)', rf"\1{poster}\2", html)
     if page.file.src_uri == "index.md":
         html = home.pictures(html, notebooks.ROOT / "docs/assets/parts")
     return UNSEARCHED.sub(r'<\1 data-search-exclude class="', html)

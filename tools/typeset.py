@@ -139,7 +139,7 @@ def _space(row: ET.Element) -> None:
 def _unbroken(pieces: list[list[ET.Element]]) -> list[list[ET.Element]]:
     """Join pieces where no line should break.
 
-    That is behind an opening bracket or the name of a function, at a comma in brackets, before a closing one or a comma.
+    That is behind an opening bracket or a function's name, at a comma in brackets, before a closing one or a comma.
     """
     joined: list[list[ET.Element]] = []
     depth = 0  # of brackets

@@ -12,7 +12,7 @@ PAGE = """<html><head></head><body><article class="md-content__inner md-typeset"
 <a href="#the-law">here</a> <a href="04_sampling.html#envelope">there</a> <a href="../notation.html">letters</a>
 <a href="../results.html">elsewhere</a> <a href="https://example.org/x">outside</a> <a href="03_bessel.ipynb">file</a>
 <img src="03_bessel/figure-1.png" loading="lazy"> <svg><use xlink:href="#mark"/><g clip-path="url(#clip)"/></svg>
-<div class="explorable" data-explorable="vmf"><img src="../assets/explorables/vmf.png"></div>
+<div class="explorable" data-explorable="vmf"><noscript><img src="../assets/explorables/vmf.png"></noscript></div>
 <details><summary>Answer</summary>42</details></article></body></html>"""
 
 
@@ -30,6 +30,7 @@ def test_identifiers_and_links_become_the_book_s() -> None:
     assert 'src="chapters/03_bessel/figure-1.png"' in text
     assert 'src="assets/explorables/vmf.png"' in text
     assert "data-explorable" not in text
+    assert "noscript" not in text
     assert "<details open>" in text
 
 

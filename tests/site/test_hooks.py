@@ -141,7 +141,10 @@ def at(uri: str) -> SimpleNamespace:
 @pytest.mark.parametrize(("uri", "root"), [("index.md", ""), ("chapters/02_von_mises_fisher.md", "../")])
 def test_explorables_hold_a_picture_for_readers_without_scripts(uri: str, root: str) -> None:
     page = hooks.on_page_content('<div class="explorable" data-explorable="vmf"></div>', at(uri))
-    assert f'data-explorable="vmf"><img src="{root}assets/explorables/vmf.png" alt="A thousand points ' in page
+    picture = f'<img src="{root}assets/explorables/vmf.png" alt="A thousand points '
+    assert f'data-explorable="vmf"><noscript>{picture}' in page
+    pressed = hooks.on_page_content('<div class="explorable" data-explorable="vmf" data-press="Go"></div>', at(uri))
+    assert f'data-press="Go"><img class="poster" src="{root}assets/explorables/vmf-poster.png" alt="A th' in pressed
 
 
 def test_code_and_displayed_formulas_are_not_searched() -> None:
