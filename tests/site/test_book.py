@@ -41,9 +41,23 @@ def test_titles_are_without_their_links() -> None:
 def test_contents_list_chapters_by_parts() -> None:
     texts = {f"chapters/{source.stem}.html": PAGE for source in notebooks.sources()}
     texts |= {f"{name}.html": PAGE for name in book.AFTER}
-    found = re.findall(r'<h2>(.*?)</h2>|href="#chapters-(\d\d)_', book.contents(texts))
+    sheets = {book.anchor(path): 3 + i for i, path in enumerate(texts)}
+    found = re.findall(r'<h2>(.*?)</h2>|href="#chapters-(\d\d)_', book.contents(texts, sheets))
     assert [int(number) for _, number in found if number] == list(range(len(notebooks.sources())))
     assert [title for title, _ in found if title] == [part.title for part in home.PARTS] + ["Reference"]
+    numbers = re.findall(r'<span class="sheet">(\d*)</span>', book.contents(texts, sheets))
+    assert numbers == [str(3 + i) for i in range(len(texts))]
+    assert set(re.findall(r'<span class="sheet">(.*?)</span>', book.contents(texts, {}))) == {""}
+
+
+def test_a_print_tells_on_which_sheet_each_section_begins(browser, tmp_path) -> None:
+    sections = "".join(f'<section id="chapters-{i}" style="break-before: page">{i}</section>' for i in range(3))
+    links = "".join(f'<a href="#chapters-{i}">{i}</a> ' for i in range(3))
+    page = browser.new_page()
+    page.set_content(f"<p>{links}</p>{sections}")
+    page.pdf(path=tmp_path / "a.pdf")
+    page.close()
+    assert book.sheets_of(tmp_path / "a.pdf") == {f"chapters-{i}": 2 + i for i in range(3)}
 
 
 @pytest.mark.slow
