@@ -28,6 +28,7 @@ import home
 import nbformat
 import notebooks
 import pages
+import slim
 import typeset
 import words
 from mkdocs.config.defaults import MkDocsConfig
@@ -138,11 +139,11 @@ def on_post_page(output: str, **_: object) -> str:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Remove what no page loads, write formulas in the search index as words, and keep it until a reader searches.
+    """Remove what no page needs, write formulas in the search index as words, and keep it until a reader searches.
 
-    What is removed: the theme's source maps, its search in languages other than English, and, where the site has no
-    address, the sitemap, which would be empty. The documents of the index and the theme's worker lie beside the worker
-    that loads them, docs/assets/search/search.js.
+    What is removed: the theme's source maps and unused styles, its search in languages other than English, and, where
+    the site has no address, the sitemap, which would be empty. The documents of the index and the theme's worker lie
+    beside the worker that loads them, docs/assets/search/search.js.
     """
     site = Path(config.site_dir)
     index = site / "search" / "search_index.json"
@@ -161,6 +162,13 @@ def on_post_build(config: MkDocsConfig) -> None:
             path.unlink()
     for path in site.rglob("*.map"):
         path.unlink()
+    texts = [path.read_text(encoding="utf-8") for path in site.rglob("*.html")]
+    scripts = [*site.glob("assets/javascripts/*.js"), site / "assets/reach.js", site / "assets/cards/cards.js"]
+    used = slim.used_classes(texts, [path.read_text(encoding="utf-8") for path in scripts])
+    (theme,) = site.glob("assets/stylesheets/main.*.css")
+    others = [path.read_text(encoding="utf-8") for path in site.rglob("*.css") if path != theme]
+    made = slim.stylesheet(theme.read_text(encoding="utf-8"), used)
+    theme.write_text(slim.without_variables(made, "".join([*others, *texts])), encoding="utf-8")
     shutil.rmtree(site / "assets" / "javascripts" / "lunr", ignore_errors=True)
 
 
