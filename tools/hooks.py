@@ -59,6 +59,7 @@ WORKER = re.compile(r"assets/javascripts/workers/search\.\w+\.min\.js")  # the t
 
 # Names, operators, punctuation and spaces in code: they have the colour of the text, and would be half of the page.
 PLAIN = re.compile(r'<span class="(?:n|o|p|w)">([^<]*)</span>')
+ALIKE = re.compile(r'<span class="(\w+)">[^<]*</span>(?:<span class="\1">[^<]*</span>)+')  # one mark is enough
 
 # What is not searched: code, what it prints and displayed formulas, which would be most of the index; what all chapters
 # have in common.
@@ -126,12 +127,15 @@ def on_page_content(html: str, page: Page, **_: object) -> str:
         html = re.sub(f'({re.escape(mark)} data-press="[^"]*">)(</div>)', rf"\1{poster}\2", html)
     if page.file.src_uri == "index.md":
         html = home.pictures(html, notebooks.ROOT / "docs/assets/parts")
+    if page.file.src_uri.startswith("api/"):
+        html = typeset.spaces(html)
     return UNSEARCHED.sub(r'<\1 data-search-exclude class="', html)
 
 
 def on_post_page(output: str, **_: object) -> str:
     """Typeset the formulas, and leave out what the page does not need: scripts, styles and the marks of plain code."""
     output = PLAIN.sub(r"\1", typeset.page(output, letters()))
+    output = ALIKE.sub(lambda found: f'<span class="{found[1]}">{re.sub("<[^>]*>", "", found[0])}</span>', output)
     output = WORKER.sub("assets/search/search.js", output)
     absent = [folder for folder, marks in NEEDED_BY.items() if not any(mark in output for mark in marks)]
     lines = output.splitlines(keepends=True)

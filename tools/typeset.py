@@ -20,6 +20,7 @@ FORMULA = re.compile(
     r'(<(span|div)\b[^>]*class="arithmatex")>\s*\\[(\[](.*?)\\[)\]]\s*</(?:span|div)>([.,;:?!)’”]*)', re.DOTALL
 )
 BARE = re.compile(r"\\\((.+?)\\\)")  # in titles, which the navigation repeats
+SPACE = re.compile(r"\b([SR])\^(?:\(([^()]+)\)|([a-z0-9]))")
 LITERAL = re.compile(r"(<(?:pre|code|script|style|title)\b.*?</(?:pre|code|script|style|title)>|<[^>]*>)", re.DOTALL)
 
 APPLY = "\u2061"  # after the name of a function, unseen
@@ -56,6 +57,18 @@ def page(text: str, letters: Collection[str] = ()) -> str:
     parts = LITERAL.split(text)  # every second is a tag, or code
     parts[::2] = [BARE.sub(lambda found: mathml(html.unescape(found[1])), part) for part in parts[::2]]
     return "".join(parts)
+
+
+def spaces(text: str) -> str:
+    r"""Return the prose of docstrings, in HTML, with formulas for spaces: `S^(m-1)` becomes `\(S^{m-1}\)`."""
+
+    def formula(found: re.Match[str]) -> str:
+        letter = {"S": "S", "R": r"\mathbb{R}"}[found[1]]
+        return rf'<span class="arithmatex">\({letter}^{{{found[2] or found[3]}}}\)</span>'
+
+    parts = re.split(r"(<(?:span|div)\b[^>]*arithmatex.*?</(?:span|div)>)|" + LITERAL.pattern, text, flags=re.DOTALL)
+    parts[::3] = [SPACE.sub(formula, part) for part in parts[::3]]  # the others are formulas, code and tags
+    return "".join(filter(None, parts))
 
 
 @functools.cache

@@ -178,6 +178,8 @@ def test_scripts_are_loaded_where_they_are_needed() -> None:
 def test_names_and_punctuation_in_code_are_not_marked() -> None:
     code = '<span class="kn">import</span><span class="w"> </span><span class="n">a</span><span class="o">.</span>'
     assert hooks.on_post_page(code) == '<span class="kn">import</span> a.'
+    text = '<span class="s2">"</span><span class="s2">&lt;b</span><span class="s2">"</span><span class="mi">1</span>'
+    assert hooks.on_post_page(text) == '<span class="s2">"&lt;b"</span><span class="mi">1</span>'
 
 
 def test_the_page_of_results_has_every_table_of_the_records_and_where_they_come_from() -> None:

@@ -74,6 +74,16 @@ def test_formulas_of_a_page_are_typeset_with_the_full_stop_and_nothing_else() ->
     assert r'<code>\(x\)</code> <a title="\(x\)">of <math><mi>y</mi></math></a> <title>\(x\)</title>' in made
 
 
+def test_spheres_and_spaces_of_docstrings_become_formulas() -> None:
+    text = r'<p title="S^d">On S^(m-1) of R^m, <code>S^d</code>, <span class="arithmatex">\(S^d\)</span>; 2S^d.</p>'
+    made = text.replace(
+        "On S^(m-1) of R^m",
+        r'On <span class="arithmatex">\(S^{m-1}\)</span> of '
+        r'<span class="arithmatex">\(\mathbb{R}^{m}\)</span>',
+    )
+    assert typeset.spaces(text) == made
+
+
 def font() -> set[int]:
     """The characters that the fonts of formulas say they have."""
     ranges = re.findall(r"U\+([0-9A-F]+)(?:-([0-9A-F]+))?", STYLES)
