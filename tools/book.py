@@ -1,25 +1,29 @@
 """The whole course as one PDF, `build/hvae_tutorial.pdf`: `make pdf`, or `python tools/book.py` after `make site`.
 
 The chapters of the built site, with notation and glossary, become one page with a table of contents, which Chromium
-prints. The next build of the site offers the file.
+prints twice: the first print tells on which sheets the chapters begin. The next build of the site offers the file.
 """
 
 import html
 import re
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urldefrag
 
 import home
 import notebooks
+from pypdf import PdfReader
 
 SITE = notebooks.ROOT / "site"
 PDF = notebooks.ROOT / "build" / "hvae_tutorial.pdf"
 TITLE = "Hyperspherical Variational Auto-Encoders"
 SUMMARY = "From the first formula to the last table: a course in executable chapters"
 AFTER = ("notation", "glossary")  # pages that follow the chapters
-NUMBER = '<div style="width:100%;text-align:center;font:8pt sans-serif"><span class="pageNumber"></span></div>'
+LINE = "width:100%;font:7.5pt sans-serif;color:#555;text-align:"
+HEADER = f'<div style="{LINE}right;margin-right:18mm">{TITLE}</div>'
+FOOTER = f'<div style="{LINE}center"><span class="pageNumber"></span></div>'
 
 STYLE = """\
 <style>
@@ -28,38 +32,33 @@ article > section { break-before: page; }
 .title { padding-top: 35vh; }
 .contents ul { list-style: none; margin: 0; }
 .contents h2 { font-size: 12pt; margin-top: 1em; }
+.contents li { display: flex; gap: 1em; justify-content: space-between; margin: 0 0 0.3em; }
+.contents .sheet { flex: 0 0 3em; font-variant-numeric: tabular-nums; text-align: right; }
 article img { max-width: 100%; }
 </style>"""
 
 
-def book(site: Path) -> str:
+def book(site: Path, sheets: Mapping[str, int] | None = None) -> str:
     """Return one page with the chapters of a built site.
 
     Args:
         site: Its folder, in which the page must lie to find pictures and styles.
+        sheets: On which sheet each section begins, by its identifier; without them, their places stay empty.
     """
     chapters = [source.stem for source in notebooks.sources()]
     paths = [f"chapters/{slug}.html" for slug in chapters] + [f"{name}.html" for name in AFTER]
     texts = {path: (site / path).read_text(encoding="utf-8") for path in paths}
     sections = [section(path, text, paths) for path, text in texts.items()]
     head = texts[paths[0]].partition("</head>")[0].replace('="../', '="')
-    scripts = [line for line in re.findall(r"<script src=[^>]*></script>", texts[paths[0]]) if "/katex/katex" in line]
-    scripts += [line for line in re.findall(r"<script src=[^>]*></script>", texts[paths[0]]) if "auto-render" in line]
-    typeset = (
-        '<script>renderMathInElement(document.body, {delimiters: [{left: "\\\\(", right: "\\\\)", display: false}, '
-        '{left: "\\\\[", right: "\\\\]", display: true}], throwOnError: false});</script>'
-    )
     return "\n".join([
         head,
         STYLE,
         '</head><body data-md-color-scheme="default"><article class="md-content__inner md-typeset">',
         f'<div class="title"><h1>{TITLE}</h1><p class="lead">{SUMMARY}</p>'
         f"<p>Version {notebooks.project()['version']}</p></div>",
-        contents(texts),
+        contents(texts, sheets or {}),
         *sections,
         "</article>",
-        *(script.replace('="../', '="') for script in scripts),
-        typeset,
         "</body></html>",
     ])  # fmt: skip
 
@@ -75,12 +74,14 @@ def title(text: str) -> str:
     return found[1].strip() if found else ""
 
 
-def contents(texts: dict[str, str]) -> str:
-    """Return the table of contents, by the parts of the course."""
+def contents(texts: Mapping[str, str], sheets: Mapping[str, int]) -> str:
+    """Return the table of contents, by the parts of the course, with the numbers of the sheets that are known."""
 
     def line(path: str) -> str:
         number = re.match(r"chapters/(\d\d)", path)
-        return f'<li><a href="#{anchor(path)}">{f"{int(number[1])}. " if number else ""}{title(texts[path])}</a></li>'
+        name = f"{int(number[1])}. " if number else ""
+        sheet = f'<span class="sheet">{sheets.get(anchor(path), "")}</span>'
+        return f'<li><a href="#{anchor(path)}">{name}{title(texts[path])}</a>{sheet}</li>'
 
     lines = ['<section class="contents"><h1>Contents</h1><ul>', line(next(iter(texts))), "</ul>"]
     for part in home.PARTS:
@@ -94,7 +95,7 @@ def section(path: str, text: str, paths: list[str]) -> str:
     """Return a page as a section of the book: identifiers and links made its own, answers open, pictures found."""
     name, folder = anchor(path), path.rpartition("/")[0]
     body = text.partition("<article")[2].partition(">")[2].partition("</article>")[0]
-    body = re.sub(r"<div class=\"explorable\"[^>]*>", '<div class="explorable">', body)
+    body = re.sub(r"<div class=\"explorable\"[^>]*><noscript>(.*?)</noscript>", r'<div class="explorable">\1', body)
     body = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', body)
     body = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", body)
     body = body.replace('loading="lazy"', "").replace("<details", "<details open")
@@ -126,6 +127,13 @@ def resolved(folder: str, address: str) -> str:
     return "/".join(parts)
 
 
+def sheets_of(pdf: Path) -> dict[str, int]:
+    """Return the sheets, counted from 1, on which the places that links of a PDF lead to are found, by their names."""
+    reader = PdfReader(pdf)
+    found = reader.named_destinations.items()
+    return {name.lstrip("/"): (reader.get_destination_page_number(place) or 0) + 1 for name, place in found}
+
+
 def main() -> int:
     """Print the book; the exit status is 1 where there is no site or no Chromium."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
@@ -135,24 +143,29 @@ def main() -> int:
     from playwright.sync_api import sync_playwright
 
     page_file = SITE / "book.html"
-    page_file.write_text(book(SITE), encoding="utf-8")
     PDF.parent.mkdir(exist_ok=True)
+    sheets: dict[str, int] = {}
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             page = browser.new_page()
             page.set_default_timeout(900_000)
-            page.goto(page_file.as_uri())
-            page.evaluate("document.fonts.ready.then(() => true)")
-            page.pdf(
-                path=PDF, format="A4", margin={"top": "18mm", "bottom": "20mm", "left": "18mm", "right": "18mm"},
-                print_background=True, outline=True, tagged=True,
-                display_header_footer=True, header_template="<span></span>", footer_template=NUMBER,
-            )  # fmt: skip
+            for _ in range(2):
+                page_file.write_text(book(SITE, sheets), encoding="utf-8")
+                page.goto(page_file.as_uri())
+                page.evaluate("document.fonts.ready.then(() => true)")
+                page.pdf(
+                    path=PDF, format="A4", margin={"top": "18mm", "bottom": "20mm", "left": "18mm", "right": "18mm"},
+                    print_background=True, outline=True, tagged=True,
+                    display_header_footer=True, header_template=HEADER, footer_template=FOOTER,
+                )  # fmt: skip
+                before, sheets = sheets, sheets_of(PDF)
             browser.close()
     finally:
         page_file.unlink()
-    print(f"{PDF}: {PDF.stat().st_size / 1e6:.1f} MB")
+    if sheets != before:
+        raise RuntimeError("the numbers in the table of contents have moved what they count")
+    print(f"{PDF}: {len(PdfReader(PDF).pages)} sheets, {PDF.stat().st_size / 1e6:.1f} MB")
     return 0
 
 

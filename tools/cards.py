@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from typing import Any
 
+import typeset
 import words
 from markdown.extensions.toc import slugify
 
@@ -48,11 +49,14 @@ def letters(notation: str) -> dict[str, list[dict[str, Any]]]:
     return dict(found)
 
 
-def script(notation: str) -> str:
-    """Return the letters as a script."""
-    return f"const hvaeLetters = {json.dumps(letters(notation), ensure_ascii=False)};\n"
+def script(found: dict[str, list[dict[str, Any]]]) -> str:
+    """Return what `letters` returns as a script."""
+    return f"const hvaeLetters = {json.dumps(found, ensure_ascii=False)};\n"
 
 
 def _inline(text: str) -> str:
-    formulas = re.sub(r"\$(.+?)\$", r"\\(\1\\)", html.escape(text, quote=False))
-    return re.sub(r"`(.+?)`", r"<code>\1</code>", formulas)
+    prose, *rest = re.split(r"\$(.+?)\$", text)
+    parts = [html.escape(prose, quote=False)]
+    for formula, after in zip(rest[::2], rest[1::2], strict=True):
+        parts += [typeset.mathml(formula), html.escape(after, quote=False)]
+    return re.sub(r"`(.+?)`", r"<code>\1</code>", "".join(parts))

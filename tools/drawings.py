@@ -49,13 +49,11 @@ def followed(svg: str) -> str:
 
     def follow(found: re.Match[str]) -> str:
         name, colour = found.groups()
-        red, green, blue = _channels(colour)
         if colour == "#ffffff":
             return f"{name}:var(--md-default-bg-color)"
         if colour == "#000000":
             return f"{name}:currentColor"
-        grey = max(red, green, blue) - min(red, green, blue) < 0.02
-        kind = "grey" if grey else "lift" if colour in HOUSE else treatment
+        kind = "grey" if _is_grey(colour) else "lift" if colour in HOUSE else treatment
         return f"{name}:var(--{kind}-{colour[1:]},{colour})" if kind else found[0]
 
     svg = COLOUR.sub(follow, svg)
@@ -66,7 +64,8 @@ def rasters(svg: str) -> str:
     """Return what becomes in the dark of colours that are not the house's: "lift", "flip" or, if they stay, "".
 
     They are lifted like the others unless the figure has areas of colour. If the lightest of these is white, it is the
-    paper that shows through, and all are flipped: light becomes dark. Else they are a colour map, and stay.
+    paper that shows through, and all are flipped: light becomes dark. Else they are a colour map, and stay. Lines and
+    marks without such areas are flipped if the lightest is nearly white: then they have the colours of such a map.
     """
     opaque = []
     for encoded in RASTER.findall(svg):
@@ -74,7 +73,8 @@ def rasters(svg: str) -> str:
         if (pixels[..., 3] > 0.5).mean() > 0.6:
             opaque.append(pixels[pixels[..., 3] > 0.5][:, :3].min(axis=1).max())
     if not opaque:
-        return "lift"
+        colours = {colour for _, colour in COLOUR.findall(svg)} - HOUSE
+        return "flip" if any(min(_channels(c)) > 0.8 and not _is_grey(c) for c in colours) else "lift"
     return "flip" if max(opaque) > 0.9 else ""
 
 
@@ -103,6 +103,11 @@ def dark(kind: str, colour: str) -> str:
         luma = np.dot((0.213, 0.715, 0.072), channels)
         channels = [0.92 + 0.84 * (channel - 2 * luma) for channel in channels]
     return "#" + "".join(f"{round(255 * min(max(channel, 0), 1)):02x}" for channel in channels)
+
+
+def _is_grey(colour: str) -> bool:
+    channels = _channels(colour)
+    return max(channels) - min(channels) < 0.02
 
 
 def _channels(colour: str) -> list[float]:

@@ -28,6 +28,8 @@ import home
 import nbformat
 import notebooks
 import pages
+import slim
+import typeset
 import words
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -42,7 +44,8 @@ from hvae_tutorial.records import Record
 # Scripts and styles that only some pages need, and the marks of such a page in its HTML: formulas, in the text or in
 # titles that the navigation repeats, formulas that may be letters with a card, and explorables.
 NEEDED_BY = {
-    "assets/katex/": ('class="arithmatex"', r"\("),
+    "assets/math/": ("<math",),
+    "assets/_mkdocstrings.css": ('class="doc ',),
     "assets/cards/": ('class="arithmatex"',),
     "assets/explorables/": ("data-explorable=",),
 }
@@ -52,11 +55,18 @@ RANKS = {"chapters/": 4, "glossary": 3, "api/": 0.5, "formulas": 0.5}
 
 PDF_LINK = f"- [The course as one PDF]({book.PDF.name})."
 
+WORKER = re.compile(r"assets/javascripts/workers/search\.\w+\.min\.js")  # the theme's
+
+# Names, operators, punctuation and spaces in code: they have the colour of the text, and would be half of the page.
+PLAIN = re.compile(r'<span class="(?:n|o|p|w)">([^<]*)</span>')
+ALIKE = re.compile(r'<span class="(\w+)">[^<]*</span>(?:<span class="\1">[^<]*</span>)+')  # one mark is enough
+
 # What is not searched: code, what it prints and displayed formulas, which would be most of the index; what all chapters
 # have in common.
 UNSEARCHED = re.compile(r'<(div|details) class="(?=[^"]*\b(?:highlight|output|arithmatex|chapter|colab)\b)')
 
-# What a reader sees where scripts do not run: docs/assets/explorables/NAME.png, described. The script is NAME.js.
+# What a reader sees where scripts do not run: docs/assets/explorables/NAME.png, described. The script is NAME.js. One
+# that waits for a button shows NAME-poster.png before, which is what the first sentence says.
 EXPLORABLES = {
     "vmf": "A thousand points drawn from the von Mises-Fisher law on a sphere, at concentration 5: most lie around the "
     "mean direction. The length of their mean, 0.798, is close to the exact 0.800.",
@@ -109,37 +119,60 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
 def on_page_content(html: str, page: Page, **_: object) -> str:
     """Give explorables a picture for readers without scripts, and keep what is no prose out of the search index."""
     for name, alt in EXPLORABLES.items():
-        picture = f"{'../' * page.file.src_uri.count('/')}assets/explorables/{name}.png"
-        mark = f'<div class="explorable" data-explorable="{name}">'
-        html = html.replace(f"{mark}</div>", f'{mark}<img src="{picture}" alt="{alt}" loading="lazy"></div>')
+        folder = f"{'../' * page.file.src_uri.count('/')}assets/explorables"
+        mark = f'<div class="explorable" data-explorable="{name}"'
+        picture = f'<noscript><img src="{folder}/{name}.png" alt="{alt}" loading="lazy"></noscript>'
+        html = html.replace(f"{mark}></div>", f"{mark}>{picture}</div>")
+        poster = f'<img class="poster" src="{folder}/{name}-poster.png" alt="{alt.partition(". ")[0]}." loading="lazy">'
+        html = re.sub(f'({re.escape(mark)} data-press="[^"]*">)(</div>)', rf"\1{poster}\2", html)
     if page.file.src_uri == "index.md":
         html = home.pictures(html, notebooks.ROOT / "docs/assets/parts")
+    if page.file.src_uri.startswith("api/"):
+        html = typeset.spaces(html)
     return UNSEARCHED.sub(r'<\1 data-search-exclude class="', html)
 
 
 def on_post_page(output: str, **_: object) -> str:
-    """Leave out the scripts and styles that the page does not need."""
+    """Typeset the formulas, and leave out what the page does not need: scripts, styles and the marks of plain code."""
+    output = PLAIN.sub(r"\1", typeset.page(output, letters()))
+    output = ALIKE.sub(lambda found: f'<span class="{found[1]}">{re.sub("<[^>]*>", "", found[0])}</span>', output)
+    output = WORKER.sub("assets/search/search.js", output)
     absent = [folder for folder, marks in NEEDED_BY.items() if not any(mark in output for mark in marks)]
     lines = output.splitlines(keepends=True)
     return "".join(line for line in lines if not any(folder in line and _loads(line) for folder in absent))
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Remove what no page loads, and write formulas in the search index as words.
+    """Remove what no page needs, write formulas in the search index as words, and keep it until a reader searches.
 
-    That is the theme's source maps, its search in languages other than English, and, where the site has no address, the
-    sitemap, which would be empty.
+    What is removed: the theme's source maps and unused styles, its search in languages other than English, and, where
+    the site has no address, the sitemap, which would be empty. The documents of the index and the theme's worker lie
+    beside the worker that loads them, docs/assets/search/search.js.
     """
     site = Path(config.site_dir)
     index = site / "search" / "search_index.json"
-    text = json.dumps(searchable(json.loads(index.read_text(encoding="utf-8"))), ensure_ascii=False)
+    found = searchable(json.loads(index.read_text(encoding="utf-8")))
+    lazy = site / "assets" / "search"
+    (lazy / "documents.js").write_text(
+        f"var hvaeDocuments = {json.dumps(found.pop('docs'), ensure_ascii=False)};\n", encoding="utf-8"
+    )
+    text = json.dumps({**found, "docs": []})
     index.write_text(text, encoding="utf-8")
     index.with_suffix(".js").write_text(f"var __index = {text}", encoding="utf-8")  # for file://
+    (worker,) = (site / "assets" / "javascripts" / "workers").glob("search.*.js")
+    worker.rename(lazy / "worker.js")
     if not config.site_url:
         for path in site.glob("sitemap.xml*"):
             path.unlink()
     for path in site.rglob("*.map"):
         path.unlink()
+    texts = [path.read_text(encoding="utf-8") for path in site.rglob("*.html")]
+    scripts = [*site.glob("assets/javascripts/*.js"), site / "assets/reach.js", site / "assets/cards/cards.js"]
+    used = slim.used_classes(texts, [path.read_text(encoding="utf-8") for path in scripts])
+    (theme,) = site.glob("assets/stylesheets/main.*.css")
+    others = [path.read_text(encoding="utf-8") for path in site.rglob("*.css") if path != theme]
+    made = slim.stylesheet(theme.read_text(encoding="utf-8"), used)
+    theme.write_text(slim.without_variables(made, "".join([*others, *texts])), encoding="utf-8")
     shutil.rmtree(site / "assets" / "javascripts" / "lunr", ignore_errors=True)
 
 
@@ -150,7 +183,7 @@ def published() -> dict[str, str | bytes]:
     made: dict[str, str | bytes] = {f"chapters/{name}": content}
     made |= results_files()
     made |= {"results.md": results_page(), "formulas.md": formulas_page(repository)}
-    made["assets/cards/letters.js"] = cards.script((notebooks.ROOT / "docs/notation.md").read_text(encoding="utf-8"))
+    made["assets/cards/letters.js"] = cards.script(letters())
     made["exercises.md"] = exercise_pages.index([path.stem for path in executed()])
     if book.PDF.exists():
         made[book.PDF.name] = book.PDF.read_bytes()
@@ -192,6 +225,12 @@ def searchable(index: dict[str, Any]) -> dict[str, Any]:
         section["text"] = " ".join([text, *words.greek(text)])
         section["title"] = re.sub(r"\\\((.+?)\\\)", lambda f: words.plain_formula(f[1]), section["title"])
     return index
+
+
+@functools.cache
+def letters() -> dict[str, list[dict[str, Any]]]:
+    """What the letters mean, by their TeX."""
+    return cards.letters((notebooks.ROOT / "docs/notation.md").read_text(encoding="utf-8"))
 
 
 @functools.cache

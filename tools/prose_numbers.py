@@ -1,7 +1,8 @@
 """Numbers in a chapter's prose that no code has: `python tools/prose_numbers.py [SLUG ...]` lists them.
 
-A number with a decimal point or a unit, in a Markdown cell, is a claim. It has to occur in the chapter, to the digits
-given: printed, said by `plotting.say`, or as a number in code. What is quoted is no evidence: words in code, captions.
+A number with a decimal point or a unit, in a Markdown cell or typed in a figure's caption or alt text, is a claim. It
+has to occur in the chapter, to the digits given: printed, said by `plotting.say`, or as a number in code. What is
+quoted is no evidence: words in code, captions.
 """
 
 import ast
@@ -37,6 +38,7 @@ CLAIM = re.compile(
     rf"(?<![\w.^{{])(?P<number>{NUMBER}){POWER}(?P<unit>[\s$~-]*(?:\\[,;]\s*)?{UNIT})?(?![\d.]*\d)(?!\w)"
 )
 WRITTEN = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\d.]*\d)")
+COMPUTED = "_"
 EXERCISE = {"exercise", "stub", "hint", "solution"}
 
 
@@ -45,9 +47,29 @@ def unfounded(notebook: NotebookNode) -> list[str]:
     known = evidence(notebook.cells)
     missing = []
     for cell in notebook.cells:
-        if cell.cell_type == "markdown" and not EXERCISE.intersection(cell.metadata.get("tags", [])):
-            missing += [words for words, values, digits in claims(cell.source) if not occurs(values, digits, known)]
+        if EXERCISE.intersection(cell.metadata.get("tags", [])):
+            continue
+        for text in [cell.source] if cell.cell_type == "markdown" else captions(cell.source):
+            missing += [words for words, values, digits in claims(text) if not occurs(values, digits, known)]
     return missing
+
+
+def captions(code: str) -> Iterator[str]:
+    """Yield what is typed in the captions and alt texts of a cell's figures, without what f-strings compute."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "show":
+            for given in [*node.args, *(keyword.value for keyword in node.keywords)]:
+                yield _typed(given)
+
+
+def _typed(node: ast.expr) -> str:
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else ""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_typed(value) for value in node.values)
+    if isinstance(node, ast.BinOp):
+        return _typed(node.left) + _typed(node.right)
+    return COMPUTED
 
 
 def claims(prose: str) -> Iterator[tuple[str, list[float], float]]:

@@ -2,7 +2,7 @@
 // the theme makes a dialog, gets a name.
 (() => {
   "use strict";
-  const wide = ".md-typeset__scrollwrap, div.arithmatex, .katex-display, .output pre, .drawing";
+  const wide = ".md-typeset__scrollwrap, div.arithmatex, .output pre, .drawing";
 
   function update() {
     for (const region of document.querySelectorAll(wide)) {

@@ -55,6 +55,23 @@ def test_a_number_is_held_or_not(prose: str, code: str, output, held: bool) -> N
 
 
 @pytest.mark.parametrize(
+    ("caption", "held"),
+    [
+        ('"At 0.37."', False),
+        ('"At 0.25."', True),
+        ('f"At {x:.2f}, 40 nats."', False),
+        ('f"At {x:.2f} nats, {y}%."', True),
+        ('"Some. " + ("At 0." "37.")', False),
+        ('alt="A curve that falls by 12%."', False),
+        ('alt="Figure 3.1 has $m = 40$."', True),
+    ],
+)
+def test_numbers_typed_in_captions_and_alt_texts_are_claims(caption: str, held: bool) -> None:
+    cells = [new_code_cell("x = 0.25"), new_code_cell(f"plotting.show(figure, {caption})")]
+    assert (not prose_numbers.unfounded(new_notebook(cells=cells))) == held
+
+
+@pytest.mark.parametrize(
     "prose",
     [
         "See arXiv:1804.00891 and [there](https://dlmf.nist.gov/10.29.E2), doi:10.1000/182.37.",

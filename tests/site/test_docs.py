@@ -103,12 +103,14 @@ def test_the_citation_has_the_version() -> None:
     assert f"version = {{{notebooks.project()['version']}}}" in text("cite.md")
 
 
-def test_vendored_scripts_come_with_their_licences() -> None:
+def test_what_is_others_comes_with_its_licence() -> None:
     named = (DOCS.parent / "THIRD_PARTY.md").read_text(encoding="utf-8")
-    for folder, name in (("katex", "KaTeX"), ("iframe-worker", "iframe-worker")):
-        assert "Permission is hereby granted" in text(f"assets/{folder}/LICENSE")
+    for path, name, terms in (
+        ("../tools/temml/LICENSE", "Temml", "Permission is hereby granted"),
+        ("assets/iframe-worker/LICENSE", "iframe-worker", "Permission is hereby granted"),
+        ("assets/math/GUST-FONT-LICENSE.txt", "Latin Modern Math", "LaTeX Project Public License"),
+    ):
+        assert terms in text(path)
         assert name in named
-    css = text("assets/katex/katex.min.css")
-    fonts = set(re.findall(r"url\(([^)]+)\)", css))
-    assert fonts
-    assert all((DOCS / "assets" / "katex" / font).is_file() for font in fonts)
+    fonts = set(re.findall(r'url\("([^"]+)"\)', text("assets/math/math.css")))
+    assert fonts == {path.name for path in (DOCS / "assets" / "math").glob("*.woff2")}

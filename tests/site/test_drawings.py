@@ -90,6 +90,16 @@ def test_other_colours_are_treated_like_the_areas_of_the_figure(pictures: list, 
     assert "var(--lift-0072b2,#0072b2)" in made
 
 
+def test_marks_in_the_colours_of_a_map_that_begins_with_white_are_flipped() -> None:
+    """Dots from pale blue to dark blue: in the dark the pale ones go down with the ground, and do not shine."""
+    dots = '<path style="fill:#e1edf8"/><path style="fill:#08306b"/><path style="fill:#eeeeee"/>'
+    made = drawings.followed(svg(dots))
+    assert "fill:var(--flip-e1edf8,#e1edf8)" in made
+    assert "fill:var(--grey-eeeeee,#eeeeee)" in made
+    assert luminance(drawings.dark("flip", "e1edf8")) < 0.05 < luminance(drawings.dark("flip", "08306b"))
+    assert drawings.rasters(svg(dots.replace("#e1edf8", "#08306b"))) == "lift"
+
+
 def test_a_page_without_figures_has_no_styles() -> None:
     assert drawings.stylesheet("<p>#0072b2</p>") == ""
 

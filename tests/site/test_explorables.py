@@ -116,3 +116,22 @@ def test_what_a_page_loads_is_small(name: str) -> None:
     assert shared + (ASSETS / f"{name}.js").stat().st_size < 40_000
     for data in ASSETS.glob(f"{name}-?.js"):
         assert data.stat().st_size <= 300 * 1024
+
+
+def test_one_that_waits_keeps_its_picture_until_its_button_is_pressed(
+    opened: Callable, tmp_path: Path, name: str
+) -> None:
+    page_file = tmp_path / "page.html"
+    text = page_file.read_text(encoding="utf-8")
+    page_file.write_text(text.replace(f'data-explorable="{name}"', f'data-explorable="{name}" data-press="Go"'))
+    asked: list[str] = []
+    page = opened(viewport={"width": 390, "height": 800}, setup="")
+    page.on("request", lambda request: asked.append(request.url))
+    assert page.locator("#before").is_visible()
+    assert not page.locator("canvas").count()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    ready(page)
+    assert not page.locator("#before").count()
+    assert page.evaluate("document.activeElement.tagName") == "CANVAS"
+    assert any("globe-s.js" in address for address in asked) == (name == "globe")

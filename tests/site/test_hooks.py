@@ -141,7 +141,10 @@ def at(uri: str) -> SimpleNamespace:
 @pytest.mark.parametrize(("uri", "root"), [("index.md", ""), ("chapters/02_von_mises_fisher.md", "../")])
 def test_explorables_hold_a_picture_for_readers_without_scripts(uri: str, root: str) -> None:
     page = hooks.on_page_content('<div class="explorable" data-explorable="vmf"></div>', at(uri))
-    assert f'data-explorable="vmf"><img src="{root}assets/explorables/vmf.png" alt="A thousand points ' in page
+    picture = f'<img src="{root}assets/explorables/vmf.png" alt="A thousand points '
+    assert f'data-explorable="vmf"><noscript>{picture}' in page
+    pressed = hooks.on_page_content('<div class="explorable" data-explorable="vmf" data-press="Go"></div>', at(uri))
+    assert f'data-press="Go"><img class="poster" src="{root}assets/explorables/vmf-poster.png" alt="A th' in pressed
 
 
 def test_code_and_displayed_formulas_are_not_searched() -> None:
@@ -161,15 +164,22 @@ def test_the_wheel_is_the_one_that_notebooks_install() -> None:
 
 
 def test_scripts_are_loaded_where_they_are_needed() -> None:
-    script = '<script src="../assets/katex/katex.min.js"></script>\n'
+    script = '<script src="../assets/cards/cards.js"></script>\n'
     explorable = '  <script src="../assets/explorables/vmf.js"></script>\n'
-    prose = "Text names assets/katex/ and assets/explorables/.\n"
+    prose = "Text names assets/cards/ and assets/explorables/.\n"
     assert hooks.on_post_page(prose + script + explorable) == prose
     formula = '<span class="arithmatex">x</span>\n'
     assert hooks.on_post_page(formula + script + explorable) == formula + script
     element = '<div data-explorable="vmf"></div>\n'
     other = '  <script src="../assets/explorables/darts.js"></script>\n'
     assert hooks.on_post_page(element + script + explorable + other) == element + explorable
+
+
+def test_names_and_punctuation_in_code_are_not_marked() -> None:
+    code = '<span class="kn">import</span><span class="w"> </span><span class="n">a</span><span class="o">.</span>'
+    assert hooks.on_post_page(code) == '<span class="kn">import</span> a.'
+    text = '<span class="s2">"</span><span class="s2">&lt;b</span><span class="s2">"</span><span class="mi">1</span>'
+    assert hooks.on_post_page(text) == '<span class="s2">"&lt;b"</span><span class="mi">1</span>'
 
 
 def test_the_page_of_results_has_every_table_of_the_records_and_where_they_come_from() -> None:

@@ -31,7 +31,6 @@
       line.innerHTML = code ? `${text} <span class="code">${code}</span>` : text;
       list.append(make("dt", "", section), line);
     }
-    renderMathInElement(list, { delimiters: [{ left: "\\(", right: "\\)", display: false }], throwOnError: false });
     return list;
   }
 
@@ -87,9 +86,9 @@
     const chapter = location.pathname.match(/\/chapters\/(\d\d)_/);
     const valid = ({ chapters }) => !chapter || !chapters || chapters.includes(Number(chapter[1]));
     const linked = new Set();
-    for (const formula of article.querySelectorAll("span.arithmatex")) {
-      const tex = formula.querySelector("annotation")?.textContent.replace(/\s+/g, "");
-      if (!Object.hasOwn(hvaeLetters, tex) || formula.closest("a, summary, h1, h2, h3, h4, .explorable")) continue;
+    for (const formula of article.querySelectorAll("[data-tex]")) {
+      const { tex } = formula.dataset;
+      if (formula.closest("a, summary, h1, h2, h3, h4, .explorable")) continue;
       const lines = hvaeLetters[tex].filter(valid);
       if (!lines.length) continue;
       let trigger = formula;

@@ -5,7 +5,7 @@
 (() => {
   "use strict";
   const explorables = window.hvaeExplorables;
-  const { element, slider, choice, announcer, painter, surface, colours, random } = explorables.kit;
+  const { element, slider, choice, symbol, facts, announcer, painter, surface, colours, random } = explorables.kit;
   const { meanResultantLength, pen, disc } = explorables.kit;
 
   // The sampler
@@ -223,16 +223,19 @@
     const before = element("canvas", { className: "board before", role: "img" });
     const after = element("canvas", { className: "board after", role: "img" });
     const histogram = element("canvas", { className: "histogram", role: "img" });
-    const symbol = (text) => element("i", {}, text);
     const one = element("button", { type: "button" }, "Throw one");
     const many = element("button", { type: "button" }, "Throw 1000");
     const clear = element("button", { type: "button" }, "Clear");
     const story = element("p", { className: "story" });
-    const cells = {};
-    const row = (name, ...title) =>
-      element("div", { className: name }, element("dt", {}, ...title), (cells[name] = element("dd")));
     const note = (...parts) => element("p", {}, ...parts);
     const subscript = element("sub");
+    const { list, cells, words } = facts(
+      ["length", "Kept, of the darts thrown"],
+      ["rate", "Rate of this sampler, exact"],
+      ["above", "Kept where the ceiling is too low"],
+      ["mean", "Mean of the kept ", symbol("w")],
+      ["limit", "Mean of this sampler, exact"],
+      ["exact", "Mean of the law: ", symbol("A"), subscript, "(", symbol("κ"), ")"]);
     host.append(element("div", { className: "parts" },
       element("div", {},
         note("Before the zoom: ", symbol("x"), ", the height of a uniform point"), before,
@@ -264,13 +267,7 @@
         }),
         element("div", { className: "buttons" }, one, many, clear)),
       element("div", {}, note("The kept ", symbol("w"), ", and the law’s density"), histogram),
-      element("dl", {},
-        row("length", "Kept, of the darts thrown"),
-        row("rate", "Rate of this sampler, exact"),
-        row("above", "Kept where the ceiling is too low"),
-        row("mean", "Mean of the kept ", symbol("w")),
-        row("limit", "Mean of this sampler, exact"),
-        row("exact", "Mean of the law: ", symbol("A"), subscript, "(", symbol("κ"), ")"))));
+      list));
     const announce = announcer(host);
     const still = window.matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -342,7 +339,7 @@
       state.landed = Math.min(state.landed, state.thrown);
       state.pace = (state.thrown - state.landed) / 30;
       state.limits = limits(constants(state.m, state.kappa, state.authors));
-      if (!first) announce([...host.querySelectorAll("dl > div")].map((line) => line.innerText).join("; "));
+      if (!first) announce(words());
       paint();
     }
 

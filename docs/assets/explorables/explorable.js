@@ -2,7 +2,7 @@
 //
 // An explorable is a function that fills an element: hvaeExplorables.add("NAME", (host) => { ... }) fills every
 // <div class="explorable" data-explorable="NAME">. What the element held before, a picture, stays where scripts do not
-// run. The tools below are hvaeExplorables.kit. Classic scripts, this one first: they also work from file://.
+// run, and with data-press="..." until that button is pressed. The tools below are hvaeExplorables.kit. Classic scripts, this one first: they also work from file://.
 (() => {
   "use strict";
   const explorables = (window.hvaeExplorables ??= {});
@@ -49,6 +49,16 @@
     });
     const buttons = element("span", { className: "options" }, ...labels);
     return element("fieldset", {}, element("legend", {}, legend), buttons);
+  }
+
+  /** A letter of a formula. */
+  const symbol = (text) => element("i", {}, text);
+
+  /** Facts as a list, each a name and the parts of its title; the cells for the values, by name; all of it in words. */
+  function facts(...rows) {
+    const cells = Object.fromEntries(rows.map(([name]) => [name, element("dd")]));
+    const lines = rows.map(([name, ...title]) => element("div", { className: name }, element("dt", {}, ...title), cells[name]));
+    return { list: element("dl", {}, ...lines), cells, words: () => lines.map((line) => line.innerText).join("; ") };
   }
 
   /** A line for screen readers. Call it with the text: it speaks when nothing has changed for a second. */
@@ -150,6 +160,25 @@
     context.restore();
   }
 
+  /** Words about a point, with a halo. */
+  function label(context, text, [x, y], font, colour, halo) {
+    context.font = font;
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    for (const [method, style] of [["strokeText", halo], ["fillText", colour]]) {
+      pen(context, style, 4);
+      context[method](text, x, y);
+    }
+  }
+
+  /** The vector mu, and its letter beside its head. */
+  function meanDirection(context, [x, y], colour) {
+    arrow(context, [x, y], 1.2, colour.ink, colour.ground);
+    const side = 16 / (Math.hypot(x, y) || 1);
+    const font = "italic 20px Georgia, 'Liberation Serif', serif";
+    label(context, "μ", [0.95 * x + side * y, 0.95 * y - side * x], font, colour.ink, colour.ground);
+  }
+
   /**
    * The part of a curve on the sphere that is in front, or behind. `at` gives its points by an angle, `turn` takes
    * them to right, up and towards the reader.
@@ -189,6 +218,7 @@
 
   // Turning by hand. A view has the rows that take a point to right, up and towards the reader.
 
+  const degrees = (radians) => `${Math.round((radians * 180) / Math.PI)}°`;
   const turned = (view, p) => view.map((row) => row[0] * p[0] + row[1] * p[1] + row[2] * p[2]);
 
   /** The view after a turn to the right and up, in radians. */
@@ -222,20 +252,34 @@
   }
 
   explorables.kit = {
-    element, slider, choice, announcer, surface, colours, painter, random, // the page
+    element, slider, choice, symbol, facts, announcer, surface, colours, painter, random, // the page
     ratio, meanResultantLength, // the law
-    pen, disc, arrow, trace, parallel, ball, grid, // drawing
-    turned, rotate, handle, // turning by hand
+    pen, disc, arrow, label, meanDirection, trace, parallel, ball, grid, // drawing
+    degrees, turned, rotate, handle, // turning by hand
   };
 
   function mountAll() {
     for (const host of document.querySelectorAll(".explorable[data-explorable]:not(.live)")) {
       const mount = explorables[host.dataset.explorable];
       if (!mount) continue;
-      host.replaceChildren();
       host.classList.add("live");
-      mount(host);
+      const start = () => {
+        host.replaceChildren();
+        mount(host);
+      };
+      if (host.dataset.press) wait(host, start);
+      else start();
     }
+  }
+
+  /** Keeps the picture, and fills the element at the press of a button; `data-press` is what it says. */
+  function wait(host, start) {
+    const button = element("button", { type: "button", className: "press" }, host.dataset.press);
+    button.addEventListener("click", () => {
+      start();
+      host.querySelector("canvas").focus();
+    });
+    host.append(button);
   }
 
   /** Gives a name to an explorable, and fills what waits for it. */

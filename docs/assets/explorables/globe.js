@@ -5,8 +5,8 @@
 (() => {
   "use strict";
   const explorables = window.hvaeExplorables;
-  const { element, choice, announcer, painter, surface, colours } = explorables.kit;
-  const { pen, disc, ball, grid, turned, rotate, handle } = explorables.kit;
+  const { element, choice, facts, announcer, painter, surface, colours } = explorables.kit;
+  const { pen, disc, label, ball, grid, turned, rotate, handle } = explorables.kit;
   const folder = document.currentScript.src.replace(/[^/]*$/, "");
   const SIDE = 28;
   const PALETTE = [
@@ -85,15 +85,8 @@
 
   // The pictures
 
-  function label(context, text, x, y, colour, ground) {
-    context.font = "bold 17px sans-serif";
-    context.textAlign = "center";
-    context.textBaseline = "middle";
-    for (const [method, style] of [["strokeText", ground], ["fillText", colour]]) {
-      pen(context, style, 4);
-      context[method](text, x, y);
-    }
-  }
+  const nameClass = (context, digit, place, colour) =>
+    label(context, String(digit), place, "bold 17px sans-serif", colour.ink, colour.ground);
 
   /** A ring with a cross: what the decoder is asked about is in its middle. */
   function paintNeedle(context, colour) {
@@ -128,7 +121,7 @@
     disc(context, 0, 0, radius, "stroke");
     for (const { digit, z } of model.landmarks) {
       const [x, y, depth] = turn(z);
-      if (depth > 0.15) label(context, String(digit), x * radius, -y * radius, colour.ink, colour.ground);
+      if (depth > 0.15) nameClass(context, digit, [x * radius, -y * radius], colour);
     }
   }
 
@@ -162,7 +155,7 @@
     disc(context, ...place([0, 0]), Math.sqrt(-2 * Math.log(0.05)) * scale, "stroke");
     disc(context, ...place([0, 0]), 3);
     if (span < 15)
-      for (const { digit, z } of model.landmarks) label(context, String(digit), ...place(z), colour.ink, colour.ground);
+      for (const { digit, z } of model.landmarks) nameClass(context, digit, place(z), colour);
     context.restore();
     pen(context, colour.faint);
     context.strokeRect(-size / 2 + 0.5, -size / 2 + 0.5, size - 1, size - 1);
@@ -220,9 +213,8 @@
     const digit = element("canvas", { className: "digit", role: "img" });
     const caption = element("p");
     const origin = element("p", { className: "origin" });
-    const cells = {};
-    const row = (name, title) =>
-      element("div", { className: name }, element("dt", {}, title), (cells[name] = element("dd")));
+    const { list, cells } = facts(
+      ["place", "Under the needle"], ["nearest", "Nearest test image"], ["away", "It is away by"]);
     const width = choice({
       legend: "Width of the view",
       options: [9, 20, 60],
@@ -244,7 +236,7 @@
           change: (kind) => set(kind),
         }),
         width,
-        element("dl", {}, row("place", "Under the needle"), row("nearest", "Nearest test image"), row("away", "It is away by")),
+        list,
         origin)));
     const announce = announcer(host);
     const needle = () => (state.kind === "s" ? view[2] : state.centre);

@@ -5,9 +5,9 @@
 (() => {
   "use strict";
   const explorables = window.hvaeExplorables;
-  const { element, slider, choice, announcer, painter, surface, colours, random } = explorables.kit;
-  const { ratio, meanResultantLength, pen, disc, arrow, ball, grid } = explorables.kit;
-  const { turned, rotate, handle } = explorables.kit;
+  const { element, slider, choice, symbol, facts, announcer, painter, surface, colours, random } = explorables.kit;
+  const { ratio, meanResultantLength, pen, disc, meanDirection, ball, grid } = explorables.kit;
+  const { degrees, turned, rotate, handle } = explorables.kit;
   const TAU = 2 * Math.PI;
 
   // The law
@@ -180,16 +180,8 @@
     }
     pen(context, colour.faint);
     disc(context, 0, 0, radius, "stroke");
-    const mu = point({ theta: 0, around: 0 }, 1.12);
-    arrow(context, mu, 1.2, colour.ink, colour.ground);
-    context.font = "italic 20px Georgia, 'Liberation Serif', serif";
-    context.textAlign = "center";
-    context.textBaseline = "middle";
-    const side = 16 / (Math.hypot(mu[0], mu[1]) || 1);
-    for (const [method, style] of [["strokeText", colour.ground], ["fillText", colour.ink]]) {
-      pen(context, style, 4);
-      context[method]("μ", 0.95 * mu[0] - side * mu[1], 0.95 * mu[1] + side * mu[0]);
-    }
+    const [x, y] = point({ theta: 0, around: 0 }, 1.12);
+    meanDirection(context, [x, y], colour);
   }
 
   /** The three derivatives of a sample against its w: curves, the samples on them, and the mean of each as a line. */
@@ -270,12 +262,15 @@
     const graph = element("canvas", { className: "histogram graph", role: "img" });
     const bars = element("canvas", { className: "means", role: "img" });
     const again = element("button", { type: "button" }, "Draw again");
-    const symbol = (text) => element("i", {}, text);
     const subscript = element("sub");
     const caption = element("p");
-    const cells = {};
-    const row = (name, ...title) =>
-      element("div", { className: name }, element("dt", {}, ...title), (cells[name] = element("dd")));
+    const { list, cells, words } = facts(
+      ["implicit", "Implicit, mean"],
+      ["incomplete", "Incomplete, mean"],
+      ["corrected", "Corrected, mean"],
+      ["truth", "The truth: ", symbol("A"), subscript, "′(", symbol("κ"), ")"],
+      ["limit", "Incomplete, exact mean"],
+      ["lost", "Lost"]);
     host.append(element("div", { className: "parts" },
       element("div", {}, picture, caption),
       element("div", {},
@@ -306,13 +301,7 @@
         graph,
         element("p", {}, "Their means over 1000 samples, ± 2 standard errors"),
         bars),
-      element("dl", {},
-        row("implicit", "Implicit, mean"),
-        row("incomplete", "Incomplete, mean"),
-        row("corrected", "Corrected, mean"),
-        row("truth", "The truth: ", symbol("A"), subscript, "′(", symbol("κ"), ")"),
-        row("limit", "Incomplete, exact mean"),
-        row("lost", "Lost"))));
+      list));
     again.addEventListener("click", () => set({ seed: state.seed + 1, samples: [] }));
     const announce = announcer(host);
     const paint = painter(host, () => {
@@ -323,7 +312,6 @@
       paintMeans(bars, colour, font, state);
       const { m, kappa } = state;
       const name = m === 2 ? "circle" : "sphere";
-      const degrees = (radians) => `${Math.round((radians * 180) / Math.PI)}°`;
       const turnedTo = m === 2 ? degrees(angle) : view.map((line) => degrees(Math.asin(line[0]))).join(", ");
       picture.setAttribute("aria-label",
         `${COUNT} samples with m ${m} and kappa ${kappa} on the ${name}, mu at ${turnedTo}, with arrows on ${arrows(m)} ` +
@@ -370,7 +358,7 @@
         : `As κ moves, samples glide by the orange arrows, and some jump (dotted): ${jumps} of ${COUNT} at the last move.`;
       const on = m > 3 ? ` The sphere shows w and one of ${m - 2} angles around μ.` : "";
       caption.textContent = `Arrows: where κ, doubled at this speed, would take a sample. ${moves}${on}`;
-      if (!first) announce([...host.querySelectorAll("dl > div")].map((line) => line.innerText).join("; "));
+      if (!first) announce(words());
       paint();
     }
 

@@ -5,9 +5,9 @@
 (() => {
   "use strict";
   const explorables = window.hvaeExplorables;
-  const { element, slider, choice, announcer, painter, surface, colours, random } = explorables.kit;
-  const { ratio, meanResultantLength, pen, disc, arrow, trace, parallel, ball, grid } = explorables.kit;
-  const { turned, rotate, handle } = explorables.kit;
+  const { element, slider, choice, symbol, facts, announcer, painter, surface, colours, random } = explorables.kit;
+  const { ratio, meanResultantLength, pen, disc, arrow, meanDirection, trace, parallel, ball, grid } = explorables.kit;
+  const { degrees, turned, rotate, handle } = explorables.kit;
   const TAU = 2 * Math.PI;
 
   // The law
@@ -71,16 +71,7 @@
 
   /** mu, the mean of the samples, and a ring at A mu. `place` takes points to pixels, `reach` is how far mu goes. */
   function paintVectors(context, colour, state, place, reach) {
-    const [x, y] = place([reach, 0, 0]);
-    arrow(context, [x, y], 1.2, colour.ink, colour.ground);
-    const side = 16 / (Math.hypot(x, y) || 1);
-    context.font = "italic 20px Georgia, 'Liberation Serif', serif";
-    context.textAlign = "center";
-    context.textBaseline = "middle";
-    for (const [method, style] of [["strokeText", colour.ground], ["fillText", colour.ink]]) {
-      pen(context, style, 4);
-      context[method]("μ", 0.95 * x + side * y, 0.95 * y - side * x);
-    }
+    meanDirection(context, place([reach, 0, 0]), colour);
     arrow(context, place(state.mean), 2.8, colour.samples, colour.ground);
     for (const [width, style] of [[5, colour.ground], [2.2, colour.law]]) {
       pen(context, style, width);
@@ -187,12 +178,13 @@
     const picture = element("canvas", { className: "picture", tabIndex: 0, role: "img" });
     const histogram = element("canvas", { className: "histogram", role: "img" });
     const again = element("button", { type: "button" }, "Draw again");
-    const symbol = (text) => element("i", {}, text);
     const subscript = element("sub");
     const caption = element("p");
-    const cells = {};
-    const row = (name, ...title) =>
-      element("div", { className: name }, element("dt", {}, ...title), (cells[name] = element("dd")));
+    const { list, cells, words } = facts(
+      ["length", "Length of the samples’ mean"],
+      ["exact", "Exact: ", symbol("A"), subscript, "(", symbol("κ"), ")"],
+      ["expected", "Expected difference"],
+      ["accepted", "Proposals accepted"]);
     const parts = [
       element("div", {}, picture, caption),
       element("div", {},
@@ -210,11 +202,7 @@
       element("div", {},
         element("p", {}, symbol("w"), " = ", symbol("μ·z"), " of the samples, and its density"),
         histogram),
-      element("dl", {},
-        row("length", "Length of the samples’ mean"),
-        row("exact", "Exact: ", symbol("A"), subscript, "(", symbol("κ"), ")"),
-        row("expected", "Expected difference"),
-        row("accepted", "Proposals accepted")),
+      list,
     ];
     host.append(element("div", { className: "parts" }, ...parts));
     again.addEventListener("click", () => set({ seed: state.seed + 1 }));
@@ -233,7 +221,6 @@
 
     /** The space and where mu points, in words. */
     function place() {
-      const degrees = (radians) => `${Math.round((radians * 180) / Math.PI)}°`;
       if (state.m === 2) return `circle; mu at ${degrees(angle)}, counterclockwise from the right`;
       const [right, up, front] = view.map((row) => row[0]);
       return `sphere; mu ${degrees(Math.atan2(right, front))} to the right and ${degrees(Math.asin(up))} up`;
@@ -256,7 +243,7 @@
       subscript.textContent = m;
       const orange = m === 3 ? "the cap that holds 95% of the law, and A·μ" : "the density, and A·μ";
       caption.textContent = `Blue: samples, and their mean. Orange: ${orange}. To turn: drag, or arrow keys.`;
-      if (!first) announce([...host.querySelectorAll("dl > div")].map((line) => line.innerText).join("; "));
+      if (!first) announce(words());
       paint();
     }
 

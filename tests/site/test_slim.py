@@ -1,0 +1,53 @@
+"""Of a style sheet goes what asks for classes that no page has, and nothing else."""
+
+from pathlib import Path
+
+import material
+import pytest
+import slim
+
+
+@pytest.mark.parametrize(
+    ("css", "left"),
+    [
+        (".a{x:1}.b{x:2}", ".a{x:1}"),
+        (".a,.b>.a,a .a.b,p{x:1}", ".a,p{x:1}"),
+        (".a:is(.b,.c) p,.a:not(.b){x:1}", ".a:is(.b,.c) p,.a:not(.b){x:1}"),
+        ("@media print{.a{x:1}.b{x:2}}@media screen{.b{x:2}}", "@media print{.a{x:1}}"),
+        ("@supports (x:y){@media print{.a{x:1}.b{y:2}}}", "@supports (x:y){@media print{.a{x:1}}}"),
+        ('@charset "UTF-8";@keyframes b{0%{x:1}to{x:2}}@font-face{src:url("b;}.b")}', None),
+        ('.a:before{content:".b{}"}.b{x:1}', '.a:before{content:".b{}"}'),
+        (
+            "[dir=rtl] .a{x:1}[dir=ltr] .a{x:2}:root{--b:url('data:,{.b}')}",
+            "[dir=ltr] .a{x:2}:root{--b:url('data:,{.b}')}",
+        ),
+        (".c-one{x:1}.d-one{x:2}", ".c-one{x:1}"),
+        (""":root{--b:url("data:a;b(c)}{'")}.b{x:1}""", """:root{--b:url("data:a;b(c)}{'")}"""),
+    ],
+)
+def test_rules_that_ask_for_other_classes_go(css: str, left: str | None) -> None:
+    assert slim.stylesheet(css, {"a", "c-"}) == (css if left is None else left)
+
+
+def test_pictures_that_nobody_asks_for_go() -> None:
+    css = ':root{--a:url("data:;{}");--b:url("data:,b");--c:url("data:,c");--d:1}.a{x:var(--a)}'
+    assert slim.without_variables(css, "p{y:var(--c)}") == (
+        ':root{--a:url("data:;{}");--c:url("data:,c");--d:1}.a{x:var(--a)}'
+    )
+
+
+def test_classes_of_pages_and_words_of_scripts_are_used() -> None:
+    used = slim.used_classes(['<p class="a b-c"> d'], ["e.classList.add('f-g', `h--${i}`)"])
+    assert {"a", "b-c", "f-g", "h--", "i"} <= used
+    assert "d" not in used
+
+
+@pytest.mark.slow
+def test_every_class_of_a_page_still_has_the_theme_s_rules(site: Path) -> None:
+    (made,) = (site / "assets" / "stylesheets").glob("main.*.css")
+    (original,) = Path(material.__file__).parent.rglob(made.name)
+    pages = [path.read_text(encoding="utf-8") for path in site.rglob("*.html")]
+    shown = slim.used_classes(pages, [])
+    before, after = (set(slim.CLASS.findall(path.read_text(encoding="utf-8"))) & shown for path in (original, made))
+    assert before == after
+    assert made.stat().st_size < 0.75 * original.stat().st_size

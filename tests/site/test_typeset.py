@@ -1,0 +1,115 @@
+"""Formulas of the site are MathML: shown, spoken and broken into lines without a script, in a font that has them."""
+
+import html
+import re
+from xml.etree import ElementTree as ET
+
+import notebooks
+import pytest
+import typeset
+
+STYLES = (notebooks.ROOT / "docs" / "assets" / "math" / "math.css").read_text(encoding="utf-8")
+ITALIC = {ord("h"): 0x210E}  # of letters, where Unicode has it elsewhere
+
+
+def pieces(tex: str) -> list[str]:
+    """What stands in each part of a formula between which a line may break."""
+    return ["".join(part.itertext()) for part in ET.fromstring(f"<p>{typeset.mathml(tex)}</p>")]
+
+
+def signs(tex: str, *, display: bool = True) -> dict[str, dict[str, str]]:
+    """The attributes of the operators, by their text."""
+    return {str(sign.text): sign.attrib for sign in ET.fromstring(typeset.mathml(tex, display=display)).iter("mo")}
+
+
+@pytest.mark.parametrize(
+    ("tex", "parts"),
+    [
+        (r"\kappa", ["κ"]),
+        (r"a = b + c", ["a=", "b+", "c"]),
+        (r"(a = b)", ["(a=b)"]),
+        (r"\log\bigl(1 - x\bigr)", ["log\u2061(1−", "x)"]),
+        (r"(0, 1]", ["(0,1]"]),
+        (r"(0,1]", ["(0,1]"]),
+        (r"x_1,\ldots,x_n", ["x1,", "…,", "xn"]),
+    ],
+)
+def test_lines_break_behind_relations_and_signs_and_not_at_brackets(tex: str, parts: list[str]) -> None:
+    assert pieces(tex) == parts
+
+
+def test_a_sign_behind_which_a_line_may_break_keeps_its_spaces() -> None:
+    assert '<mo form="infix">=</mo></math><math>' in typeset.mathml("a = b")
+
+
+def test_spaces_are_tex_s() -> None:
+    tight = {"lspace": "0em", "rspace": "0em"}
+    assert signs(r"\sum_{i=1}^n a_i")["="] == tight
+    assert "lspace" not in signs("a = b")["="]
+    assert signs(r"a\bigl(b\bigr)c")["("].items() >= {**tight, "form": "prefix"}.items()
+    assert '<mspace width="0.1667em"/><mrow><mi>log</mi>' in typeset.mathml(r"\frac12\log x")
+    assert '\u2061</mo><mspace width="0.1667em"/><mi>|</mi>' in typeset.mathml(r"\max_y|y|", display=True)
+
+
+def test_displayed_formulas_are_blocks_and_in_one_piece() -> None:
+    assert typeset.mathml("a = b", display=True).startswith('<math display="block">')
+    assert typeset.mathml("a = b", display=True).count("<math") == 1
+
+
+def test_what_is_not_known_is_refused() -> None:
+    with pytest.raises(typeset.FormulaError, match=r"'\\\\nosuch x' cannot be typeset: .*\\nosuch"):
+        typeset.mathml(r"\nosuch x")
+
+
+def test_formulas_of_a_page_are_typeset_with_the_full_stop_and_nothing_else() -> None:
+    text = r"""<p><span class="arithmatex">\(\kappa\)</span> <span class="arithmatex">\(a &lt; b\)</span>,
+        <span class="arithmatex">\(m\)</span>.</p> <div data-search-exclude class="arithmatex">\[x\]</div>
+        <code>\(x\)</code> <a title="\(x\)">of \(y\)</a> <title>\(x\)</title>"""
+    made = typeset.page(text, {r"\kappa"})
+    kappa, m = typeset.mathml(r"\kappa"), typeset.mathml("m")
+    assert rf'<p><span class="arithmatex" data-tex="\kappa">{kappa}</span> ' in made
+    assert '<span class="nobr"><math><mi>b</mi></math>,</span></span>' in made
+    assert f'<span class="nobr"><span class="arithmatex">{m}</span>.</span></p>' in made
+    assert '<div data-search-exclude class="arithmatex"><math display="block"><mi>x</mi></math></div>' in made
+    assert r'<code>\(x\)</code> <a title="\(x\)">of <math><mi>y</mi></math></a> <title>\(x\)</title>' in made
+
+
+def test_spheres_and_spaces_of_docstrings_become_formulas() -> None:
+    text = r'<p title="S^d">On S^(m-1) of R^m, <code>S^d</code>, <span class="arithmatex">\(S^d\)</span>; 2S^d.</p>'
+    made = text.replace(
+        "On S^(m-1) of R^m",
+        r'On <span class="arithmatex">\(S^{m-1}\)</span> of '
+        r'<span class="arithmatex">\(\mathbb{R}^{m}\)</span>',
+    )
+    assert typeset.spaces(text) == made
+
+
+def font() -> set[int]:
+    """The characters that the fonts of formulas say they have."""
+    ranges = re.findall(r"U\+([0-9A-F]+)(?:-([0-9A-F]+))?", STYLES)
+    return {code for first, last in ranges for code in range(int(first, 16), int(last or first, 16) + 1)}
+
+
+def as_drawn(element: ET.Element) -> set[int]:
+    """The characters that an element shows: single letters slanted, as browsers do."""
+    text = element.text or ""
+    if element.tag != "mi" or len(text) != 1 or element.get("mathvariant") == "normal":
+        return set(map(ord, text))
+    code = ord(text)
+    for first, last, slanted in [("A", "Z", 0x1D434), ("a", "z", 0x1D44E), ("Α", "Ω", 0x1D6E2), ("α", "ω", 0x1D6FC)]:
+        if ord(first) <= code <= ord(last):
+            return {ITALIC.get(code, slanted + code - ord(first))}
+    return {code}
+
+
+@pytest.mark.slow
+def test_the_font_has_what_the_formulas_of_the_site_show(site) -> None:
+    missing, seen = {}, 0
+    for path in site.rglob("*.html"):
+        for formula in re.findall(r"<math.*?</math>", path.read_text(encoding="utf-8"), flags=re.DOTALL):
+            seen += 1
+            shown = set().union(*map(as_drawn, ET.fromstring(formula).iter()))
+            if lacking := {chr(code) for code in shown - font()}:
+                missing[path.name, html.unescape(re.sub("<[^>]*>", "", formula))] = lacking
+    assert seen > 1000
+    assert not missing
