@@ -215,7 +215,7 @@ for axes, kappa in zip(panels, (1.0, 10.0, 100.0), strict=True):
     rim = c * mu + math.sqrt(1 - c**2) * torch.stack([turn.cos(), turn.sin()], dim=-1) @ across
     rim[rim[:, 2] < 0] = math.nan  # on the far side
     axes.plot(rim[:, 0], rim[:, 1], color=plotting.CURVE_COLOURS[1])
-    axes.set_title(f"κ = {kappa:.0f}: half within {half_angle[kappa]:.0f}°", fontsize=9)
+    axes.set_title(f"κ = {kappa:.0f}: half within {half_angle[kappa]:.1f}°", fontsize=9)
 plotting.show(
     figure,
     "**Figure 2.2.** The density on $S^2$, relative to its peak. Inside the orange circle is half of the law. (For "
@@ -517,7 +517,7 @@ print("Checked: more flat ground and less steep ground than the law has; law and
 # ## A mixture, by EM
 #
 # A valley has two sides: that makes two laws, and perhaps more, as some of the ground belongs to neither side. How
-# many? More laws always fit the training points better, so we judge by points that were held out. As neighbouring
+# many? More laws can only fit the training points better, so we judge by points that were held out. As neighbouring
 # points resemble each other, we hold out not single points, but every second *kilometre*.
 #
 # A mixture has the density $\sum_k \pi_k\, p_k(z)$. For any weights $r_{ik} \ge 0$ with $\sum_k r_{ik} = 1$, Jensen's
