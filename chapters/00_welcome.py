@@ -9,8 +9,8 @@
 # %% [markdown]
 # # Welcome
 #
-# *What does a neural network see when its inner map is not a plane but a globe, and what do you have to know to draw
-# that map yourself?*
+# *What becomes of a neural network's map of its data when the map is not a plane but a globe, and what do you have to
+# know to make one yourself?*
 #
 # **You will be able to**
 #
@@ -34,8 +34,8 @@
 # ## Set-up
 #
 # **In Jupyter.** Open a chapter and run its first cell, which installs the library if it is missing and names the
-# device. Everything else comes with the library; no chapter needs a network. A processor is enough, and no chapter
-# computes for more than a minute or so. A CUDA device is used where there is one.
+# device. Everything else comes with the library: after that cell nothing is downloaded. A processor is enough, and no
+# chapter computes for more than a minute or so. A CUDA device is used where there is one.
 #
 # **In Colab.** Open the chapter from its page on the site, or upload the notebook, and run the first cell. If that cell
 # installs from a file that ends in `.whl`, download the file from the same page and upload it too, beside the notebook.
@@ -116,7 +116,8 @@ figure = plotting.latent_sphere(codes, digits.test_labels)
 plotting.show(
     figure,
     "**Figure 0.2.** All 500 images, on a map that keeps areas. The left and the right border are the same line. "
-    "Colours and numbers were added afterwards.",
+    "Colours and numbers were added afterwards; a number stands at the most central image of its digit, which may be "
+    "among images of another.",
     alt="An oval world map with points in ten colours. Images of the same digit tend to lie together, in regions that "
     "cover the whole map without a centre; some regions overlap.",
 )
@@ -124,8 +125,8 @@ ranked = sorted(shares, key=lambda digit: -shares[digit])
 plotting.say(
     "Nearest neighbour of the same digit: "
     + ", ".join(f"**{digit}** {shares[digit]:.0%}" for digit in ranked)
-    + f". By chance it would be one in ten. {ranked[0]} and {ranked[1]} have regions of their own; {ranked[-2]} and "
-    f"{ranked[-1]} share theirs with others."
+    + f". By chance it would be one in ten. In this one run {ranked[0]} and {ranked[1]} have regions of their own; "
+    f"{ranked[-2]} and {ranked[-1]} share theirs with others."
 )
 
 # %% tags=["checks"]
@@ -144,9 +145,10 @@ print(
 # ## A bump on a sphere
 #
 # The network does not put an image at a point. It says "about there": a bump of probability, narrow or wide. Everything
-# in this course is built on the law of that bump. The *von Mises-Fisher law* is what a Gaussian becomes when the points
-# live on the unit sphere. It has a mean direction $\mu$ and a concentration $\kappa$, and its density at the unit
-# vector $z$ is proportional to $\exp(\kappa\, \mu \cdot z)$ [@mardia2000, section 9.3.2].
+# in this course is built on the law of that bump (*law* is short for probability distribution). The *von Mises-Fisher
+# law* is what a Gaussian becomes when the points live on the unit sphere. It has a mean direction $\mu$ and a
+# concentration $\kappa$, and its density at the unit vector $z$ is proportional to $\exp(\kappa\, \mu \cdot z)$
+# [@mardia2000, section 9.3.2].
 
 # %%
 mu = torch.nn.functional.normalize(torch.tensor([0.35, 0.3, 0.9], dtype=torch.float64), dim=0)
@@ -172,9 +174,10 @@ plotting.show(
 )
 
 # %% [markdown]
-# The larger $\kappa$, the tighter the bump. How tight? The mean of $\mu \cdot z$ says it: 0 for points anywhere, 1 for
-# points at $\mu$. On this sphere it is $\coth\kappa - 1/\kappa$. That is a claim, and in this course a claim is
-# followed by an `assert`: a line that stops the program if it is false. You need not believe what you can run.
+# The larger $\kappa$, the tighter the bump. How tight? The mean of $\mu \cdot z$ says it: 0 if the points are spread
+# evenly over the sphere, 1 if all are at $\mu$. On this sphere it is $\coth\kappa - 1/\kappa$. That is a claim, and in
+# this course a claim is followed by an `assert`: a line that stops the program if it is false. You need not believe
+# what you can run.
 
 # %%
 for kappa, z in samples.items():
@@ -188,8 +191,8 @@ for kappa, z in samples.items():
 # 0.2; open the cell to read how. Code that only draws is folded too.
 #
 # At the end of the course you will have built every part of this: the density, the sampler, its gradient, the price
-# that the sphere charges, the model and its table of results. And you will know where published code gets each of them
-# wrong, because you will have seen it fail.
+# that the sphere charges, the model and its table of results. And you will know where published code got them wrong,
+# because you will have seen it fail.
 #
 # ## The map
 #
@@ -238,7 +241,7 @@ for kappa, z in samples.items():
 # | $x$ | `x` | data, an image |
 # | $q(z \mid x)$, $p(z)$ | `model.encode(x)`, `model.posterior.prior()` | posterior and prior |
 #
-# Three of these letters carry the whole course. Here they are in plain words.
+# Three quantities carry the whole course: two of these letters and a divergence. Here they are in plain words.
 #
 # - The log normaliser $\phi_m(\kappa)$ makes probabilities add up to one. The higher the bump, the more it has to be
 #   divided by; $\phi$ is the logarithm of that divisor.

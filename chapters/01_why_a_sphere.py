@@ -16,9 +16,10 @@
 #
 # - compute the pull of a Gaussian prior to the origin, and show that a uniform prior on a sphere has none;
 # - say where the samples of a Gaussian in $d$ dimensions are, and where they are not;
-# - say what a circle in the plane costs, in nats, what the same circle costs on a circle, and what part of the
-#   difference is the plane's fault;
-# - split the mean KL into what the codes tell and how badly they fill the prior, and compare two kinds of model fairly.
+# - say what a circle in the plane costs, in nats, what the same circle costs on a circle, and where the difference
+#   comes from;
+# - read the two parts of the mean KL, what the codes tell and how badly they fill the prior, and compare two kinds of
+#   model fairly.
 #
 # **You need**: calculus, means and variances, and an idea of what an autoencoder is. Formulas of the sphere that appear
 # here in passing are derived in [chapter 2](02_von_mises_fisher.ipynb) and [chapter 6](06_kl_divergence.ipynb).
@@ -124,7 +125,7 @@ print(
 # %% [markdown]
 # Now the circle. The uniform prior has the same density $1/(2\pi)$ everywhere, so $\mathrm{KL} = E_q[\log q] +
 # \log 2\pi$. To turn $\mu$ is to turn $q$ as a whole. A rotation keeps lengths, so it does not change the integral of
-# $q \log q$. The price does not depend on $\mu$ at all: only the concentration $\kappa$ pays. The same holds on every
+# $q \log q$. The price does not depend on $\mu$ at all, only on the concentration $\kappa$. The same holds on every
 # sphere. In code the integral is a mean over 7,200 angles.
 
 
@@ -152,7 +153,7 @@ along = torch.stack([torch.from_numpy(moved), torch.zeros(101)], dim=-1)
 in_plane = gaussian_kl(along, torch.full((2,), 0.1))
 axes.plot(moved, in_plane, color=BLUE)
 axes.plot(moved, [circle_kl(100.0, direction) for direction in moved], color=ORANGE)
-axes.text(0, 5, "in the plane, along a line through 0", color=BLUE, ha="center")
+axes.text(0, 6.5, "in the plane, along a line through 0", color=BLUE, ha="center")
 axes.text(0, 2.4, "once around the circle", color=ORANGE, ha="center", va="top")
 axes.set(xlabel=r"position of $\mu$ (radius of the circle = 1)", ylabel="KL (nats)", ylim=(0, 9))
 plotting.show(
@@ -164,9 +165,9 @@ plotting.show(
 )
 
 # %% [markdown]
-# In the plane, reconstruction must hold every code away from the middle, against the prior. On the circle no code is
-# pulled anywhere, *taken by itself*. Taken together they are: the end of this chapter finds a second force, which asks
-# all codes to fill the prior, on the circle as in the plane.
+# In the plane, reconstruction must hold every code away from the middle, against the prior. On the circle the prior
+# pulls no code anywhere, and reconstruction alone says where each has to be. What it makes of this freedom is seen at
+# the end of this chapter.
 
 # %% [markdown]
 # ## The soap bubble
@@ -237,7 +238,7 @@ plotting.show(
 # on the bubble.
 #
 # It matters whenever you compute with codes. The midpoint of two independent samples is $N(0, I/2)$: its norm is near
-# $\sqrt{d/2}$. A straight walk from one code to another leaves the bubble, and the decoder has never been trained
+# $\sqrt{d/2}$. A straight walk from one code to another leaves the bubble, and the decoder has hardly been trained
 # there. On the sphere one walks along a great circle.
 
 # %%
@@ -249,7 +250,7 @@ print(f"d = 100: samples at {norms[100].mean():.1f}, midpoints at {middle.mean()
 assert abs(middle.mean() - math.sqrt(50)) < 0.1
 assert middle.max() < np.quantile(norms[100], 0.2)
 assert torch.equal(gaussian_kl(torch.zeros(100), torch.ones(100)), torch.tensor(0.0))
-print("Checked: no midpoint is as far out as four in five of the samples; the posterior N(0, I) costs nothing.")
+print("Checked: every midpoint is nearer to the origin than 80% of the samples; the posterior N(0, I) costs nothing.")
 
 # %% [markdown]
 # ## A circle squeezed into a plane
@@ -285,18 +286,18 @@ print("Checked: no midpoint is as far out as four in five of the samples; the po
 #
 # So the plane pays $\log\kappa$ and the circle $\tfrac12\log\kappa$? That would be unfair to the plane. A round
 # posterior pins down two coordinates to know one angle, and pays for a radius that says nothing. But nobody told it to
-# be round. Let it be stretched: width $a r$ along the radius, $b r$ along the ring. The best $r$ of the price
-# $\tfrac12(1 + a^2 + b^2)\, r^2 - 1 - \log a b\, r^2$ is $r^2 = 2 / (1 + a^2 + b^2)$, which leaves
+# be round. Let it be stretched: width $a r$ along the radius, $b r$ along the ring. The price $\tfrac12(1 + a^2 +
+# b^2)\, r^2 - 1 - \log(a b\, r^2)$ is least at $r^2 = 2 / (1 + a^2 + b^2)$, where it is
 #
 # $$
 # \mathrm{KL}_{\text{stretched}} = \log \frac{1 + a^2 + b^2}{2 a b} .
 # $$
 #
-# (With $a = b = 1/\sqrt\kappa$ it is the round ring's price.) A larger $a$ makes it cheaper. But a large $a$ brings
-# draws near the origin, and beyond it, where the direction is lost: $b$ alone no longer measures precision. So we
-# compare at equal *mean cosine* of the error $t$. On the circle $E \cos t$ is the mean of $\mu \cdot z$, which chapter
-# 2 will call $A_2(\kappa)$. In the plane it belongs to the direction $z/|z|$ of a draw
-# $z = (r + a r g_1,\; b r g_2)$ with two standard normal numbers. In code this mean is a sum over a fine grid.
+# (With $a = b = 1/\sqrt\kappa$ it is the round ring's price.) A larger $a$, up to about 1, makes it cheaper. But a
+# large $a$ brings draws near the origin, and beyond it, where the direction is lost: $b$ alone no longer measures
+# precision. So we compare at equal *mean cosine* of the error $t$. On the circle $E \cos t$ is the mean of $\mu \cdot
+# z$, which chapter 2 will call $A_2(\kappa)$. In the plane it belongs to the direction $z/|z|$ of a draw $z = (r + a r
+# g_1,\; b r g_2)$ with two standard normal numbers. In code this mean is a sum over a fine grid.
 
 # %%
 g = np.linspace(-7, 7, 281)
@@ -374,10 +375,11 @@ figure, axes = plotting.subplots(size=(5.5, 3))
 kappas, few = np.geomspace(3, 1000, 60), np.geomspace(3, 1000, 7)
 degrees, at = np.degrees(1 / np.sqrt(kappas)), np.degrees(1 / np.sqrt(few))
 ellipses = [best_ring(kappa)[0] for kappa in few]
-axes.semilogx(degrees, np.log1p(kappas / 2), color=BLUE)
+rings = np.geomspace(3, 1000, 25)
+axes.semilogx(np.degrees(1 / np.sqrt(rings)), [ring(kappa, 1)[0] for kappa in rings], color=BLUE)
 axes.semilogx(at, ellipses, "o-", color=GREEN, markersize=3)
 axes.semilogx(degrees, [circle_kl(kappa) for kappa in kappas], color=ORANGE)
-axes.text(5, 4.6, "plane, round\nlog(1 + κ/2)", color=BLUE, ha="right", va="bottom")
+axes.text(5, 4.6, "plane, round\nabout log(1 + κ/2)", color=BLUE, ha="right", va="bottom")
 axes.text(1.8, 4.55, "plane,\nstretched", color=GREEN, ha="right", va="bottom")
 axes.text(2.4, 2.9, "circle\nabout ½ log(2πκ/e)", color=ORANGE, ha="right", va="top")
 axes.set(xlabel="angular precision 1/√κ (degrees)", ylabel="KL (nats)", xlim=(35, 1.6), ylim=(0, 6.8))
@@ -385,11 +387,12 @@ axes.set_xticks([30, 10, 3], labels=["30°", "10°", "3°"], minor=False)
 axes.set_xticks([], minor=True)
 plotting.show(
     figure,
-    "**Figure 1.3.** The price of knowing an angle, with finer precision to the right. Where precision is fine, each "
-    "halving of the error costs about log 4 = 1.39 nats in the plane with a round posterior, and about log 2 = 0.69 on "
-    "the circle. A posterior stretched along the radius comes near to the circle.",
+    "**Figure 1.3.** The price of knowing an angle, at equal mean cosine, with finer precision to the right. Where "
+    "precision is fine, each halving of the error costs about log 4 = 1.39 nats in the plane with a round posterior, "
+    "and about log 2 = 0.69 on the circle. Stretched along the radius, a posterior saves more than half of the "
+    "difference.",
     alt="Three rising curves of the price in nats against angular precision, from 33 degrees to 1.8. At the right the "
-    f"round posterior has {np.log1p(500):.1f}, the stretched one {ellipses[-1]:.1f} and the circle "
+    f"round posterior has {costs[1000.0][0]:.1f}, the stretched one {ellipses[-1]:.1f} and the circle "
     f"{circle_kl(1000.0):.1f}; the last two rise nearly in parallel.",
 )
 plotting.say(
@@ -404,13 +407,26 @@ fine = {kappa: (np.log1p(kappa / 2), circle_kl(kappa)) for kappa in (250.0, 1000
 assert np.allclose(np.subtract(fine[1000.0], fine[250.0]), [math.log(4), math.log(2)], atol=0.02)
 coarse = np.log1p(3.65 / 2) - np.log1p(0.91 / 2), circle_kl(3.65) - circle_kl(0.91)
 assert coarse[0] < coarse[1]  # from 60 to 30 degrees it is the circle that pays more
-print("Checked: log 4 and log 2 to 0.02 nats from κ = 250 to 1000; at coarse precision they do not hold.")
+assert all(2 * stretched < rounded + on_circle for rounded, stretched, on_circle in (costs[100.0], costs[1000.0]))
+
+# The wedge: density of N(0, I) times that of the angle relative to the uniform law, summed over the plane.
+x, y = np.meshgrid(*2 * [np.linspace(-7, 7, 1401)])
+normal = np.exp(-(x**2 + y**2) / 2) / (2 * np.pi)
+bump = np.exp(10 * x / np.hypot(x, y).clip(1e-12))
+bump /= np.average(bump, weights=normal)
+assert abs((normal * bump * np.log(bump)).sum() * 0.01**2 - circle_kl(10.0)) < 1e-3
+print(
+    "Checked: log 4 and log 2 to 0.02 nats from κ = 250 to 1000, and not at coarse precision; half is saved at κ = 100 "
+    "and 1000; the wedge costs what the circle costs."
+)
 
 # %% [markdown]
-# What is left between the green and the orange curve is the plane's own: its prior is thin where the ring has to be,
-# and thick in the middle. And the N-VAE cannot have the whole of the green curve. Its covariance is diagonal, so its
-# ellipses lie along the axes. Where the ring crosses an axis they can be stretched along the radius. Halfway
-# between, both widths mix to the same number in either direction, and round is the best there is.
+# And what is left, between the green and the orange curve? It is not the plane's fault either. Under $N(0, I)$ radius
+# and angle are independent. Let a posterior have the circle's bump for its angle, and for its radius the prior's own
+# law, at no cost: a *wedge*. It costs exactly what the circle costs. No Gaussian is a wedge, and the difference is the
+# price of that. The N-VAE cannot even have all that the green curve saves. Its covariance is diagonal, so its ellipses
+# lie along the axes. Where the ring crosses an axis they can be stretched along the radius. Halfway between, both
+# widths mix to the same number in either direction, and round is the best there is.
 #
 # Would a single Gaussian coordinate do, as an angle is one number? No. Let $f$ be any continuous map from the circle to
 # the line, and $g(t) = f(t) - f(t + \pi)$. Then $g(t + \pi) = -g(t)$, so $g$ changes its sign and is zero somewhere:
@@ -421,9 +437,9 @@ print("Checked: log 4 and log 2 to 0.02 nats from κ = 250 to 1000; at coarse pr
 # ## Five models and a circle
 #
 # Now train. `load("circle")` has 1,000 points from three clusters on a circle, bent into $\mathbb{R}^{100}$ by a random
-# smooth map, plus noise, as in Figure 1 of [@davidson2018]. The models see the 100 coordinates and never
-# the angle. All have one hidden layer of 32 and the same training; only the latent space differs. With $\beta = 0.1$
-# the N-VAE's prior pulls a tenth as hard. The fifth model is the N-VAE on a line.
+# smooth map, plus noise, as in Figure 1 of [@davidson2018]. The models see the 100 coordinates and never the angle. All
+# have one hidden layer of 32 and the same training; only the latent space differs. There are an autoencoder, an S-VAE
+# and three N-VAEs: as it is, with $\beta = 0.1$, where the prior pulls a tenth as hard, and on a line.
 #
 # A model is two small networks, and the loop below is the ELBO, line by line. The line `q.rsample()` hides one
 # question: how to draw from a von Mises-Fisher law in such a way that gradients pass through the draw. Chapters
@@ -498,8 +514,8 @@ plotting.show(
 for name, model in models.items():
     torch.manual_seed(0)
     with torch.no_grad():
-        q = model.encode(circle.validation)
-        kl, reconstruction = model.posterior.kl(q).mean(), model.decode(q.sample()).log_prob(circle.validation).mean()
+        q = posteriors[name]
+        kl, reconstruction = model.posterior.kl(q).mean(), model.decode(q.sample()).log_prob(circle.train).mean()
     sigma = model.likelihood.log_scale.exp().item()
     print(
         f"{name:16s} radius {radius[name]:5.2f}   KL {kl:5.2f}   reconstruction {reconstruction:6.1f}   σ {sigma:.3f}"
@@ -559,19 +575,17 @@ print("Checked: the order of the three radii, the one tear of the line, and the 
 # ## Two parts of the mean price
 #
 # The prior charges for each $x$. What does it charge for the data set as a whole? Let $x$ be one of $n$ training
-# points, chosen at random. Its code is then a draw from the *aggregate posterior* $q(z) = \frac1n \sum_i q(z|x_i)$. Put
-# $q(z)$ between $q(z|x)$ and $p(z)$:
+# points, chosen at random. Its code is then a draw from the *aggregate posterior* $q(z) = \frac1n \sum_i q(z|x_i)$,
+# and the mean price has two parts ([@hoffman2016]; [chapter 6](06_kl_divergence.ipynb) derives them):
 #
 # $$
 # \frac1n \sum_{i=1}^n \mathrm{KL}(q(z|x_i) \Vert p(z))
-#   = E\Bigl[\log\frac{q(z|x)}{q(z)}\Bigr] + E\Bigl[\log\frac{q(z)}{p(z)}\Bigr]
-#   = I(x; z) + \mathrm{KL}(q(z) \Vert p(z)) .
+#   = E\Bigl[\log\frac{q(z|x)}{q(z)}\Bigr] + \mathrm{KL}(q(z) \Vert p(z)) .
 # $$
 #
-# This is due to [@hoffman2016]. The first part is the *mutual information*: how much a code tells about
-# which $x$ it came from. It is bought on purpose. The second part says how far all codes together are from the prior.
-# It buys nothing, and it is also what goes wrong when one draws from the prior. Both parts are means over draws, and
-# $\log q(z)$ is a `logsumexp` over the training points.
+# The first is the *mutual information*: how much a code tells about which $x$ it came from. The second, the *mismatch*,
+# says how far all codes together are from the prior. It informs about nothing, and it is what goes wrong when one draws
+# from the prior. Both are means over draws, and $\log q(z)$ is a `logsumexp` over the training points.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -592,8 +606,10 @@ for name, (information, mismatch) in parts.items():
 
 # %% [markdown]
 # Most of what the plane charged in excess is in the second part: the ring leaves a hole where its prior is densest. On
-# the circle that part is small, and not zero. Three clusters do not fill a circle. The second part asks them to *tile*
-# it, and the encoder has begun: it has spread the clusters further than they are in truth.
+# the circle that part is small, and not zero: three clusters do not fill a circle. There the mean KL depends on the
+# concentrations alone. If the clusters spread until they *tile* the circle, the sum stays as it is, and mismatch
+# becomes information ([chapter 6](06_kl_divergence.ipynb) draws this exchange). Reconstruction wants information, and
+# in this run the encoder has begun: it has spread the clusters further than they are in truth.
 
 # %% tags=["picture", "nbval-ignore-output"]
 q = posteriors["S-VAE"]
@@ -626,8 +642,8 @@ plotting.show(
     f"{drawn.quantile(0.99):.1f}; the prior is broad, with its top at 1.",
 )
 plotting.say(
-    f"With its codes at the true angles, and the same κ, the S-VAE would pay {unspread:.2f} nats for the mismatch. "
-    f"With its own codes it pays {parts['S-VAE'][1]:.2f}."
+    f"With its codes at the true angles, and the same κ, {unspread:.2f} of the S-VAE's nats would go into the "
+    f"mismatch. With its own codes {parts['S-VAE'][1]:.2f} do; the difference has become information."
 )
 
 # %% [markdown]
@@ -650,6 +666,7 @@ relative = q.log_prob(torch.stack([dense.cos(), dense.sin()], dim=-1)[:, None]).
 assert abs((relative * relative.clamp(min=1e-30).log()).mean() - parts["S-VAE"][1]) < 0.05  # quadrature, not draws
 assert parts["N-VAE"][1] > 4 * parts["S-VAE"][1]
 assert unspread > parts["S-VAE"][1] + 0.03
+assert torch.allclose(models["S-VAE"].posterior.kl(in_truth), models["S-VAE"].posterior.kl(q))  # the same mean KL
 assert parts["N-VAE"][1] - parts["S-VAE"][1] > 0.5 * (paid["N-VAE"] - paid["S-VAE"])  # most of the difference
 assert astray["N-VAE, β = 1"] > astray["S-VAE"] + 0.2
 assert astray["N-VAE, β = 0.1"] > astray["N-VAE, β = 1"]
@@ -674,8 +691,9 @@ print("Checked: the mismatch on the circle by quadrature; its order between mode
 # circle. There it takes a dimension away from one side. The paper compares $S^d$ with $\mathbb{R}^d$, and the authors'
 # own example hands `Z_DIM + 1` to the sphere ([@svaecode, commit 671c46c, `examples/mnist.py`, line 201]).
 #
-# We train all three on 8x8 digits, with the library's own loop (it adds a warm-up of $\beta$, see chapter 7). Then we
-# ask how well five nearest neighbours recognise a digit from its code, with ten labelled examples of each.
+# We train the plane, the circle and the sphere of two dimensions on 8x8 digits, with the library's own loop (it adds a
+# warm-up of $\beta$, see chapter 7). Then we ask how well five nearest neighbours recognise a digit from its code, with
+# ten labelled examples of each.
 
 # %%
 from hvae_tutorial.experiments.knn import knn_accuracies
@@ -754,9 +772,9 @@ assert min(runs["mnist-5k", "s", 2]) < max(runs["mnist-5k", "n", 2])
 print("Checked: on digits every sphere is ahead of every plane; on MNIST every plane of every circle, and no more.")
 
 # %% [markdown]
-# The circle is behind the plane there too. Between plane and sphere the three runs on MNIST do not decide; the five on
-# digits do. The cure is to count dimensions, not coordinates. This library's models take $d$ for both; its
-# distributions work with vectors, and say $m$.
+# The circle is behind the plane there too, in all three runs. Between plane and sphere the three runs on MNIST do not
+# decide; the five on digits do. The cure is to count dimensions, not coordinates. This library's models take $d$ for
+# both; its distributions work with vectors, and say $m$.
 
 # %% [markdown]
 # ## The library's version
@@ -789,9 +807,9 @@ print("Checked: the library's two KL divergences are those of this chapter.")
 #
 # When the data go around, like angles and rotations; when they form clusters and the latent space has few dimensions;
 # when codes are compared by the cosine of their angle. In high dimensions it is hard to beat: in the paper's Table 1
-# the S-VAE leads at $d = 2$, 5 and 10, and the N-VAE at $d = 40$. A large Gaussian is nearly a sphere by itself, and
-# its posterior has $d$ widths where the von Mises-Fisher law has one $\kappa$. [Chapter 9](09_unsupervised.ipynb) looks
-# at both sides.
+# the S-VAE leads at $d = 2$, 5 and 10, neither at $d = 20$ (by log-likelihood), and the N-VAE at $d = 40$. A large
+# Gaussian is nearly a sphere by itself, and its posterior has $d$ widths where the von Mises-Fisher law has one
+# $\kappa$. [Chapter 9](09_unsupervised.ipynb) looks at both sides.
 #
 # In models of text the sphere has served another purpose. A strong decoder may ignore $z$, and then the posterior
 # collapses to the prior and the price to zero. [@guu2018] and [@xu2018] use von Mises-Fisher posteriors with a $\kappa$
@@ -849,7 +867,7 @@ print("Checked: the library's two KL divergences are those of this chapter.")
 #
 # - A Gaussian prior pulls every mean to the origin, with the slope $\mu$; a uniform prior on a sphere pulls none.
 # - In $d$ dimensions $|z|$ is near $\sqrt d$, with a width that does not grow: a bubble, empty in the middle.
-# - At equal precision a ring in the plane costs more than a circle, mostly because its posteriors are round.
+# - At equal precision a ring in the plane costs more than a circle: its Gaussian posteriors are round, and no wedges.
 # - Mean KL is information plus the mismatch between aggregate posterior and prior. The mismatch sends samples astray.
 # - Compare $S^d$ with $\mathbb{R}^d$: dimensions, not coordinates.
 

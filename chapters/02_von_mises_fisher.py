@@ -148,8 +148,8 @@ plotting.show(
 # $$
 #
 # The density is proportional to $e^{\kappa w}$: highest at $\mu$, and equal at equal angles from $\mu$. Its integral
-# over the sphere is $S_m$ times the average of $e^{\kappa w}$ over uniform points. The logarithm of that average will
-# carry the whole course:
+# over the sphere is $S_m$ times the average of $e^{\kappa w}$ over uniform points. The logarithm of that average is
+# the first of chapter 0's three quantities:
 #
 # $$
 # \phi_m(\kappa) = \log E\, e^{\kappa w}, \qquad
@@ -215,7 +215,7 @@ for axes, kappa in zip(panels, (1.0, 10.0, 100.0), strict=True):
     rim = c * mu + math.sqrt(1 - c**2) * torch.stack([turn.cos(), turn.sin()], dim=-1) @ across
     rim[rim[:, 2] < 0] = math.nan  # on the far side
     axes.plot(rim[:, 0], rim[:, 1], color=plotting.CURVE_COLOURS[1])
-    axes.set_title(f"κ = {kappa:.0f}: half within {half_angle[kappa]:.0f}°", fontsize=9)
+    axes.set_title(f"κ = {kappa:.0f}: half within {half_angle[kappa]:.1f}°", fontsize=9)
 plotting.show(
     figure,
     "**Figure 2.2.** The density on $S^2$, relative to its peak. Inside the orange circle is half of the law. (For "
@@ -237,13 +237,13 @@ assert abs(half_angle[10.0] / half_angle[100.0] - math.sqrt(10)) < 0.02
 print("Checked: the caps hold one half, by sums over w; from κ = 10 to 100 the angle shrinks by the root of 10.")
 
 # %% [markdown]
-# At $\kappa = 1$ the law hardly has an opinion: of a uniform law half would be within 90 degrees. For large $\kappa$,
-# ten times the $\kappa$ makes the cap about $\sqrt{10}$ times narrower: $\kappa$ is an inverse variance.
+# At $\kappa = 1$ the law is still broad: of a uniform law half would be within 90 degrees. For large $\kappa$, ten
+# times the $\kappa$ makes the cap about $\sqrt{10}$ times narrower: $\kappa$ is an inverse variance.
 #
 # <div class="explorable" data-explorable="vmf"></div>
 #
-# On the course's site a sphere to turn stands here: move the slider of $\kappa$, and compare the mean length of the
-# samples with $A(\kappa)$, which comes below. In a notebook, change the values of `kappa` above.
+# On the course's site a sphere to turn stands here: move the slider of $\kappa$, and compare the length of the mean of
+# the samples with $A(\kappa)$, which comes below. In a notebook, change the values of `kappa` above.
 #
 # ## The series, and Bessel functions
 #
@@ -380,7 +380,7 @@ print(
 # %% tags=["picture"]
 figure, axes = plotting.subplots(size=(5.5, 3))
 k = torch.logspace(-1, 4, 300)
-for m, at, up in ((2, 0.5, 0.6), (3, 1.6, 0.38), (10, 6.5, 0.4), (100, 64, 0.4)):
+for m, at, up in ((2, 0.5, 0.6), (3, 4.5, 0.7), (10, 6.5, 0.4), (100, 64, 0.4)):
     A = moments(k, m)[1]
     (line,) = axes.semilogx(k, A)
     small, large = k[k < m / 2], k[k > m]
@@ -397,8 +397,8 @@ plotting.show(
 )
 
 # %% [markdown]
-# What counts is $\kappa$ relative to $m$: on the circle $\kappa = 10$ is a firm statement, in $\mathbb{R}^{100}$ it is
-# a whisper.
+# What counts is $\kappa$ relative to $m$: $\kappa = 10$ makes a narrow bump on the circle, and in $\mathbb{R}^{100}$ a
+# law whose mean is still near the origin.
 #
 # ## Maximum likelihood
 #
@@ -516,8 +516,9 @@ print("Checked: more flat ground and less steep ground than the law has; law and
 #
 # ## A mixture, by EM
 #
-# Two sides of a valley ask for two laws, and some of the ground belongs to neither side. Neighbouring points resemble
-# each other. So we hold out not single points, but every second *kilometre*.
+# A valley has two sides: that makes two laws, and perhaps more, as some of the ground belongs to neither side. How
+# many? More laws can only fit the training points better, so we judge by points that were held out. As neighbouring
+# points resemble each other, we hold out not single points, but every second *kilometre*.
 #
 # A mixture has the density $\sum_k \pi_k\, p_k(z)$. For any weights $r_{ik} \ge 0$ with $\sum_k r_{ik} = 1$, Jensen's
 # inequality brings the logarithm inside:
@@ -527,10 +528,10 @@ print("Checked: more flat ground and less steep ground than the law has; law and
 #   \ge \sum_k r_{ik} \log \frac{\pi_k\, p_k(z_i)}{r_{ik}} .
 # $$
 #
-# This is the ELBO, with a discrete latent variable $k$. **E**: the bound is tight when the fractions are equal for all
-# $k$: $r_{ik} \propto \pi_k\, p_k(z_i)$, the posterior. **M**: for fixed $r$, `fit` with weights gives each $p_k$, and
-# $\pi_k$ is the mean of $r_{ik}$ over $i$ (Lagrange: $\sum_i r_{ik} / \pi_k$ must not depend on $k$). Neither step
-# lowers the likelihood.
+# This is the ELBO, with a discrete latent variable $k$. EM, for expectation and maximisation, improves $r$ and the laws
+# in turn. **E**: the bound is tight when the fractions are equal for all $k$: $r_{ik} \propto \pi_k\, p_k(z_i)$, the
+# posterior. **M**: for fixed $r$, `fit` with weights gives each $p_k$, and $\pi_k$ is the mean of $r_{ik}$ over $i$
+# (Lagrange: $\sum_i r_{ik} / \pi_k$ must not depend on $k$). Neither step lowers the likelihood.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -590,7 +591,10 @@ plotting.say(
     f"Two components gain {gain.mean():.2f} nats a slope over one, and are ahead in {(by_kilometre > 0).sum()} of the "
     f"{len(by_kilometre)} held-out kilometres. Three gain {(scores['3'] - scores['2']).mean():.3f} more. With a "
     "fourth, from its three starts, the log-likelihood changes by "
-    + ", ".join(f"{in_training[K]:+.4f} in training and {held_out[K]:+.4f} held out" for K in held_out)
+    + ", ".join(  # "+ 0" makes +0 of -0
+        f"{round(in_training[K], 4) + 0:+.4f} in training and {round(held_out[K], 4) + 0:+.4f} held out"
+        for K in held_out
+    )
     + "."
 )
 

@@ -450,7 +450,7 @@ check_how_many = Exercise(
     importance=3,
     minutes=15,
     question="""\
-More components always fit the training points better, so the choice is made on points that were held out. Write
+More components can only fit the training points better, so the choice is made on points that were held out. Write
 `how_many`: the smallest model that is within one standard error of the best. In the chapter the blocks are
 kilometres of the valley.""",
     solution=how_many,

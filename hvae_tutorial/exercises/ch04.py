@@ -723,8 +723,8 @@ directions.""",
     solution=spherical_cauchy,
     explanation="""\
 A uniform point is $y = u\\mu + \\sqrt{1-u^2}\\,v$. The sample is $w\\mu + \\sqrt{1-w^2}\\,v$, and $v = (y -
-u\\mu)/\\sqrt{1-u^2}$. The map is the Möbius transformation of the sphere that the chapter calls a zoom, so its
-derivative by $x_0$ and $\\mu$ is exact: this law can be reparameterised with autograd alone.""",
+u\\mu)/\\sqrt{1-u^2}$. The map, which the chapter calls a zoom, is smooth in $x_0$ and $\\mu$, and nothing is rejected:
+autograd alone gives the gradients of a sample.""",
     hints=(
         "A uniform point is a normalised Gaussian vector; its height is u = y.mu, its part across mu is y - u mu.",
         "The part across mu has the length sqrt(1 - u^2); it should get the length sqrt(1 - w^2).",
