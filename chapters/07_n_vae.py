@@ -599,8 +599,8 @@ print("Checked: L_K rises with K, and at K = 100 it is within 0.05 nats of the e
 # more draws its factor $r_k$ depends on $z_k$. The cure is to reparameterise *again* ([@tucker2019]): for any $f$,
 # $E[f(z)\,\partial_\eta\log q(z)] = \partial_{\eta} E[f] = E[f'(z)\,\partial z/\partial\eta]$, where $f$ itself is held
 # fixed. With $f = r_k$ as a function of $z_k$, and
-# $\partial r_k/\partial z_k = r_k (1 - r_k)\,\partial\log\omega_k/\partial z_k$, the score becomes a path. Of $r_k$ in the
-# first part and $r_k(1-r_k)$ in the second, the square is left:
+# $\partial r_k/\partial z_k = r_k (1 - r_k)\,\partial\log\omega_k/\partial z_k$, the score becomes a path. Of $r_k$ in
+# the first part and $r_k(1-r_k)$ in the second, the square is left:
 #
 # $$
 # E\,\frac{\partial L_K}{\partial\eta} = E \sum_k r_k^2\, \frac{\partial\log\omega_k}{\partial z_k}\,
@@ -661,9 +661,9 @@ print("Checked: both have the same mean; the plain one's ratio falls as the root
 #
 # **1. Early stopping during warm-up.** The reproduction watched the quantity that it maximised,
 # $\mathrm{RE} - \beta_e \mathrm{KL}$ (`svae/training.py`, lines 154 and 169). It falls when $\beta_e$ rises, whatever
-# the model does. So the "best" epoch lies where the KL was hardly weighed: in one of its logs it is epoch 24 of a warm-up
-# over 100, at $\beta = 0.23$ (`paper_experiments/Table2_exp.ipynb`). Our runs with a warm-up of 60 epochs, seen with
-# those eyes:
+# the model does. So the "best" epoch lies where the KL was hardly weighed: in one of its logs it is epoch 24 of a
+# warm-up over 100, at $\beta = 0.23$ (`paper_experiments/Table2_exp.ipynb`). Our runs with a warm-up of 60 epochs, seen
+# with those eyes:
 
 # %% tags=["picture", "nbval-ignore-output"]
 chosen = {}
