@@ -65,8 +65,7 @@ a, tau = torch.tensor([1.0, -0.5, 0.8], dtype=torch.float64), 0.7
 x = torch.tensor([1.6, -0.2, 1.1], dtype=torch.float64)
 s = (1 + a @ a / tau**2) ** -0.5
 z_bar = s**2 * (a @ x) / tau**2
-prior = Normal(torch.zeros_like(s), 1.0)
-grid = torch.linspace(-6, 6, 4001, dtype=torch.float64)  # codes, for integrals over z
+prior, grid = Normal(torch.zeros_like(s), 1.0), torch.linspace(-6, 6, 4001, dtype=torch.float64)  # grid of codes
 
 
 def log_joint(z):
