@@ -46,7 +46,7 @@ BLUE, ORANGE, GREEN = plotting.CURVE_COLOURS[:3]
 # $\frac{d}{d\kappa}E[f(z)]$, the derivative of an average over draws.
 #
 # Let $w=\mu\cdot z$. For now $f$ depends on $w$ alone. Suppose that $w=h(u,\kappa)$ with $u$ uniform on $(0,1)$. Then
-# $E f(w)=\int_0^1 f(h(u,\kappa))\,du$. If $h$ is smooth in $\kappa$, with a bounded derivative, the derivative goes
+# $E f(w)=\int_0^1 f(h(u,\kappa))\,du$. If $f$ and $h$ are smooth, with bounded derivatives, the derivative goes
 # inside the integral (dominated convergence), and the chain rule gives
 #
 # $$
@@ -161,7 +161,7 @@ plotting.say(
 # Rejection is an `if` whose condition depends on $\kappa$. Autograd is right about the pieces and blind to the jumps.
 # Few lists jump, but each jump is long, and most go up. Here they carry half of the change.
 #
-# ## Lemma 2: the two terms
+# ## Two terms
 #
 # We cannot differentiate jumps, but we can average over them. "Proposed at $x$, and accepted" has density
 # $s(x)\,a_\kappa(x)$. Rejected rounds leave no trace, so the accepted $x$ has this density, normalised:
@@ -183,10 +183,10 @@ plotting.say(
 # missing. Its factor $\partial\log\pi_\kappa/\partial\kappa$ is called a *score*. The mean of a score is zero, for
 # $\int\pi_\kappa\,dx=1$ does not change.
 #
-# This is Lemma 2 of the S-VAE paper, differentiated, after [@naesseth2017]. If you read them: they call the
-# density that one wants $g(w)$ and the density of the proposals $r(w)$ (chapter 4 wrote $f$ and $g$). The envelope
-# inequality is $g\le M\,r$, a proposal is accepted with probability $a=g/(M\,r)$, and their weight $g/r$ is our
-# $M_\kappa a_\kappa$. So their accepted noise has density $s\,g/r$, which is our $\pi_\kappa$.
+# The split is due to [@naesseth2017]. [@davidson2018] have it as their Lemma 2, and write $g(w)$ for the density that
+# one wants and $r(w)$ for that of the proposals (chapter 4 wrote $f$ and $g$). The envelope inequality is then
+# $g\le M\,r$, a proposal is accepted with probability $a=g/(M\,r)$, and the weight $g/r$ is our $M_\kappa a_\kappa$. So
+# their accepted noise has density $s\,g/r$, which is our $\pi_\kappa$.
 #
 # In general $f$ depends on $z$, that is, on $w$ and the tangent direction $v$. The law of $v$ does not depend on
 # $\kappa$: condition on $v$, and the argument stands.
@@ -200,8 +200,9 @@ plotting.say(
 # \kappa\,E(1-w^2)=(m-1)\,A_m,\qquad A_m'=\operatorname{Var}w=1-A_m^2-\frac{m-1}{\kappa}A_m .
 # $$
 #
-# The second is a Riccati equation for $A_m$. Why a variance? $\log p_\kappa(w)=\kappa w-\phi_m(\kappa)$ plus something
-# without $\kappa$. So the score of the density of $w$ is $w-A_m$, and $\frac{d}{d\kappa}E\,w=E[w\,(w-A_m)]$.
+# The second is a Riccati equation for $A_m$ (recurrences of Bessel functions give it too, [@dlmf, 10.29.2]). Why a
+# variance? $\log p_\kappa(w)=\kappa w-\phi_m(\kappa)$ plus something without $\kappa$. So the score of the density of
+# $w$ is $w-A_m$, and $\frac{d}{d\kappa}E\,w=E[w\,(w-A_m)]$.
 #
 # ## Both terms in closed form
 #
@@ -211,7 +212,7 @@ plotting.say(
 # \rho=m-1+2\kappa x_0,\qquad\frac{dx_0}{d\kappa}=\frac{1-x_0^2}{\rho}.
 # $$
 #
-# **Pathwise.** By the quotient rule, and by the same fraction squared,
+# **Pathwise.** Differentiate $w=(x_0+x)/(1+x_0x)$ by $x_0$, and write $1-w^2$ with the same denominator:
 #
 # $$
 # \frac{\partial w}{\partial x_0}=\frac{1-x^2}{(1+x_0x)^2},\qquad
@@ -286,6 +287,9 @@ nodes, gauss = map(torch.tensor, np.polynomial.legendre.leggauss(400))
 angle, log_gauss = (nodes + 1) * math.pi / 2, torch.log(gauss)  # a Gauss rule for angles
 
 
+cases = [(2, 2.0), (5, 2.0), (10, 10.0)]  # m and kappa of the examples below
+
+
 def law(kappa, m):
     """Points w and probabilities p, for expectations under the law of w."""
     log_p = log_gauss + kappa * torch.cos(angle) + (m - 2) * torch.log(torch.sin(angle))
@@ -302,7 +306,6 @@ def g_rep(kappa, m):
 
 
 # %% tags=["checks"]
-cases = [(2, 2.0), (5, 2.0), (10, 10.0)]
 for m, value in cases:
     x_line = torch.linspace(-0.99, 0.99, 7)
     kappa = torch.full_like(x_line, value, requires_grad=True)
@@ -326,7 +329,7 @@ assert abs(len(jumps) / 50_000 / 0.1 - 0.083) < 5 * math.sqrt(0.0083 / 50_000) /
 kappa = torch.tensor(2.0)
 x0, A = constants(kappa, 2)[1], mean_resultant_length(kappa, 2)
 ends_of_w = loss_rate(torch.tensor([-1.0, 1.0]), kappa, 2)
-print("Checked: both closed forms against autograd, and by quadrature the means, Lemma 2 and the mean jump.")
+print("Checked: both closed forms against autograd, and by quadrature the means, the two terms and the mean jump.")
 
 # %% tags=["words"]
 plotting.say(
@@ -372,9 +375,11 @@ assert all(low[1] < worst[m][1] for low, m in zip(list(worst.values()), (5, 10),
 print("Checked: the three losses, and the place of the worst one on the circle.")
 
 # %% tags=["words"]
+fine = torch.linspace(1.5, 1.8, 301)
+lowest = fine[(g_rep(fine, 2) / riccati(fine, 2)).argmin()]
 plotting.say(
     f"The loss vanishes at both ends and fades with $m$. For $m=2$ it is worst, {worst[2][1]:.0f}%, near "
-    f"$\\kappa={worst[2][0]:.2f}$. An S-VAE that computes $\\kappa$ as softplus + 1 begins near $\\log2+1="
+    f"$\\kappa={lowest:.2f}$. An S-VAE that computes $\\kappa$ as softplus + 1 begins near $\\log2+1="
     f"{math.log(2) + 1:.2f}$. ($m=3$ is not in the figure: nobody rejects there.)"
 )
 
@@ -387,7 +392,7 @@ plotting.say(
 # f'(w)\,\frac{1-w^2}{\rho}+f(w)\,\bigl(\bar\lambda-\lambda(w)\bigr).
 # $$
 #
-# This is the estimator of Naesseth et al. It is unbiased. Below it runs for two functions with the same derivative,
+# This is the estimator of [@naesseth2017]. It is unbiased. Below it runs for two functions with the same derivative,
 # $w$ and $w+10$.
 
 
@@ -414,9 +419,9 @@ print("Checked: both means are within five standard errors of the truth.")
 # %% [markdown]
 # Both lines estimate the same number, for a constant changes no derivative. It does change the noise: the correction
 # multiplies the *value* of $f$, in a VAE a log-likelihood, which is large and negative. The usual remedy is a
-# *baseline*: subtract from $f$ a constant near its mean, which costs no bias since the score has mean zero. And there
-# is a second inconvenience. `backward()` hands a sampler the derivative of the loss for $z$, never the loss itself. So
-# the correction cannot live inside `rsample`.
+# *baseline*: subtract from $f$ a constant near its mean, which costs no bias since the score has mean zero. The cure
+# has a second drawback: `backward()` hands a sampler the derivative of the loss for $z$, never the loss itself. So the
+# correction cannot live inside `rsample`.
 #
 # ## Second cure: hold the quantile still
 #
@@ -436,7 +441,7 @@ print("Checked: both means are within five standard errors of the truth.")
 # \frac{dw}{d\kappa}=\frac{1}{p_\kappa(w)}\int_w^1(t-A_m)\,p_\kappa(t)\,dt.
 # $$
 #
-# This is **implicit reparameterisation** (Figurnov et al. 2018). The right side needs the value $w$, and nothing of how
+# This is **implicit reparameterisation** ([@figurnov2018]). The right side needs the value $w$, and nothing of how
 # it was drawn. So draw by rejection, without gradients, and attach this derivative afterwards. The normaliser of
 # $p_\kappa$ divides out.
 #
@@ -592,24 +597,23 @@ print("Checked: both ends of the three curves; each curve grows as w falls, and 
 plotting.say(
     f"Near $\\mu$ the exact derivative is {min(near):.2f} to {max(near):.2f} times autograd's. On the far side samples "
     f"should move {min(far):.1f} to {max(far):.1f} times as fast as autograd says: those are the ones that are often "
-    "lost, and the jumps of Figure 5.1 have become motion. On the circle far samples are common, so there the loss is "
-    "largest."
+    "lost, and the jumps of Figure 5.1 have become motion. At $m=\\kappa=2$ every sample should move faster, even "
+    f"those at $\\mu$ by a factor of {near[0]:.2f}: there the loss is largest."
 )
 
 # %% [markdown]
 # ## Which estimator?
 #
 # Three are unbiased. The **score function**, $f(w)\,(w-A_m)$, needs no derivative of $f$. **Corrected** is the first
-# cure, **implicit** the second: $f'(w)\,dw/d\kappa$. (Mohamed et al. 2020 survey these families and their variance.)
-# For a fair picture, take $m=10$, and $f=w$ with and without a constant.
+# cure, **implicit** the second: $f'(w)\,dw/d\kappa$. ([@mohamed2020] survey these families and their variance.) We
+# compare them at $m=10$, twice: with a baseline, $f=w-A_m$, whose mean is zero, and without, $f=w+10$.
 
 # %%
 m, values, noise = 10, torch.logspace(-1, 3, 41), {}
 for kappa in values:
     w, p = law(kappa, m)
     A, rate = mean_resultant_length(kappa, m), dw_dkappa(w, kappa, m)
-    for shift in (0, 10):
-        f = w + shift
+    for shift, f in (("- A", w - A), ("+ 10", w + 10)):
         corrected = pathwise(w, kappa, m) + f * score(w, kappa, m)
         for name, estimate in [("score function", f * (w - A)), ("corrected", corrected), ("implicit", rate)]:
             mean = (p * estimate).sum()
@@ -620,38 +624,45 @@ for kappa in values:
 figure, panels = plotting.subplots(1, 2, size=(7, 3.4), sharey=True)
 for (name, shift), spread in noise.items():
     colour = {"implicit": BLUE, "corrected": ORANGE, "score function": GREEN}[name]
-    panels[shift // 10].loglog(values, spread, color=colour, linewidth=1.8)
-    end = spread[-1] * (0.75 if name == "implicit" else 1.3)
-    panels[shift // 10].text(1000, end, name, color=colour, ha="right", va="top" if name == "implicit" else "bottom")
-for axes, title in zip(panels, ("f = w", "f = w + 10"), strict=True):
+    axes = panels[0 if shift == "- A" else 1]
+    axes.loglog(values, spread, color=colour, linewidth=1.8)
+    if (name, shift) == ("corrected", "- A"):  # on the right it meets the implicit one
+        axes.text(0.1, 0.2, name, color=colour, va="bottom")
+    else:
+        end, side = (0.75, "top") if name == "implicit" else (1.3, "bottom")
+        axes.text(1000, end * spread[-1], name, color=colour, ha="right", va=side)
+for axes, title in zip(panels, ("with a baseline: f = w − A", "without: f = w + 10"), strict=True):
     axes.set(xlabel="κ", title=title)
     axes.grid()
 panels[0].set(ylabel="standard deviation / mean", ylim=(0.05, 2e4))
 plotting.show(
     figure,
-    "**Figure 5.4.** Noise of the gradient from one sample, m = 10, for three unbiased estimators. A constant added to "
-    "f (right) leaves the implicit one as it is.",
+    "**Figure 5.4.** Noise of the gradient from one sample, m = 10, for three unbiased estimators. A constant that is "
+    "not taken off f (right) leaves the implicit one as it is.",
     alt="Standard deviation over mean against kappa, in two panels. "
-    + " ".join(f"{name}, f = w + {shift}: at most {max(spread):.2g}." for (name, shift), spread in noise.items()),
+    + " ".join(f"{name}, f = w {shift}: at most {max(spread):.2g}." for (name, shift), spread in noise.items()),
 )
 
 # %% tags=["checks"]
-assert np.allclose(noise["implicit", 0], noise["implicit", 10])
-assert max(noise["implicit", 0]) < 0.5 < max(noise["corrected", 0]) < 1 < 9 < max(noise["corrected", 10])
+assert np.allclose(noise["implicit", "- A"], noise["implicit", "+ 10"])
+assert (
+    max(noise["implicit", "- A"]) < 0.5 < max(noise["corrected", "- A"]) < 1 < max(noise["score function", "- A"]) < 2
+)
+assert max(noise["implicit", "+ 10"]) < 9 < max(noise["corrected", "+ 10"]) < max(noise["score function", "+ 10"])
 print("Checked: all three estimators have the right mean at every κ, and the order of their noise.")
 
 # %% tags=["words"]
 plotting.say(
-    f"The implicit estimator's noise stays below {max(noise['implicit', 0]):.2f} of the mean in both panels. The "
-    f"corrected one stays below {max(noise['corrected', 0]):.2f} for $f=w$, and rises to "
-    f"{max(noise['corrected', 10]):.0f} for $f=w+10$. The score function reaches {max(noise['score function', 0]):.0f} "
-    f"and {max(noise['score function', 10]):.0f}."
+    f"The implicit estimator's noise is at most {max(noise['implicit', '- A']):.2f} of the mean in both panels. With "
+    f"the baseline the corrected one has at most {max(noise['corrected', '- A']):.2f}, and the score function "
+    f"{max(noise['score function', '- A']):.1f}. Without it they rise to {max(noise['corrected', '+ 10']):.0f} and "
+    f"{max(noise['score function', '+ 10']):.0f}."
 )
 
 # %% [markdown]
-# With a good baseline (left) the two cures are comparable. Without one only the implicit estimator stays quiet, and it
-# never asks for $f$. That is the library's choice. These are single numbers in a toy; what the noise does to training
-# is another question, and this chapter has not measured it.
+# With the best of baselines all three can be used, and the two cures are about equally quiet. Without one only the
+# implicit estimator is quiet, and it never asks for $f$. That is the library's choice. These are single numbers in a
+# toy; what the noise does to training is another question, and this chapter has not measured it.
 #
 # On the course's site all this can be moved by hand: samples on the circle or the sphere, with the arrow that each
 # estimator gives them as $\kappa$ grows, and the mean slope of each beside the truth.
@@ -717,23 +728,31 @@ print("Checked: for m = 3 the variance has the right digits at every κ, and the
 # $$
 #
 # It lies in the tangent space at $\mu$, for $\mu\cdot\nabla_\mu=0$: the length of $\mu$ is not free, so nothing pulls
-# on it. And $z=w\mu+\sqrt{1-w^2}\,v$ moves with $\kappa$ along its meridian,
-# $\frac{dz}{dw}=\mu-\frac{w\,v}{\sqrt{1-w^2}}=\frac{\mu-wz}{1-w^2}$.
+# on it. (When $\kappa$ moves and not $\mu$, then $v$ stays, and $z=w\mu+\sqrt{1-w^2}\,v$ goes along its meridian:
+# $\frac{dz}{dw}=\mu-\frac{w\,v}{\sqrt{1-w^2}}=\frac{\mu-wz}{1-w^2}$.)
 #
-# But chapter 4 also drew with a **mirror**: make $z^0$ around a fixed axis $\pm e_1$, and reflect it, $z=H(\mu)\,z^0$.
-# Autograd through $H$ moves the same samples otherwise. The new mirror after the old one, $H(\mu+\varepsilon t)H(\mu)$,
-# is a turn in the plane of $t$ and the mirror's normal $a=\mu\mp e_1$. It carries $\mu$ to $\mu+\varepsilon t$ as
-# well. So it is our turn, followed by something that leaves $\mu$ where it is: a **spin** about $\mu$.
+# But chapter 4 also drew with a **mirror**: make $z^0$ around a fixed axis $\pm e_1$, and reflect it, $z=H(\mu)\,z^0$,
+# with $H=I-2\,aa^\top/|a|^2$, $a=\mu\mp e_1$ and $|a|^2=2\,(1\mp\mu_1)$. Autograd through $H$ moves the same samples in
+# another way. Since $z^0=H(\mu)\,z$, the sample goes to $H(\mu+\varepsilon t)\,H(\mu)\,z$. Differentiate $H$ in the
+# direction $t$, and use $Ha=-a$. What remains is a turn in the plane of $t$ and $a$:
+#
+# $$
+# z\to z+\varepsilon\,\frac{(a\cdot z)\,t-(t\cdot z)\,a}{1\mp\mu_1},\qquad
+# a=(1\mp\mu_1)\,\mu\mp n,\qquad n=e_1-\mu_1\mu .
+# $$
+#
+# The part of $a$ along $\mu$ makes our turn. The rest, $n$, is tangent at $\mu$, as $t$ is: it adds a **spin** about
+# $\mu$, which leaves $\mu$ where it is.
 #
 # Which one is right? Both. The law is symmetric about $\mu$, so a spin changes no expectation: the derivative of
 # $E f$ along it is zero. *The law says how the crowd moves, not who goes where.* For one coordinate $w$ the answer was
 # unique, the quantile. In more dimensions any motion that carries the law along will do, and they differ in variance
-# (Jankowiak and Obermeyer 2018, who start from the transport equation that all of them obey).
+# ([@jankowiak2018] start from the transport equation that all of them obey).
 #
-# How fast is the spin? Its rate is $|e_1-\mu_1\mu|\,/\,(1\mp\mu_1)$ at most. LAPACK's sign keeps the denominator above
-# 1, and the rate below 1. The public S-VAE code always mirrors at $a=e_1-\mu$ (`nicola-decao/s-vae-pytorch`, commit
-# 671c46c, `von_mises_fisher.py`, line 171). There the rate is $\sqrt{(1+\mu_1)/(1-\mu_1)}$, about two divided by the
-# angle between $\mu$ and $e_1$: without a bound.
+# How fast is the spin? By the formula, at the rate $|n|/(1\mp\mu_1)$ at most. LAPACK's sign makes the denominator
+# $1+|\mu_1|$, and the rate at most 1. The public S-VAE code always mirrors at $a=e_1-\mu$
+# (`nicola-decao/s-vae-pytorch`, commit 671c46c, `von_mises_fisher.py`, line 171). There the rate is
+# $\sqrt{(1+\mu_1)/(1-\mu_1)}$, about two divided by the angle between $\mu$ and $e_1$: without a bound.
 
 
 # %%
@@ -819,14 +838,15 @@ plotting.say(
 # %% [markdown]
 # ## The trap
 #
-# The paper's appendix has the correction. The authors' code does without, for every $m$ but 3
+# The appendix of [@davidson2018] has the correction. The authors' code does without, for every $m$ but 3
 # (`nicola-decao/s-vae-pytorch`, commit 671c46c, `von_mises_fisher.py`, lines 86 to 168), and so does pythae
-# (commit 6419e21, `svae_model.py`, lines 158 to 199). A comment on PyTorch's issue 147048 measures the loss at $(5,2)$.
+# (commit 6419e21, `svae_model.py`, lines 158 to 199). A comment on [@pytorch147048] measures the loss at $(5,2)$.
 #
-# In Wood's letters $w=(1-(1+b)\,e)/(1-(1-b)\,e)$, with $e=(1-x)/2$ and $b=(1-x_0)/(1+x_0)$. The authors' $b$ (lines 92
-# to 100) passes, between $\kappa=10$ and 11, to the approximation $(m-1)/(4\kappa)$. That does two different things.
-# To the *law* of the samples: see the fifth trap of [chapter 4](04_sampling.ipynb). To the *gradient*: see here. To
-# keep the two apart we draw from the exact law, and only differentiate their formula for $w$ at a fixed proposal.
+# In the letters of [@wood1994] $w=(1-(1+b)\,e)/(1-(1-b)\,e)$, with $e=(1-x)/2$ and $b=(1-x_0)/(1+x_0)$. The authors'
+# $b$ (lines 92 to 100) passes, between $\kappa=10$ and 11, to the approximation $(m-1)/(4\kappa)$. That does two
+# different things. To the *law* of the samples: see the fifth trap of [chapter 4](04_sampling.ipynb). To the
+# *gradient*: see here. To keep the two apart we draw from the exact law, and only differentiate their formula for $w$
+# at a fixed proposal.
 
 
 # %%
@@ -854,8 +874,8 @@ for m, value in cases:
 
 # %% [markdown]
 # At $(10,10)$ there are two faults. The missing correction takes the first part. The rest is a kink: at $\kappa=10$ the
-# blend has two one-sided slopes, and PyTorch takes their mean. Since $1-x_0^2=4b/(1+b)^2$ and $dx_0=-2\,db/(1+b)^2$,
-# any formula for $b$ gives
+# blend has two one-sided slopes, and PyTorch takes their mean. How does a wrong slope of $b$ reach $w$? Since
+# $1-x_0^2=4b/(1+b)^2$ and $dx_0=-2\,db/(1+b)^2$, any formula for $b$ gives
 #
 # $$
 # \frac{\partial w}{\partial\kappa}=-\frac{1-w^2}{2}\,\frac{d\log b}{d\kappa}.
@@ -912,11 +932,11 @@ print("Checked: the six losses, the heights of the curves, and the law of the bl
 
 # %% tags=["words"]
 plotting.say(
-    f"A blend of two formulas has the value of both and the slope of neither. At $\\kappa=10.5$ the *law* is hardly "
-    f"touched: the mean of $w$ is {wrong:.4f} in place of {mean_resultant_length(torch.tensor(10.5), m):.4f}. The "
-    f"*gradient* is {curves['as published'][middle]:.4f} in place of {curves['truth'][middle]:.4f}. (It does not even "
-    f"fit their own law, whose mean rises by {wrong_slope:.3f}.) Beyond 11 the approximation happens to make up for "
-    "the missing correction at this $m$."
+    f"Where two formulas nearly agree, a blend has nearly their value, but not their slope. At $\\kappa=10.5$ the "
+    f"*law* is hardly touched: the mean of $w$ is {wrong:.4f} in place of "
+    f"{mean_resultant_length(torch.tensor(10.5), m):.4f}. The *gradient* is {curves['as published'][middle]:.4f} in "
+    f"place of {curves['truth'][middle]:.4f}. (It does not even fit their own law, whose mean has the slope "
+    f"{wrong_slope:.3f}.) Beyond 11 the approximation happens to make up for the missing correction at this $m$."
 )
 
 # %% [markdown]
@@ -1011,7 +1031,7 @@ print(
 # ## Summary
 #
 # - Rejection makes a sample jump as $\kappa$ changes; autograd sees the pieces only and loses up to half.
-# - The gradient is $g_{\text{rep}}+g_{\text{cor}}$, both elementary functions of $w$; the correction is the mean jump.
+# - The gradient is $g_{\text{rep}}+g_{\text{cor}}$, both known in closed form; the correction is the mean jump.
 # - The score correction is unbiased, but its noise grows with the value of the loss.
 # - Implicit reparameterisation holds the quantile still and needs only $w$; taken on the right tail, nothing cancels.
 # - For $\mu$ there is a choice: turning and mirroring have one mean and two variances.

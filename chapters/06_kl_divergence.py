@@ -58,10 +58,16 @@ BLUE, ORANGE, GREEN = plotting.CURVE_COLOURS[:3]
 #
 # (Jensen's inequality; the last expectation integrates $p$ where $q>0$: at most 1.)
 #
-# Let $q$ be uniform on a share $s$ of the sphere. There $q=p/s$, so the divergence is $\log(1/s)$. So a law with
-# divergence KL is as sharp as the uniform law on a share $e^{-\mathrm{KL}}$. The paper's S-VAE on $S^5$ has a mean KL
-# of 13.35 nats on MNIST (Table 1): what share is that? The answer is below.
-#
+# Let $q$ be uniform on a share $s$ of the sphere. There $q=p/s$, so the divergence is $\log(1/s)$. Read backwards: a
+# law with divergence KL is as sharp as the uniform law on a share $e^{-\mathrm{KL}}$ of the sphere.
+
+# %% tags=["words"]
+plotting.say(
+    "An example: on MNIST the paper's S-VAE on $S^5$ has a mean KL of 13.35 nats (Table 1). So its posteriors are "
+    f"about as sharp as the uniform law on one part in {math.exp(13.35):,.0f} of the sphere."
+)
+
+# %% [markdown]
 # ## First way: the integral
 #
 # Let $q$ be the von Mises-Fisher law, with density $e^{\kappa w-\phi_m(\kappa)}/S_m$ and $w=\mu\cdot z$. The surface
@@ -71,7 +77,8 @@ BLUE, ORANGE, GREEN = plotting.CURVE_COLOURS[:3]
 # \mathrm{KL}(\kappa)=\kappa A_m(\kappa)-\phi_m(\kappa).
 # $$
 #
-# The mean direction is not in it: all directions cost the same. On $S^2$ it reads
+# ([@davidson2018, equation 8] has it in Bessel functions.) The mean direction is not in it: all directions cost the
+# same. On $S^2$ it reads
 # $\kappa\coth\kappa-1-\log(\sinh\kappa/\kappa)$.
 #
 # **Small $\kappa$.** Chapter 2: $A_m\approx\kappa/m$ and $\phi_m\approx\kappa^2/(2m)$. Hence
@@ -123,9 +130,6 @@ kappa = torch.tensor(5.0)
 assert torch.isclose(kl(kappa, 3), kappa / kappa.tanh() - 1 - (kappa.sinh() / kappa).log())
 print("Checked: the formula is the integral of q log(q/p), for four m; both limits; the closed form on the sphere.")
 
-# %% tags=["words"]
-plotting.say(f"The paper's 13.35 nats on $S^5$: the sharpness of one in {math.exp(13.35):,.0f}.")
-
 # %% [markdown]
 # Does it agree with samples? The log ratio $\kappa w-\phi_m$ has variance $\kappa^2A_m'$, so we even know the standard
 # error.
@@ -166,7 +170,7 @@ print("Checked: KL and entropy are within four standard errors of the formulas, 
 # $$
 #
 # (The last logarithm is $\kappa w-\phi_m$, and its mean needs only $E_qw=r$.) Equality holds for $q=p_\kappa$ only: no
-# other shape says "the mean is $r\mu$" for fewer nats.
+# other shape says "the mean is $r\mu$" for so few nats.
 #
 # **The gradient.** Differentiate $\kappa A_m-\phi_m$. Two terms cancel, because $\phi_m'=A_m$:
 #
@@ -235,7 +239,8 @@ plotting.show(
 # $\mathrm{KL}(p\,\|\,q)=-E_p[\kappa w-\phi_m]=\phi_m(\kappa)$, for $w$ has mean zero under the uniform law. The
 # rectangle is the sum of the two divergences.
 #
-# **[@donsker1975].** The proof that $p_\kappa$ is cheapest did not use that $\kappa w$ is linear. Take any
+# **From samples alone.** What if one can draw from $q$ and $p$, but knows neither density? There is a formula for this
+# too, due to [@donsker1975]. The proof that $p_\kappa$ is cheapest did not use that $\kappa w$ is linear. Take any
 # function $T(z)$ in its place, and the law $p_T=p\,e^T/E_p e^T$ in place of $p_\kappa$. The same insertion gives
 #
 # $$
@@ -249,8 +254,8 @@ plotting.show(
 # \mathrm{KL}(q\,\|\,p)=\sup_T\,\bigl[\,E_q\,T(z)-\log E_p\,e^{T(z)}\bigr].
 # $$
 #
-# Both expectations can be estimated from samples, without a density. [@belghazi2018] let a neural network be
-# $T$, to estimate information. For a von Mises-Fisher law against the uniform one the best $T$ is $\kappa w$ plus a
+# Both expectations can be estimated from samples. [@belghazi2018] let a neural network be $T$, to estimate information.
+# For a von Mises-Fisher law against the uniform one the best $T$ is $\kappa w$ plus a
 # constant, so the lines $T=t\,w$ are enough, and the supremum over them is our Legendre transform. Below, both
 # expectations are means over samples.
 
@@ -289,8 +294,8 @@ print("Checked: both estimates within four standard errors; the gap is KL(q || p
 #   =F(\theta_2)-F(\theta_1)-\nabla F(\theta_1)\cdot(\theta_2-\theta_1).
 # $$
 #
-# Lay the tangent plane of $F$ at $\theta_1$: the divergence is the gap between $F$ and the plane, at $\theta_2$, called
-# a Bregman divergence. Spelled out,
+# Lay the tangent plane of $F$ at $\theta_1$: the divergence is the gap between $F$ and the plane, at $\theta_2$. Such a
+# gap is called a Bregman divergence; every exponential family has its own ([@banerjee2005bregman]). Spelled out,
 #
 # $$
 # \mathrm{KL}=\phi_m(\kappa_2)-\phi_m(\kappa_1)+A_m(\kappa_1)\,(\kappa_1-\kappa_2\,\mu_1\cdot\mu_2).
@@ -305,8 +310,8 @@ print("Checked: both estimates within four standard errors; the gap is KL(q || p
 #   concentration}}+\underbrace{A_m(\kappa_1)\,\kappa_2\,\tfrac12\lVert\mu_1-\mu_2\rVert^2}_{\text{other direction}}.
 # $$
 #
-# The first is the gap of the convex $\phi_m$ above its tangent. The second, for large $\kappa$, is what two Gaussians
-# with variance $1/\kappa_2$ would pay for their distance.
+# The first is the gap of the convex $\phi_m$ above its tangent. The second, where both concentrations are large, is
+# what two Gaussians with variance $1/\kappa_2$ would pay for their distance.
 
 
 # %%
@@ -363,14 +368,23 @@ plotting.show(
 inwards, outwards = kl_between(theta1, torch.tensor([[3.0, 0, 0], [9.0, 0, 0]]), 3)
 assert gap.min() > -1e-12
 assert inwards > 1.5 * outwards
-print("Checked: no divergence in the picture is negative.")
-
-# %% tags=["words"]
-plotting.say(f"From $\\kappa=6$ to 9 it is {outwards:.2f} nats, from 6 to 3 it is {inwards:.2f}.")
+for ratio in torch.tensor([0.25, 0.5, 1.5, 4.0]):
+    far = kl_between(1e4 * theta1, 1e4 * ratio * theta1, 3)
+    assert torch.isclose(far, ratio - 1 - ratio.log(), rtol=1e-3)  # d/2 = 1
+print("Checked: no divergence in the picture is negative; on the axis, far out, the ratio decides.")
 
 # %% [markdown]
-# The lines are stretched away from the origin. Along the axis, where only the concentration differs, ratios count.
-#
+# The lines are stretched away from the origin. On the axis only the concentration differs, and there its *ratio*
+# counts, $\rho=\kappa_2/\kappa_1$. Put the forms for large $\kappa$ into the first part: it becomes
+# $\frac d2\,(\rho-1-\log\rho)$, the same at every $\kappa_1$.
+
+# %% tags=["words"]
+plotting.say(
+    f"Half the concentration, from $\\kappa=6$ to 3, makes {inwards:.2f} nats; half as much again, from 6 to 9, makes "
+    f"{outwards:.2f}. The formula has {math.log(2) - 0.5:.2f} and {0.5 - math.log(1.5):.2f}."
+)
+
+# %% [markdown]
 # ## What concentration costs
 #
 # Divide $d\,\mathrm{KL}=\kappa A_m'\,d\kappa$ by $d\log\kappa=d\kappa/\kappa$: a factor of $e$ in $\kappa$ costs about
@@ -416,8 +430,8 @@ for value, (m, cost) in peaks.items():
 print("Checked: the slope d/2, the price d log 2 of half the width, and where and how high the three peaks are.")
 
 # %% [markdown]
-# Left: a whisper is nearly free, then every factor costs the same. The angular width is $1/\sqrt\kappa$. Halving it
-# takes four times the $\kappa$ and costs $d\log2$ nats: one bit for each dimension.
+# Left: a small $\kappa$ is nearly free; from then on every factor costs the same. The angular width is $1/\sqrt\kappa$.
+# Halving it takes four times the $\kappa$ and costs $d\log2$ nats: one bit for each dimension.
 #
 # Right: one $\kappa$ can say only so much. The divergence peaks near $m=\frac34\kappa$, at about $\kappa/4$ nats; then
 # it falls, in the end like $\kappa^2/(2m)$.
@@ -513,7 +527,8 @@ for wrong in (errors["closed form"], (slope / (k * mean_resultant_length_derivat
 print("Checked: where each form fails, and that the gradient of the closed form fails with it.")
 
 # %% [markdown]
-# One $\kappa$ for an image: float64 costs nothing. Alone it would not have saved the closed form, only moved the edges.
+# There is only one $\kappa$ for an image, so to compute in float64 costs next to nothing. But float64 alone would not
+# have saved the closed form: in float64 it fails in the same way, at smaller and at larger $\kappa$.
 #
 # ## A floor and a ceiling
 #
@@ -568,16 +583,18 @@ print("Checked: the floor is 1 / (2m) within a tenth from m = 3 on; the Gaussian
 # %% tags=["words"]
 plotting.say(
     f"On one sphere the floor is low: at $d=2$ it is {floor[1]:.2f} nats, {floor[1] / paper[2]:.0%} of the divergence "
-    f"that the data ask for, and less for larger $d$. On a product of many circles it would not be: each pays "
-    f"{floor[0]:.2f} nats. The ceiling is another matter: at $d=2$ and $d=5$ the paper's mean KL lies above it."
+    f"that the data ask for, and less for larger $d$. (If a latent space is made of many circles, as in chapter "
+    f"13, each of them pays {floor[0]:.2f} nats.) The ceiling is another matter: at $d=2$ and $d=5$ the paper's mean "
+    "KL lies above it."
 )
 
 # %% [markdown]
 # ## Paying is not telling
 #
-# Does the floor prevent collapse? An N-VAE may pay nothing for an image. The posterior of an S-VAE **cannot pay zero,
-# and can still be ignored**: give every image the same $\mu$ and $\kappa=1$. Each pays $\mathrm{KL}(1)$, and $z$ says
-# nothing about the image. So what does a payment buy?
+# Does the floor prevent collapse? An N-VAE may pay nothing for an image. An S-VAE with this head **cannot pay zero, and
+# its codes can still be ignored**: give every image the same $\mu$ and $\kappa=1$. Each pays $\mathrm{KL}(1)$, and $z$
+# says nothing about the image. So what does a payment buy? [Chapter 1](01_why_a_sphere.ipynb) found two parts in the
+# mean KL of its models, and saw in their samples what the second does. Here is where the parts come from.
 #
 # Let $q_n$ be the law of $z$ for image $n$ of $N$, and $\bar q=\frac1N\sum_nq_n$ their mixture, the **aggregate
 # posterior**: the law of $z$ for an image drawn at random. Split the logarithm,
@@ -587,10 +604,10 @@ plotting.say(
 # $$
 # \frac1N\sum_{n=1}^N\mathrm{KL}(q_n\,\|\,p)
 # =\underbrace{\frac1N\sum_{n=1}^N\mathrm{KL}(q_n\,\|\,\bar q)}_{\text{information}}
-# +\underbrace{\mathrm{KL}(\bar q\,\|\,p)}_{\text{aggregate term}}
+# +\underbrace{\mathrm{KL}(\bar q\,\|\,p)}_{\text{mismatch}}
 # $$
 #
-# (Hoffman and Johnson 2016). The first term is the mutual information of $z$ and the image's number. It is zero if all
+# ([@hoffman2016]). The first term is the mutual information of $z$ and the image's number. It is zero if all
 # $q_n$ are equal, and at most $\log N$, since $\bar q\ge q_n/N$. The second does not depend on which image is where: it
 # is the price for a crowd that does not fill the sphere evenly. It informs nobody.
 #
@@ -602,7 +619,7 @@ grid = torch.arange(720) * (2 * math.pi / 720)  # angles; sums over them are int
 
 
 def two_parts(mus, kappa):
-    """Information and aggregate term of codes on the circle with mean angles mus, in nats."""
+    """Information and mismatch of codes on the circle with mean angles mus, in nats."""
     q = (kappa * torch.cos(grid - mus[:, None])).softmax(1)  # (N, 720); the uniform law is 1 / 720
     aggregate = q.mean(0)
     information = (q * (q / aggregate).log()).sum(1).mean()
@@ -619,7 +636,7 @@ axes.fill_between(arcs, parts[:, 0], color=BLUE, alpha=0.35, linewidth=0)
 axes.fill_between(arcs, parts[:, 0], parts.sum(1), color=ORANGE, alpha=0.35, linewidth=0)
 axes.plot(arcs, parts.sum(1), color="0.4")
 axes.text(215, 0.55, "information", color=BLUE, ha="center")
-axes.text(65, 1.45, "aggregate term", color=ORANGE, ha="center")
+axes.text(65, 1.45, "mismatch", color=ORANGE, ha="center")
 axes.set(xlabel="arc over which the mean directions spread (degrees)", ylabel="nats", ylim=(0, 2.3))
 axes.set_xticks(range(0, 361, 60))
 axes.text(240, parts.sum(1)[0] + 0.05, "mean KL", color="0.4")
@@ -627,7 +644,7 @@ plotting.show(
     figure,
     "**Figure 6.6.** One mean KL, two uses: 100 codes on the circle with κ = 20.",
     alt=f"The mean KL is {parts[0].sum():.2f} nats for every arc. Information rises from {parts[0, 0]:.2f} for an arc "
-    f"of 0 degrees over {parts[30, 0]:.2f} for 180 to {parts[-1, 0]:.2f} for 360; the aggregate term is the rest.",
+    f"of 0 degrees over {parts[30, 0]:.2f} for 180 to {parts[-1, 0]:.2f} for 360; the mismatch is the rest.",
 )
 
 # %% tags=["checks"]
@@ -641,7 +658,7 @@ print("Checked: the two parts add up to the mean KL for every arc; information i
 
 # %% tags=["words"]
 plotting.say(
-    f"Every code pays {parts[0].sum():.2f} nats. With one direction for all, all of it is aggregate term; spread over "
+    f"Every code pays {parts[0].sum():.2f} nats. With one direction for all, all of it is mismatch; spread over "
     f"the whole circle, all of it is information; over half of it, {parts[30, 0]:.2f} nats are. At the floor, "
     f"$\\kappa=1$ and one direction for all, {same[1]:.2f} nats are paid and {same[0].abs():.2f} told."
 )
@@ -656,7 +673,7 @@ plotting.say(
 # constant. From a run of that reproduction with $m=5$ a KL of 10.0273 was logged epoch after epoch
 # (`paper_experiments/Table2_exp.ipynb`, same commit). Is it the cap, at $\kappa=500$? The exact divergence there is
 # close, but not equal. That code does not compute $A_m$. It takes the mean of two bounds (`svae/utils.py`, lines 69 to
-# 85, after Ruiz-Antolín and Segura 2016). With $\nu=m/2$,
+# 85, after [@ruiz2016, section 3]). With $\nu=m/2$,
 #
 # $$
 # A_m\approx\frac{B_0+B_2}2,\qquad B_j=\frac{\kappa}{\delta_j+\sqrt{\delta_j^2+\kappa^2}},\qquad
@@ -687,7 +704,7 @@ assert abs(mean_of_bounds - 10.0273) < 5e-5
 print("Checked: the logged number is the cap, seen through the mean of the bounds; A lies between them.")
 
 # %% [markdown]
-# **A patch.** graphnet, a library for neutrino telescopes (issue 900), computed $\phi_3$ exactly up to $\kappa=100$,
+# **A patch.** A library for neutrino telescopes ([@graphnet]) computed $\phi_3$ exactly up to $\kappa=100$,
 # and beyond by an approximation, $\sqrt{4+\kappa^2}$ plus a constant that makes the *value* continuous. Learning
 # follows the *slope*, and that jumps. Maximum likelihood wants the slope to be $r$, the length of the mean. If $r$ lies
 # in the gap, descent is pushed up from the left and down from the right.
@@ -749,6 +766,7 @@ wrong = {m: (m / 2 - 1) * math.log(2) for m in (2, 3, 6, 41, 128)}
 for m, excess in wrong.items():
     theirs = math.lgamma(m / 2) - m / 2 * math.log(2 * math.pi)
     assert math.isclose(-log_surface_area(m) - theirs, excess, abs_tol=1e-9)
+assert abs(wrong[41] - 13.5) < 0.05
 print("Checked: where both starts end, the jump, and the constant of the next paragraph for five m.")
 
 # %% tags=["words"]
@@ -758,16 +776,10 @@ plotting.say(
 )
 
 # %% [markdown]
-# **A constant.** The reproduction above writes the uniform log density as $\log\Gamma(m/2)-\frac m2\log2\pi$
-# (`svae/vae.py`, line 237). That is $(m/2-1)\log2$ too low ([chapter 2](02_von_mises_fisher.ipynb)). No gradient
-# notices. But every KL estimated as the mean of $\log q-\log p$ is too high by it, and every importance-sampled
-# likelihood too low:
-
-# %%
-for m in (2, 6, 41):
-    print(f"m = {m:2}: {(m / 2 - 1) * math.log(2):.1f} nats")
-
-# %% [markdown]
+# **A constant.** [Chapter 2](02_von_mises_fisher.ipynb) has a uniform log density that is $(m/2-1)\log2$ too low (HVAE,
+# `svae/vae.py`, line 237). No gradient notices. But every KL that is estimated as the mean of $\log q-\log p$ is too
+# high by that much, at $m=41$ by 13.5 nats.
+#
 # Four tests find all three: KL is 0 at $\kappa=0$, continuous, increasing, with slope $\kappa A_m'$.
 #
 # ## The library's version
@@ -836,7 +848,7 @@ print("Checked: values, gradients and float32 for κ from 0.0001 to 100 million,
 # <details markdown="1">
 # <summary>Answer</summary>
 #
-# At most $\log50{,}000\approx11$ nats, whatever the sphere. So at least one nat is the price of the aggregate.
+# At most $\log50{,}000\approx11$ nats, whatever the sphere. So at least one nat is mismatch.
 #
 # </details>
 #
@@ -864,13 +876,12 @@ print("Checked: values, gradients and float32 for κ from 0.0001 to 100 million,
 # 2. Its gradient is $\kappa A_m'$; the von Mises-Fisher law is the cheapest with its mean.
 # 3. It is $\kappa^2/(2m)$ when small; when large, half the width costs one bit a dimension. Subtraction loses it at
 #    both ends: cancel $\kappa x_0$ on paper.
-# 4. The mean KL of a data set is information plus the aggregate's own KL: paying is not telling.
+# 4. The mean KL of a data set is information plus mismatch, the aggregate's own KL: paying is not telling.
 # 5. softplus + 1 sets a low floor, a cap a harmful ceiling; a patch must match slopes too.
 #
 # ## References
 #
 # - [@davidson2018] Equation 8 (the divergence), Table 1 (its values).
-# - [@mardia2000] Section 9.3: moments.
 # - [@banerjee2005bregman] Bregman divergences of exponential families.
 # - [@donsker1975] The variational formula.
 # - [@belghazi2018] A network as $T$.

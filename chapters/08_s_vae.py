@@ -17,7 +17,7 @@
 # - turn an N-VAE into an S-VAE by replacing one module, and check its likelihood against an exact integral;
 # - walk on a latent sphere, and read maps of it;
 # - predict what a biased gradient does to a trained model, and test the prediction;
-# - recognise five more faults of published S-VAEs by their symptoms.
+# - recognise five faults of published S-VAEs by what they do to training.
 #
 # **You need**: [chapter 2](02_von_mises_fisher.ipynb), [chapter 5](05_gradients.ipynb),
 # [chapter 6](06_kl_divergence.ipynb) and [chapter 7](07_n_vae.ipynb).
@@ -45,10 +45,10 @@ from hvae_tutorial.training import TrainingSettings, fit
 # ## Only the head changes
 #
 # Where did chapter 7 use that codes are Gaussian? The ELBO and $L_K$ hold for any densities $p(z)$ and $q(z|x)$, if
-# both refer to the same measure. In $R^d$ that is volume; on the sphere it is surface area. A VAE asks four things of
-# its latent space:
+# both refer to the same measure. In $\mathbb{R}^d$ that is volume; on the sphere it is surface area. A VAE asks four
+# things of its latent space:
 #
-# | | N-VAE, $R^d$ | S-VAE, $S^d$ in $R^m$, $m = d + 1$ |
+# | | N-VAE, $\mathbb{R}^d$ | S-VAE, $S^d$ in $\mathbb{R}^m$, $m = d + 1$ |
 # |---|---|---|
 # | prior $p$ | $N(0, I)$ | uniform: $\log p(z) = -\log S_m$ |
 # | posterior $q$ | $N(\mu, \mathrm{diag}(\sigma^2))$ | $\log q = \kappa\, \mu \cdot z - \phi_m(\kappa) - \log S_m$ |
@@ -113,9 +113,11 @@ def assemble(head, d, x_dim=64, hidden=128, likelihood=BernoulliLikelihood):
 # $$
 #
 # The gradient that reaches $u$ is orthogonal to $u$: the loss depends on the direction alone, and nothing pulls at the
-# length. Yet the length changes. A step at a right angle to $u$ makes it longer, by Pythagoras, and never shorter. And
-# the longer $u$ is, the less a step of the same size turns it: by the formula, at a rate of $1/|u|$. So the growth of
-# $|u|$ is an **implicit decay of the learning rate** of the directions [@salimans2016]. We shall see it below.
+# length. Yet the length changes. If $u$ takes a step at a right angle, it gets longer, by Pythagoras, and never
+# shorter. (That is exact where $u$ itself is trained. Here Adam moves the weights that make $u$, so it is a rule of
+# thumb.) And the longer $u$ is, the less a step of the same size turns it: by the formula, at a rate of $1/|u|$. So the
+# growth of $|u|$ is an **implicit decay of the learning rate** of the directions ([@salimans2016, section 2.1]). We
+# measure it below.
 
 # %% tags=["checks"]
 torch.manual_seed(0)
@@ -139,9 +141,9 @@ print("Checked: the slope of u/|u|; the density against an integral; the KL agai
 # %% [markdown]
 # ## The circle, found again
 #
-# The data of the paper's Figure 1 are a circle, bent into $R^{100}$ and blurred ([chapter 1](01_why_a_sphere.ipynb)).
-# The S-VAE with $d = 1$ never sees the angle behind a point. Does it find it? It can do so only up to a rotation and a
-# reflection, which the data do not fix.
+# The data of Figure 1 in [@davidson2018] are a circle, bent into $\mathbb{R}^{100}$ and blurred ([chapter
+# 1](01_why_a_sphere.ipynb)). The S-VAE with $d = 1$ never sees the angle behind a point. Does it find it? It can do so
+# only up to a rotation and a reflection, which the data do not fix.
 
 # %%
 circle = load("circle")
@@ -220,6 +222,8 @@ def new(head, d, seed=0):
 
 
 plane, sphere = (train_digits(new(head, 2), epochs=120) for head in (GaussianHead, SphereHead))
+with torch.no_grad():
+    on_sphere, in_plane = sphere.encode(test).loc, plane.encode(test).mean  # a code for each test image
 
 # %% tags=["picture", "nbval-ignore-output"]
 fresh = new(SphereHead, 2)  # as the S-VAE was before training
@@ -244,8 +248,6 @@ def same_class(codes):
     return (digits.test_labels[nearest] == digits.test_labels).float().mean().item()
 
 
-with torch.no_grad():
-    on_sphere, in_plane = sphere.encode(test).loc, plane.encode(test).mean
 plotting.show(
     plotting.latent_sphere(on_sphere, digits.test_labels, title="S-VAE, d = 2: mean directions of 500 test digits"),
     "**Figure 8.2.** The whole sphere on Hammer's map, which keeps areas. The left and the right edge are the same "
@@ -295,15 +297,15 @@ print(
 # A model is more than its ELBO. We decode the codes of test images, codes drawn from the prior, and a walk.
 #
 # On the sphere the straight way between two codes leads through the inside, where the decoder has never been. The
-# shortest way on the surface is a **great circle**: from $a$, towards the unit tangent direction $v$ at $a$ that points
-# to $b$,
+# shortest way on the surface is a **great circle** ([@shoemake1985]): from $a$, towards the unit tangent direction $v$
+# at $a$ that points to $b$,
 #
 # $$
 # z(\theta) = \cos\theta\; a + \sin\theta\; v, \qquad v = \frac{b - (a \cdot b)\, a}{|b - (a \cdot b)\, a|} .
 # $$
 #
-# At $\theta = \arccos(a \cdot b)$ it reaches $b$. Go on, and after $2\pi$ you are back at $a$: on a sphere one cannot
-# leave the data. In the plane, the line through two codes leaves them soon.
+# At $\theta = \arccos(a \cdot b)$ it reaches $b$. Go on, and after $2\pi$ you are back at $a$. In the plane, the line
+# through two codes soon leaves all the others behind.
 
 
 # %%
@@ -313,7 +315,7 @@ def great_circle(a, b, theta):
     return theta[:, None].cos() * a + theta[:, None].sin() * v
 
 
-first, second = ((digits.test_labels == label).nonzero()[0, 0] for label in (0, 3))
+first, second = ((digits.test_labels == label).nonzero()[0, 0] for label in (0, 6))
 share = torch.arange(13) / 12  # of the whole circle; in the plane, of a line from the first code outwards
 with torch.no_grad():
     around = sphere.decode(great_circle(on_sphere[first], on_sphere[second], math.tau * share)).mean
@@ -344,7 +346,7 @@ returns = (around[0] - around[-1]).abs().max().item()
 sure = {name: (images[-2] - 0.5).abs().mul(2).mean().item() for name, images in (("out", outwards), ("round", around))}
 plotting.show(
     plotting.reconstructions({"sphere": around.view(-1, 8, 8), "plane": outwards.view(-1, 8, 8)}),
-    "**Figure 8.5.** Two walks from a zero, through a three. Above: once around a great circle, in steps of 30 "
+    "**Figure 8.5.** Two walks from a zero, through a six. Above: once around a great circle, in steps of 30 "
     "degrees. Below: along a straight line in the plane, in steps of one prior standard deviation.",
     alt="Two rows of 13 pictures. On the sphere the zero changes into other digits and is back at the end: the last "
     f"picture differs from the first by {returns:.3f}. In the plane the pictures change at first, then not any more, "
@@ -382,15 +384,19 @@ angle = torch.arccos(on_sphere[first] @ on_sphere[second])
 assert torch.allclose(great_circle(on_sphere[first], on_sphere[second], angle[None])[0], on_sphere[second], atol=1e-4)
 assert returns < 1e-3  # back at the start
 assert (outwards[-1] - outwards[-2]).abs().mean() < 0.5 * (outwards[1] - outwards[0]).abs().mean()
+places = HypersphericalUniform(3).sample((5000,))
+assert torch.arccos((places @ on_sphere.T).amax(1).clamp(max=1)).max() < math.radians(45)  # no place is far from all
 rounds = (around[1:] - around[:-1]).abs().mean(1)
 assert rounds.min() > 0.01  # every step of the round changes the picture
 print(
-    "Checked: the walk stays on the sphere, passes b and returns, changing the picture at each step; the line does not."
+    "Checked: the walk stays on the sphere, passes b and returns, changing the picture at each step; the line does "
+    "not; no place of the sphere is further than 45 degrees from the nearest code."
 )
 
 # %% [markdown]
-# The walk in the plane ends in a far field where the decoder has seen nothing and draws with great certainty. On the
-# sphere every direction is somebody's.
+# The walk in the plane ends in a far field where the decoder has seen nothing and draws with great certainty. The
+# sphere has no far field. Its codes may leave gaps, as those of chapter 1 did on the circle, but here no place is far
+# from all of them.
 #
 # ### Is the likelihood right?
 #
@@ -414,17 +420,17 @@ print("Checked: L_K rises with K, and at K = 200 it is within 0.05 nats of the e
 # %% [markdown]
 # ## What a biased gradient does
 #
-# The authors' code differentiates through the accepted proposal, and so loses a part of $\partial/\partial\kappa$
-# ([chapter 5](05_gradients.ipynb)). What does that do to a *trained model*? First a prediction. Suppose that the
-# encoder has found the right direction $\mu$, and that near it $\log p(x|z)$ is linear in $w = \mu \cdot z$, with slope
-# $a$. Only $\kappa$ is left to choose. The best one maximises
+# The authors' code differentiates through the accepted proposal, for every $m$ but 3, and so loses the part of
+# $\partial/\partial\kappa$ that [@naesseth2017] put back ([chapter 5](05_gradients.ipynb)). What does that do to a
+# *trained model*? First a prediction. Suppose that the encoder has found the right direction $\mu$, and that near it
+# $\log p(x|z)$ is linear in $w = \mu \cdot z$, with slope $a$. Only $\kappa$ is left to choose. The best one maximises
 #
 # $$
 # f(\kappa) = a\, A_m(\kappa) - \mathrm{KL}(\kappa), \qquad f'(\kappa) = (a - \kappa)\, A_m'(\kappa),
 # $$
 #
-# since $\mathrm{KL}' = \kappa A_m'$. So $\kappa^* = a$: *the concentration is what reconstruction pays*. The incomplete
-# gradient moves $w$ at the rate $(1 - w^2)/\rho$ with $\rho = \sqrt{(m-1)^2 + 4\kappa^2}$. Its mean, by
+# since $\mathrm{KL}' = \kappa A_m'$. So $\kappa^* = a$: *the concentration is what reconstruction pays for $w$*. The
+# incomplete gradient moves $w$ at the rate $(1 - w^2)/\rho$ with $\rho = \sqrt{(m-1)^2 + 4\kappa^2}$. Its mean, by
 # $\kappa\, E(1 - w^2) = (m-1) A_m$ (chapter 5), takes the place of $A_m'$ in the first term, while the KL's gradient is
 # exact. Training then stops where
 #
@@ -432,8 +438,8 @@ print("Checked: L_K rises with K, and at K = 200 it is within 0.05 nats of the e
 # a\, \frac{(m-1) A_m(\kappa)}{\kappa \rho} = \kappa A_m'(\kappa) .
 # $$
 #
-# Reconstruction is paid too little, and $\kappa$ ends too low, by about the missing share of the gradient. But
-# $f' = 0$ at the top: the loss of $f$ is about $\frac12 A_m'\, (\Delta\kappa)^2$, of second order.
+# Reconstruction seems to pay less than it does, and $\kappa$ ends too low, by about the missing share of the gradient.
+# But $f' = 0$ at the top: the loss of $f$ is about $\frac12 A_m'\, (\Delta\kappa)^2$, of second order.
 #
 # The equation says at once which $a$ belongs to a $\kappa$ at rest. Read backwards it is the prediction: an image that
 # the exact gradient gives $\kappa^* = a$ gets this $\kappa$ from the incomplete one.
@@ -465,9 +471,10 @@ for m in (3, 6, 11):
 print("Checked: kappa* = a; at the predicted kappa 0.002 to 0.02 nats of f are lost, by the formula to a quarter.")
 
 # %% [markdown]
-# Now the experiment. The biased law has the same samples, and the same gradient in $\mu$. Only $\partial z/\partial
-# \kappa$ is replaced: along the meridian, $z = w\mu + \sqrt{1 - w^2}\,v$ gives $\frac{dz}{dw} = \frac{\mu - w z}
-# {1 - w^2}$, so the rate of $w$ above becomes $(\mu - w z)/\rho$ for $z$.
+# Now the experiment. The biased law has the same samples, and the same gradient in $\mu$. (We use it at $m = 3$ as
+# well, where the authors' code inverts the distribution function and is right.) Only $\partial z/\partial\kappa$ is
+# replaced: along the meridian, $z = w\mu + \sqrt{1 - w^2}\,v$ gives $\frac{dz}{dw} = \frac{\mu - w z} {1 - w^2}$, so
+# the rate of $w$ above becomes $(\mu - w z)/\rho$ for $z$.
 
 
 # %%
@@ -582,19 +589,20 @@ print(
 
 # %% [markdown]
 # With the decoder frozen the toy is right: $\kappa$ falls by the missing share of the gradient, and the ELBO hardly
-# moves, since the loss is of second order. Trained from the start most runs fall farther, because the decoder takes
-# part. It learns from more blurred codes, so it pays less for precision; $a$ falls, and $\kappa$ with it. The loss is
-# then no longer of second order, and where it is largest it can be seen in the ELBO.
+# moves, since the loss is of second order. With a free decoder $\kappa$ falls farther in most runs. A likely reason is
+# that the decoder takes part: it learns from more blurred codes, so it pays less for precision; $a$ falls, and $\kappa$
+# with it. The loss is then no longer of second order, and in the run where it is largest it can be seen in the ELBO.
 #
-# Two seeds for each $d$ and 45 epochs decide no more than that; in such short runs part of it is slower learning.
+# Two seeds for each $d$ and 45 epochs decide no more than that; in such short runs a part of it may be slower learning.
 # Whoever reads $\kappa$ as a measure of certainty reads a bias in any case.
 #
-# ## The trap: five more faults, seen in training
+# ## The trap: five faults, seen in training
 #
-# **NaN from the first step.** The textbook formula for $\phi_m$ contains $\log I_{m/2-1}(\kappa)$, and libraries offer
-# $I_\nu(\kappa)\, e^{-\kappa}$ as `ive`. A fresh network has $\kappa$ near $\log 2 + 1$. There, with $m = 128$, `ive`
-# in float32 is zero, its logarithm minus infinity, and the KL is NaN ([@pythae]; [chapter 3](03_bessel.ipynb)
-# has the cure). How far does one NaN get? We put it into the KL, and look at the weights after each step.
+# You have met these faults one by one. Here is how each looks to somebody who trains with it.
+#
+# **NaN from the first step.** A fresh network has $\kappa$ near $\log 2 + 1$. There, with $m = 128$, the textbook
+# formula by way of `ive` makes the KL NaN in float32 ([@pythae]; [chapter 3](03_bessel.ipynb) has the cure). How far
+# does one NaN get? We put it into the KL, and look at the weights after each step.
 
 # %%
 torch.manual_seed(0)
@@ -635,14 +643,13 @@ print("Checked: the textbook's KL is NaN at 1.69 in float32, and right in float6
 
 # %% [markdown]
 # The NaN enters by $\kappa$: in the first step it reaches the concentration's layer and, through $h$, the encoder. The
-# decoder and the layer of directions hang on $z$, which was still a number. In the second step the features are NaN,
-# and nothing is left. So what to look at first is the *last finite loss*: the layers that are NaN one step later name
-# the term.
+# decoder and the layer of directions depend on $z$, which was still a number. In the second step the features are NaN,
+# and nothing is left. So look at the step after the *last finite loss*: the layers that are NaN then name the term.
 #
 # **NaN in the sampler.** At $w = 1$, which rounding reaches, $\sqrt{1 - w^2}$ has an infinite slope, and infinity times
-# zero is NaN. In the next step $\kappa$ is NaN, no proposal is ever accepted, and a loop without a bound hangs: so did
-# the S-VAE of a reproduction [@rubrice]. A sampler carries $y = 1 - w > 0$, bounds its rounds, and refuses NaN by
-# name.
+# zero is NaN. In the next step $\kappa$ is NaN, and no proposal is ever accepted ([chapter 4](04_sampling.ipynb)). A
+# loop without a bound then never ends, such as the one of [@rubrice, commit f394bd1], `svae/sampling.py`, line 125. A
+# sampler carries $y = 1 - w > 0$, bounds its rounds, and refuses NaN by name.
 
 # %% tags=["checks"]
 w = torch.ones(1, requires_grad=True)
@@ -659,9 +666,9 @@ assert VonMisesFisher(mu, kappa, validate_args=False).rsample().isnan().all()  #
 print("Checked: the slope is NaN; the library's law refuses a NaN by name, and without checks its sampler still ends.")
 
 # %% [markdown]
-# **A cap on $\kappa$.** To keep a fragile sampler alive, the reproduction cut $\kappa$ at $100\, m$. Beyond the cap the
-# gradient is zero, so the value cannot come back ([chapter 6](06_kl_divergence.ipynb)). Is $100\,m$ large? On our
-# circle ($m = 2$) it is not:
+# **A cap on $\kappa$.** The same code cuts $\kappa$ at $100\, m$, "to prevent getting stuck at sampling"
+# (`svae/vae.py`, lines 111 to 113). Beyond the cap the gradient is zero, so the value cannot come back ([chapter
+# 6](06_kl_divergence.ipynb)). Is $100\,m$ large? On our circle ($m = 2$) it is not:
 
 
 # %%
@@ -687,7 +694,8 @@ axes.text(kappas["no"].mean(), 0.45 * axes.get_ylim()[1], "no cap", color=BLUE, 
 axes.set(xlabel="κ of a point", ylabel="points")
 plotting.show(
     figure,
-    "**Figure 8.8.** The concentrations that an S-VAE learns on the circle, with and without the cap at 100 m.",
+    "**Figure 8.8.** The concentrations that an S-VAE learns on the circle, with and without the cap at 100 m, one run "
+    "each.",
     alt=f"With the cap {100 * (kappas['cap'] == 200).float().mean():.0f} percent of the points are at 200; without it "
     f"nine of ten lie between {middle[0]:.0f} and {middle[1]:.0f}.",
 )
@@ -705,9 +713,8 @@ assert kl_to_uniform(kappas["no"], 2).mean() > limit + 0.1
 print("Checked: more than half of the points are at the cap, others learn more than 220; the capped KL stands still.")
 
 # %% [markdown]
-# **A kink.** graphnet [@graphnet] switched at $\kappa = 100$ from an exact normaliser to an approximation whose values
-# were joined and whose slopes were not. A fit climbs while $A(\kappa)$ is below the mean length of the data (chapter
-# 2), and chapter 6 has the jump of the slope. So all true $\kappa$ over a wide range come to rest at 100: a $\kappa$
+# **A kink.** Chapter 6 has a normaliser whose slope jumps at $\kappa = 100$ ([@graphnet]). A fit climbs while that
+# slope is below the mean length of the data. So all true $\kappa$ over a wide range come to rest at 100: a $\kappa$
 # that is the same for all data is a kink or a cap.
 
 # %% tags=["checks"]
@@ -720,9 +727,9 @@ for truth in (50.0, 200.0, 4000.0):
 print("Checked: with the kink, fits to true concentrations of 50, 200 and 4,000 end at 50, 100 and 100.")
 
 # %% [markdown]
-# **The latent size, taken for $m$.** A configuration says `latent_dim = 2`. If the S-VAE takes it as $m$, as the
-# reproduction's does, it lives on a circle and is compared with a plane. [Chapter 1](01_why_a_sphere.ipynb) shows how
-# this turns a result around. Heads should take $d$, as ours do.
+# **The latent size, taken for $m$.** A configuration says `latent_dim = 2`, and the S-VAE takes it as $m$ (the same
+# code, `svae/vae.py`, line 57). The symptom is a sphere that loses where it should win: [chapter
+# 1](01_why_a_sphere.ipynb) has the numbers. Heads should take $d$, as ours do.
 
 # %% tags=["checks"]
 assert SphereHead(8, d=2)(torch.zeros(1, 8)).event_shape == (3,)
@@ -730,9 +737,9 @@ assert GaussianHead(8, d=2)(torch.zeros(1, 8)).event_shape == (2,)
 print("Checked: d = 2 gives three coordinates on the sphere and two in the plane.")
 
 # %% [markdown]
-# ## A law without rejection
+# ## A law that needs no sampler of its own
 #
-# The **Power Spherical** law [@decao2020] has a density proportional to $(1 + \mu \cdot z)^\kappa$.
+# The **Power Spherical** law ([@decao2020]) has a density proportional to $(1 + \mu \cdot z)^\kappa$.
 # What is the law of $w = \mu\cdot z$? Under the uniform law its density is proportional to $(1 - w^2)^{(m-3)/2}$
 # (chapter 4); here it gets the factor $(1+w)^\kappa$. Put $t = (1 + w)/2$, which lies in $[0, 1]$. Then
 # $1 + w = 2t$ and $1 - w^2 = 4 t (1 - t)$, and the density of $t$ is proportional to
@@ -742,16 +749,16 @@ print("Checked: d = 2 gives three coordinates on the sphere and two in the plane
 # \beta = \frac{m - 1}{2}, \quad \alpha = \kappa + \beta .
 # $$
 #
-# That is the Beta law with parameters $\alpha$ and $\beta$, which every library can draw from: nothing is rejected. At
-# $\kappa = 0$ both are $\beta$, the uniform law. So the density of the law against the uniform one is the quotient of
-# the two Beta densities, $t^\kappa B(\beta, \beta)/B(\alpha, \beta)$. And since $E \log t = \psi(\alpha) -
-# \psi(\alpha + \beta)$ with the digamma function $\psi$,
+# That is the Beta law with parameters $\alpha$ and $\beta$. Libraries draw from it, and torch differentiates the draw,
+# so we need no rejection of our own. At $\kappa = 0$ both are $\beta$, the uniform law. So the density of the law
+# against the uniform one is the quotient of the two Beta densities, $t^\kappa B(\beta, \beta)/B(\alpha, \beta)$. And
+# since $E \log t = \psi(\alpha) - \psi(\alpha + \beta)$ with the digamma function $\psi$,
 #
 # $$
 # \mathrm{KL} = \kappa\, [\psi(\alpha) - \psi(\alpha + \beta)] + \log \frac{B(\beta, \beta)}{B(\alpha, \beta)} .
 # $$
 #
-# Of five recorded runs each (digits, $d = 2$, 300 epochs):
+# Does it matter to a model which law is used? These are five recorded runs of each (digits, $d = 2$, 300 epochs):
 
 
 # %%
@@ -851,7 +858,7 @@ print("Checked: with our weights and seed the library's three models have the sa
 #
 # </details>
 #
-# **3.** The biased gradient lowers $\kappa$ by one tenth with the decoder frozen, and by more with it free. Could a
+# **3.** A biased gradient lowers $\kappa$ by one tenth with the decoder frozen, and by more with it free. Could a
 # larger learning rate repair it?
 #
 # <details markdown="1">
@@ -884,7 +891,7 @@ print("Checked: with our weights and seed the library's three models have the sa
 # 1. An S-VAE is a VAE with another head; ELBO, bound and training loop stay as they are.
 # 2. Walk along great circles: they return, and every place of the sphere draws something.
 # 3. Reconstruction buys concentration: $\kappa^* = a$. A biased gradient buys too little, by its missing share if the
-#    decoder stands still, and by more if the decoder learns from it.
+#    decoder stands still, and in most of our runs by more if the decoder learns too.
 # 4. NaN at the start: `ive`. NaN later, or a sampler that hangs: $\sqrt{1 - w^2}$. A KL or a $\kappa$ that stands
 #    still: a cap or a kink.
 # 5. Compare at equal $d$, never at equal numbers of coordinates.

@@ -142,8 +142,8 @@ print("best epoch", record.training["best_epoch"], "of", record.training["epochs
 print("commit", record.provenance["commit"][:7], "on", record.provenance["machine"]["processor"])
 
 # %% [markdown]
-# On digits there are five seeds of each model, trained for 300 epochs. We write $s$ for the number after ±: the
-# standard deviation over seeds, for short the *spread*.
+# On digits there are five seeds of each model, trained for 300 epochs as said below the table. We write $s$ for the
+# number after ±: the standard deviation over seeds, for short the *spread*.
 
 
 # %%
@@ -270,8 +270,7 @@ print("Checked: p is the library's; Var s^2; and the order of the three rates of
 
 # %% [markdown]
 # p speaks of *seeds*: if we trained again, would the order stay? It says nothing of other data. On digits at $d=5$ the
-# plane is ahead, by a tenth of a nat, and longer training did not turn that; on MNIST at $d=5$ it is behind, as we
-# shall see.
+# plane's ELBO is ahead, by a tenth of a nat; on MNIST at $d=5$ it is behind, as we shall see.
 #
 # ## Power: what three runs can see
 #
@@ -420,14 +419,12 @@ assert len(data) == 1
 print("Checked: the first seeds' differences to the paper; the law of t for a new draw; the same data in all records.")
 
 # %% [markdown]
-# In the first runs two cells stand out. The S-VAE at $d=5$ is 0.64 nats of ELBO below the paper's, whose spread there
-# is 0.08. The S-VAE at $d=10$ pays 0.49 nats more KL, and reconstructs better for it. At $d=2$ its ELBO is the paper's
-# to 0.01 nats. From one run each we cannot say why. (LL is compared in the trap.)
+# From so few runs we cannot say why these numbers stand out. (LL is compared in the trap.)
 #
 # ## Figure 2: what the codes look like
 #
-# The paper's Figure 2 shows latent spaces at $d=2$: the plane, and $S^2$ on the map of Hammer in
-# [chapter 2](02_von_mises_fisher.ipynb), which keeps areas: uniform points look uniform. Ours, of digits:
+# The paper's Figure 2 shows latent spaces at $d=2$: the plane, and $S^2$ on the map of Hammer that you know from
+# [chapter 8](08_s_vae.ipynb). Here are those of the two models above, of digits:
 
 # %% tags=["picture", "nbval-ignore-output"]
 codes = {m: latent_means(models[m, 2], images.test) for m in NAME}
@@ -457,8 +454,8 @@ assert codes["s"].mean(0).norm() < 0.4
 print("Checked: in the plane most codes are near the origin; on the sphere their mean is near its centre.")
 
 # %% [markdown]
-# In the plane the prior pulls all classes to one middle. The sphere has no middle, and the codes are all around it.
-# Whether that helps a classifier is the question of [chapter 10](10_semi_supervised_m1.ipynb).
+# As in chapter 8, the classes share one middle in the plane, and none on the sphere. Whether that helps a classifier is
+# the question of [chapter 10](10_semi_supervised_m1.ipynb).
 
 # %% [markdown]
 # ## Where the sphere wins, and where it loses
@@ -519,13 +516,14 @@ assert list(np.sign(ELBO[0])) == [1, 1, 1, -1, -1]
 print("Checked: the sphere's gain in RE at every d, what it pays in KL, and the order in LL with its p-values.")
 
 # %% [markdown]
-# The sphere *always* reconstructs better, by 2 to 4 nats. It pays in KL: nothing extra at $d=2$, ten nats at $d=40$. In
-# LL it is ahead at 2, 5 and 10, level at 20, behind at 40. Why? Two explanations are about. One of them is worth less
-# than it seems.
+# In the paper's table the sphere *always* reconstructs better, by 2 to 4 nats. It pays in KL: nothing extra at $d=2$,
+# ten nats at $d=40$. In LL it is ahead at 2, 5 and 10, level at 20, behind at 40. Why? Two explanations have been
+# given. The first is worth less than it seems.
 #
 # ### Is it the area?
 #
-# The paper points to the surface area, which collapses. From $S_m=2\pi^{m/2}/\Gamma(m/2)$ and $\Gamma(x+1)=x\Gamma(x)$,
+# The paper points to the surface area, which collapses ([@davidson2018, appendix E]). From $S_m=2\pi^{m/2}/\Gamma(m/2)$
+# and $\Gamma(x+1)=x\Gamma(x)$,
 #
 # $$
 # \frac{S_{m+2}}{S_m}=\frac{2\pi}{m} ,
@@ -538,10 +536,10 @@ print("Checked: the sphere's gain in RE at every d, what it pays in KL, and the 
 # \mathrm{KL}\approx\frac{m-1}2\log\frac{\kappa}{2\pi e}+\log S_m .
 # $$
 #
-# It is tempting to read off where more dimensions no longer buy more nats. But this formula is for $\kappa$ far above
-# $m$, and there it has no maximum to show. We need one that holds when both are large. For large $m$ a mean of length
-# $A$ takes $\kappa\approx mA/(1-A^2)$ ([@banerjee2005, section 2.2]), and by chapter 6
-# $\frac{d\,\mathrm{KL}}{d\kappa}=\kappa A'$, that is $d\,\mathrm{KL}=\kappa\,dA$. So
+# It is tempting to read off where more dimensions no longer buy more nats. But this formula holds for $\kappa$ far
+# above $m$, and its maximum lies where the two are of one size. Figure 6.3 has the exact curve; a formula for it has to
+# hold when both are large. For large $m$ a mean of length $A$ takes $\kappa\approx mA/(1-A^2)$ ([@banerjee2005, section
+# 2.2]), and by chapter 6 $\frac{d\,\mathrm{KL}}{d\kappa}=\kappa A'$, that is $d\,\mathrm{KL}=\kappa\,dA$. So
 #
 # $$
 # \mathrm{KL}\approx\int_0^A\frac{m\,a}{1-a^2}\,da=-\frac m2\log(1-A^2).
@@ -754,8 +752,8 @@ print("Checked: both costs by search, c near 0.8, their difference for h >> 1, a
 # %% [markdown]
 # ## The trap
 #
-# **Another number of samples.** LL is $L_K$, and it grows with $K$. Take the S-VAE's from a program with $K=10$ and the
-# N-VAE's from one with $K=500$, and the plane wins at $d=5$:
+# **Another number of samples.** LL is $L_K$, and it grows with $K$. Take, of our records at $d=5$, the S-VAE's with
+# $K=10$ and the N-VAE's with $K=500$, and the plane wins:
 
 # %%
 for m, K, name in (("n", 500, "log_likelihood"), ("s", 10, "log_likelihood_10"), ("s", 500, "log_likelihood")):
@@ -824,10 +822,10 @@ print("Checked: at d = 10, 0.68 nats, p about 1e-4 from ten runs; one pair of ru
 # **Another law.** The authors' sampler draws, for $\kappa>10$ and large $m$, from a law that is not von Mises-Fisher's
 # (`hyperspherical_vae/distributions/von_mises_fisher.py` at the same commit, lines 92 to 100; [chapter
 # 4](04_sampling.ipynb) has the reason). Samples of $\kappa=12$ are less concentrated than those of 10. A model that
-# would profit from a sharper posterior first has to pass through blurrier ones: a barrier. Does training get over it?
-# The library has their sampler, rebuilt from its formulas, as a foil for this one experiment. The p in the table is
-# that of Fisher's exact test ([@fisher1922]): with so many stuck runs in all, how probable is a split at least as
-# uneven, if the sampler does not matter?
+# would profit from a sharper posterior first has to pass through blurrier ones: a barrier. Chapter 4 has counted the
+# runs that get over it; here you see each of them. The library has their sampler, rebuilt from its formulas, for this
+# experiment only. The p in the table is that of Fisher's exact test ([@fisher1922]): with so many stuck runs in all,
+# how probable is a split at least as uneven, if the sampler does not matter?
 
 # %%
 grid = torch.linspace(1, 30, 291, dtype=torch.float64)
@@ -881,7 +879,7 @@ plotting.say(
     f"{kappas.mean():.1f}, just below 10, and their KL at about one nat. With the exact law "
     f"{len(stuck['s']) or 'none'} of {total['s']} is stuck. Fisher's exact test gives "
     f"p = {barrier.shares(forty).rows[-1].cells[0]}: ten runs are not enough to settle it by counting, though the left "
-    "panel says what to expect. At $d=20$ and 30 the ditch is narrower and no run is stuck."
+    "panel says what to expect. At $d=20$ and 30 the barrier is narrower and no run is stuck."
 )
 
 # %% tags=["checks"]
@@ -900,10 +898,11 @@ print(
 )
 
 # %% [markdown]
-# Runs that start above the barrier, at $\kappa\approx21$, are never stuck: it is the place, not the law up there. So a
-# wrong law can cost a run everything, *sometimes*, and only at high dimension. It is a candidate for the paper's
-# trouble at $d=40$, and no more: the paper's code at that time may have differed, and its KL of 33.50 says that its
-# runs were over the barrier. What the wrong law does to runs that pass is not recorded here for the whole training.
+# Of ten runs that start above the barrier, at $\kappa\approx21$, none is stuck: what stops the others is the barrier,
+# and not the law beyond it. So the public law and gradient together may cost a run everything, *sometimes*, at the
+# highest of the three dimensions that we tried. It is a candidate for the paper's trouble at $d=40$, and no more: the
+# paper's code at that time may have differed, and its KL of 33.50 says that its runs were over the barrier. What the
+# wrong law does to runs that pass is not recorded here for the whole training.
 #
 # ## The library's version
 #

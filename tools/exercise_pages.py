@@ -21,7 +21,7 @@ hvae exercise check ch05.1 mine.py
 hvae exercise hint ch05.1
 ```
 
-Or in Python: `from hvae_tutorial.exercises import ch05`, then `ch05.check_lost_share(my_function)`. A checker draws
+Or in Python: `from hvae_tutorial.exercises import ch05`, then `ch05.check_found_share(my_function)`. A checker draws
 fresh numbers at every call and shows its seed; given that seed, it repeats itself. It compares with an independent
 reference: quadrature, SciPy, finite differences, or a Kolmogorov-Smirnov test that refuses a right sampler less than
 once in a million checks. If your function makes a mistake that others have made before, it says which."""

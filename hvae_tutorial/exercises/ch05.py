@@ -24,7 +24,7 @@ from hvae_tutorial.special import (
 # --- 5.1 -------------------------------------------------------------------------------------------------------------
 
 
-def lost_share(kappa: Tensor, m: int) -> Tensor:
+def found_share(kappa: Tensor, m: int) -> Tensor:
     """Share of the derivative of E[w] that autograd finds if the correction is missing.
 
     Autograd through the accepted proposals gives E[dh/dkappa], and the truth is A'(kappa), both under the von
@@ -67,7 +67,7 @@ def _lost_cases(rng: Generator) -> Iterator[Case]:
     yield case(log_uniform(rng, 0.1, 300, (2, 2)), int(rng.integers(2, 60)))
 
 
-check_lost_share = Exercise(
+check_found_share = Exercise(
     id="ch05.1",
     title="The lost term, in numbers",
     topic="Gradients",
@@ -75,14 +75,14 @@ check_lost_share = Exercise(
     importance=4,
     minutes=15,
     question="""\
-How much of the gradient does autograd find, if the sampler is run as it is? Take $f(w) = w$. Write `lost_share`,
+How much of the gradient does autograd find, if the sampler is run as it is? Take $f(w) = w$. Write `found_share`,
 which returns $E[\\partial h/\\partial\\kappa] / A_m'(\\kappa)$, and find the $\\kappa$ at which the circle loses
 most. `mean_resultant_length` of the library may be used.""",
-    solution=lost_share,
+    solution=found_share,
     explanation="""\
 $E[\\partial h/\\partial\\kappa] = E[1-w^2]/\\rho$, and integration by parts turns $E[1-w^2]$ into $(m-1)A/\\kappa$.
 The Riccati equation has $A'$. The difference, $1$ minus the share, is what the score term would have brought. On the
-circle the share is smallest, 0.51, at $\\kappa \\approx 1.65$.""",
+circle the share is smallest, 0.51, at $\\kappa \\approx 1.66$.""",
     hints=(
         "Both expectations are elementary functions of A, which `mean_resultant_length` computes.",
         "`dh/dkappa = (1 - w**2) / rho` with `rho = sqrt((m-1)**2 + 4 kappa**2)`, and `kappa E[1 - w**2] = (m-1) A`.",
@@ -230,7 +230,7 @@ spread of its values for $f(w) = w$ and $f(w) = w + 10$. `mean_resultant_length`
     explanation="""\
 The first term moves the sample with its proposal held fixed; the second weighs it by how its probability to be
 accepted changes. The score has two parts: $-\\kappa(w-x_0)^2/\\rho$ from the acceptance, and $x_0 - A$ from the
-normaliser $M$. Without the second part the score has no mean of zero, and a constant added to $f$ changes the
+normaliser $M$. Without the second part the mean of the score is not zero, and a constant added to $f$ changes the
 result.""",
     hints=(
         "`f'` comes from `torch.autograd.grad` with respect to a copy of `w` that requires a gradient.",

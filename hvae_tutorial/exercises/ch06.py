@@ -362,7 +362,7 @@ def mean_kl_parts(z: Tensor, mus: Tensor, kappas: Tensor) -> tuple[Tensor, Tenso
         kappas: Their concentrations, shape (N,), positive.
 
     Returns:
-        The information, mean of log(q_n(z) / q(z)), and the aggregate term, mean of log(q(z) / p(z)), in nats, two
+        The information, mean of log(q_n(z) / q(z)), and the mismatch, mean of log(q(z) / p(z)), in nats, two
         scalars. The means are over all samples z of all posteriors q_n; q is the mixture of the q_n with equal weights,
         p the uniform law.
     """
@@ -433,7 +433,7 @@ check_mean_kl_parts = Exercise(
     minutes=20,
     question="""\
 How much of a training log's KL informs? Write `mean_kl_parts`, which estimates both parts of the mean KL,
-information and aggregate term, from samples of each posterior. `log_partition` of the library may be used.""",
+information and mismatch, from samples of each posterior. `log_partition` of the library may be used.""",
     solution=mean_kl_parts,
     explanation="""\
 $\\log(q_j/p) = \\kappa_j\\,\\mu_j\\cdot z - \\phi_m(\\kappa_j)$: the surface area cancels. The mixture's density is
@@ -469,11 +469,11 @@ the mean KL. The information never exceeds $\\log N$, so with few images it says
         ),
         Mistake(
             _with_area,
-            "the uniform density 1/S is missing in the aggregate term: log(q / p), not log q.",
+            "the uniform density 1/S is missing in the mismatch: log(q / p), not log q.",
         ),
         Mistake(
             lambda z, mus, kappas: mean_kl_parts(z, mus, kappas)[::-1],
-            "the two parts have changed places: first the information, then the aggregate term.",
+            "the two parts have changed places: first the information, then the mismatch.",
         ),
         Mistake(
             lambda z, mus, kappas: (sum(mean_kl_parts(z, mus, kappas)), mean_kl_parts(z, mus, kappas)[1]),

@@ -153,6 +153,10 @@ give anything. No trained model is needed, and no data: whatever the decoder dra
             "the pixels are -1 and 1: they should be 0 and 1.",
         ),
         Mistake(
+            lambda f, n, z, log_w: (f(_images(n, z).squeeze(-1), z) + log_w).exp().sum(),
+            "for n = 1 `torch.cartesian_prod` returns shape (2,): the images need a second axis, (2, 1).",
+        ),
+        Mistake(
             lambda f, n, z, log_w: torch.ones((), dtype=z.dtype),
             "a total of 1 is what a right likelihood has. The checker also hands you wrong ones.",
         ),
@@ -392,7 +396,7 @@ def dreg_surrogate(log_joint: Callable[[Tensor], Tensor], mu: Tensor, log_sigma:
     """A scalar whose gradient by the encoder's outputs is the doubly reparameterised estimate of that of L_K.
 
     With z_k = mu + exp(log_sigma) epsilon_k, weights omega_k = p(x, z_k) / q(z_k) and their shares
-    s_k = omega_k / sum_j omega_j, the estimate is the sum of s_k^2 (d log omega_k / dz_k) (dz_k / dphi), where phi is
+    r_k = omega_k / sum_j omega_j, the estimate is the sum of r_k^2 (d log omega_k / dz_k) (dz_k / deta), where eta is
     mu or log_sigma and d/dz_k holds the parameters of q fixed (Tucker et al. 2019).
 
     Args:
@@ -479,7 +483,7 @@ The cure needs three `detach` in the right places. Write `dreg_surrogate`, whose
 reparameterised estimate. Nothing else about its value is asked.""",
     solution=dreg_surrogate,
     explanation="""\
-$\\partial L_K/\\partial\\phi$ is the sum of shares times the total derivative of $\\log\\omega_k$. That has two parts:
+$\\partial L_K/\\partial\\eta$ is the sum of shares times the total derivative of $\\log\\omega_k$. That has two parts:
 $z_k$ moves, and $q$ changes at a fixed $z_k$, which is minus a score. The score's mean is not zero here, since the
 shares depend on $z$; but reparameterised once more it becomes a path derivative too, and the sum of both has the
 shares squared. At $K = 1$ only the path is left (Roeder et al. 2017). All terms have the factor
@@ -501,6 +505,10 @@ $\\partial\\log\\omega_k/\\partial z$, which is zero when $q$ is the posterior: 
         Mistake(
             lambda f, mu, s, e: _dreg(f, mu, s, e, power=1),
             "the shares are not squared. Without the score the sum is biased; the square repairs it.",
+        ),
+        Mistake(
+            lambda f, mu, s, e: _dreg(f, mu, s, e, stop=False, attached=True),
+            "nothing is detached: the gradient also flows through the shares and the parameters of log q.",
         ),
         Mistake(
             lambda f, mu, s, e: _dreg(f, mu, s, e, stop=False),

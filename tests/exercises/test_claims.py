@@ -120,7 +120,7 @@ def test_the_share_that_is_kept() -> None:
 
 def test_the_circle_loses_most_at_the_stated_place() -> None:
     kappa = torch.linspace(0.5, 5, 901, dtype=torch.float64)
-    share = ch05.lost_share(kappa, 2)
+    share = ch05.found_share(kappa, 2)
     assert f"{float(share.min()):.2f}" == "0.51"
     assert float(kappa[share.argmin()]) == pytest.approx(1.65, abs=0.02)
 

@@ -60,11 +60,11 @@ def test_check_says_passed_and_counts(hvae, solved: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("def lost_share(kappa, m):\n    return kappa\n", "not yet."),
-        ("def lost_share(kappa, m):\n    raise NotImplementedError\n", "not written yet"),
-        ("def other(kappa, m):\n    return kappa\n", "defines no function lost_share"),
+        ("def found_share(kappa, m):\n    return kappa\n", "not yet."),
+        ("def found_share(kappa, m):\n    raise NotImplementedError\n", "not written yet"),
+        ("def other(kappa, m):\n    return kappa\n", "defines no function found_share"),
         ("x = 1\ny = x / 0\n", "line 2, in <module>: y = x / 0"),
-        ("def lost_share(kappa, m)\n    return kappa\n", "SyntaxError"),
+        ("def found_share(kappa, m)\n    return kappa\n", "SyntaxError"),
     ],
 )
 def test_check_of_a_file_that_is_wrong(hvae, tmp_path: Path, text: str, message: str) -> None:
