@@ -54,11 +54,11 @@ def _one_direction(edges: Tensor, X: Tensor, W: Tensor) -> Tensor:
 
 def _no_loops(edges: Tensor, X: Tensor, W: Tensor) -> Tensor:
     a = _adjacency(edges, len(X), loops=0.0)
-    return torch.relu(_symmetric(a, a.sum(1).clamp(min=1)) @ X @ W)
+    return torch.relu(_symmetric(a, a.sum(1)) @ X @ W)  # not a number at a node without links
 
 
 def _bare_degrees(edges: Tensor, X: Tensor, W: Tensor) -> Tensor:
-    d = _adjacency(edges, len(X), loops=0.0).sum(1).clamp(min=1)
+    d = _adjacency(edges, len(X), loops=0.0).sum(1)
     return torch.relu(_symmetric(_adjacency(edges, len(X)), d) @ X @ W)
 
 
@@ -322,8 +322,7 @@ faster: sum the ranks of the links, equal scores sharing the mean of their ranks
 The rank of a link is one plus the number of scores below it, links and others. Among themselves the $n$ links have the
 ranks 1 to $n$, with the sum $n(n+1)/2$, whatever the others do. What is left counts the others below each link, and a
 tie counts half if equal scores share their mean rank. Divided by $nk$ this is the area: Mann and Whitney's statistic.
-A program that leaves ties out is wrong where a model gives many pairs the same score, as nodes without links and
-features get.""",
+A program that leaves ties out is wrong where a model gives many pairs the same score.""",
     hints=(
         "`(links[:, None] > others).double().mean()` is the answer without ties.",
         "With ranks: subtract n (n + 1) / 2 from the sum of the links' ranks and divide by n k.",
