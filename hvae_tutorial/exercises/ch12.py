@@ -54,10 +54,15 @@ def _one_direction(edges: Tensor, X: Tensor, W: Tensor) -> Tensor:
 
 def _no_loops(edges: Tensor, X: Tensor, W: Tensor) -> Tensor:
     a = _adjacency(edges, len(X), loops=0.0)
-    return torch.relu(_symmetric(a, a.sum(1)) @ X @ W)  # not a number at a node without links
+    return torch.relu(_symmetric(a, a.sum(1).clamp(min=1)) @ X @ W)
 
 
 def _bare_degrees(edges: Tensor, X: Tensor, W: Tensor) -> Tensor:
+    d = _adjacency(edges, len(X), loops=0.0).sum(1).clamp(min=1)
+    return torch.relu(_symmetric(_adjacency(edges, len(X)), d) @ X @ W)
+
+
+def _zero_degrees(edges: Tensor, X: Tensor, W: Tensor) -> Tensor:
     d = _adjacency(edges, len(X), loops=0.0).sum(1)
     return torch.relu(_symmetric(_adjacency(edges, len(X)), d) @ X @ W)
 
@@ -119,6 +124,11 @@ is a factor $1/\\sqrt{d_u}$ for each row and the same for each column.""",
         Mistake(
             _no_loops,
             "the self-loops are missing: a node must hear itself too, A + I.",
+        ),
+        Mistake(
+            _zero_degrees,
+            "a node without links has the degree 0 here, and 0 / 0 is not a number: count the self-loop, in the matrix "
+            "and in the degrees.",
         ),
         Mistake(
             _bare_degrees,
