@@ -62,6 +62,11 @@ def _bare_degrees(edges: Tensor, X: Tensor, W: Tensor) -> Tensor:
     return torch.relu(_symmetric(_adjacency(edges, len(X)), d) @ X @ W)
 
 
+def _zero_degrees(edges: Tensor, X: Tensor, W: Tensor) -> Tensor:
+    d = _adjacency(edges, len(X), loops=0.0).sum(1)
+    return torch.relu(_symmetric(_adjacency(edges, len(X)), d) @ X @ W)
+
+
 def _convolution_by_loops(edges: np.ndarray, X: np.ndarray, W: np.ndarray) -> Tensor:
     """Each node collects from itself and its neighbours, one at a time."""
     N = len(X)
@@ -119,6 +124,11 @@ is a factor $1/\\sqrt{d_u}$ for each row and the same for each column.""",
         Mistake(
             _no_loops,
             "the self-loops are missing: a node must hear itself too, A + I.",
+        ),
+        Mistake(
+            _zero_degrees,
+            "a node without links has the degree 0 here, and 0 / 0 is not a number: count the self-loop, in the matrix "
+            "and in the degrees.",
         ),
         Mistake(
             _bare_degrees,
@@ -322,8 +332,7 @@ faster: sum the ranks of the links, equal scores sharing the mean of their ranks
 The rank of a link is one plus the number of scores below it, links and others. Among themselves the $n$ links have the
 ranks 1 to $n$, with the sum $n(n+1)/2$, whatever the others do. What is left counts the others below each link, and a
 tie counts half if equal scores share their mean rank. Divided by $nk$ this is the area: Mann and Whitney's statistic.
-A program that leaves ties out is wrong where a model gives many pairs the same score, as nodes without links and
-features get.""",
+A program that leaves ties out is wrong where a model gives many pairs the same score.""",
     hints=(
         "`(links[:, None] > others).double().mean()` is the answer without ties.",
         "With ranks: subtract n (n + 1) / 2 from the sum of the links' ranks and divide by n k.",

@@ -51,10 +51,10 @@ check_least_nats = Exercise(
     minutes=3,
     question="""\
 A warm-up. Write `least_nats`: how many nats must a law on $S^d$ pay at least to point within an angle? How many would
-the code of an image cost that is known to 2 degrees in each of 40 dimensions?""",
+the code of an image cost that is known to 2 degrees on $S^{40}$?""",
     solution=least_nats,
     explanation="""\
-Every dimension charges $\\log(1/\\sin\\theta)$. Two degrees in 40 dimensions: 134 nats, four times what the paper's
+Every dimension charges $\\log(1/\\sin\\theta)$. Two degrees on $S^{40}$: 134 nats, four times what the paper's
 S-VAE spends there.""",
     hints=(
         "The bound is the integral of d s / (1 - s^2) from 0 to r = cos(angle).",
@@ -63,7 +63,7 @@ S-VAE spends there.""",
     cases=_least_nats_cases,
     checked="angles from 0.1 to 90 degrees, d from 1 to 300, against the integral",
     mistakes=(
-        Mistake(lambda angle, d: -d * math.log(math.sin(angle)) if math.sin(angle) > 0 else 0.0,
+        Mistake(lambda angle, d: -d * math.log(math.sin(angle)),
                 "the angle is in degrees, and math.sin takes radians."),
         Mistake(lambda angle, d: -d / 2 * math.log(math.sin(math.radians(angle))),
                 "half of it: log(1 - r^2) is log sin^2, so the 1/2 is used up."),
@@ -160,25 +160,25 @@ the uniform law with both parameters $\\beta=\\frac{m-1}2$, under the law itself
 Write `power_spherical_kl`, its divergence to the uniform law.""",
     solution=power_spherical_kl,
     explanation="""\
-With $e=(1+w)/2$ the density relative to the uniform law is $e^\\kappa/E_U[e^\\kappa]$, so
-$\\mathrm{KL}=\\kappa\\,E_q[\\log e]-\\log E_U[e^\\kappa]$. The first mean is
+With $t=(1+w)/2$ the density relative to the uniform law is $t^\\kappa/E_U[t^\\kappa]$, so
+$\\mathrm{KL}=\\kappa\\,E_q[\\log t]-\\log E_U[t^\\kappa]$. The first mean is
 $\\psi(\\kappa+\\beta)-\\psi(\\kappa+2\\beta)$, the second a ratio of Beta functions,
 $B(\\kappa+\\beta,\\beta)/B(\\beta,\\beta)$. For very large $\\kappa$ both terms are large and cancel: the library
 takes their difference on paper.""",
     hints=(
-        "Relative to the uniform law the density is `e**kappa / E[e**kappa]` with e = (1 + w)/2 and the mean under the "
+        "Relative to the uniform law the density is `t**kappa / E[t**kappa]` with t = (1 + w)/2 and the mean under the "
         "uniform law.",
-        "For e ~ Beta(a, b): `E log e = digamma(a) - digamma(a + b)`.",
-        "`E[e**kappa]` under Beta(b, b) is `B(b + kappa, b) / B(b, b)`, with b = (m - 1)/2; take `gammaln`.",
+        "For t ~ Beta(a, b): `E log t = digamma(a) - digamma(a + b)`.",
+        "`E[t**kappa]` under Beta(b, b) is `B(b + kappa, b) / B(b, b)`, with b = (m - 1)/2; take `gammaln`.",
     ),
     cases=_power_spherical_kl_cases,
     checked="kappa from 0.1 to 1000, m from 2 to 59, against quadrature",
     mistakes=(
         Mistake(lambda kappa, m: _ps(kappa, m, m / 2), "beta is (m - 1)/2, not m/2: the weight of w is "
                 "(1 - w^2)^((m-3)/2)."),
-        Mistake(_ps_without_uniform, "E[e^kappa] lacks its denominator B(beta, beta), the uniform law's own integral."),
-        Mistake(_ps_log_of_mean, "E log e is not log E e: the logarithm's mean is a difference of digamma functions."),
-        Mistake(_ps_two_kappa, "a log 2 too many: with e = (1 + w)/2 in both places no power of two is left."),
+        Mistake(_ps_without_uniform, "E[t^kappa] lacks its denominator B(beta, beta), the uniform law's own integral."),
+        Mistake(_ps_log_of_mean, "E log t is not log E t: the logarithm's mean is a difference of digamma functions."),
+        Mistake(_ps_two_kappa, "a log 2 too many: with t = (1 + w)/2 in both places no power of two is left."),
         Mistake(lambda kappa, m: -_ps(kappa, m, (m - 1) / 2), "the sign is turned: a divergence is not negative."),
     ),
 )  # fmt: skip
@@ -291,7 +291,7 @@ def defended_log_weight(log_p: Tensor, log_q: Tensor, share: float) -> Tensor:
 
     Args:
         log_p: log p(z) at the draws, shape (n,).
-        log_q: log q(z) at the same draws, shape (n,); may be below -1000.
+        log_q: log q(z) at the same draws, shape (n,); both may be below -1000.
         share: The share of draws from p, between 0 and 1, both excluded.
 
     Returns:
@@ -305,6 +305,7 @@ def _defended_cases(rng: Generator) -> Iterator[Case]:
     for n in (3, *(int(k) for k in rng.integers(1, 8, 7))):
         log_p, log_q = rng.normal(-5, 3, n), rng.normal(-5, 6, n)
         log_q[0] = -2000.0 if n % 2 else log_q[0]
+        log_p[-1], log_q[-1] = log_p[-1] - 2000, log_q[-1] - 2000  # both underflow
         share = float(rng.uniform(0.01, 0.5))
         truth = log_p - logsumexp(np.stack([log_q, log_p]), axis=0, b=np.array([[1 - share], [share]]))
         args = (torch.from_numpy(log_p), torch.from_numpy(log_q), share)
@@ -312,8 +313,8 @@ def _defended_cases(rng: Generator) -> Iterator[Case]:
 
 
 def _naive(log_p: Tensor, log_q: Tensor, share: float) -> Tensor:
-    p, q = (log_p - 0).exp(), log_q.exp()
-    return torch.log(p) - torch.log(torch.where(q > 0, (1 - share) * q + share * p, q))
+    p, q = log_p.exp(), log_q.exp()
+    return torch.log(p / ((1 - share) * q + share * p))
 
 
 check_defended_log_weight = Exercise(
@@ -325,7 +326,8 @@ check_defended_log_weight = Exercise(
     minutes=10,
     question="""\
 Importance weights $p/q$ have no variance where $q$ is too thin. Draw a share $\\epsilon$ of the points from the prior,
-and weigh with the mixture that was used. Write `defended_log_weight`, without overflow, also where $\\log q=-2000$.
+and weigh with the mixture that was used. Write `defended_log_weight`, right also where $\\log p$ and $\\log q$ are near
+$-2000$.
 What is the largest weight that can occur?""",
     solution=defended_log_weight,
     explanation="""\
@@ -337,7 +339,7 @@ mixture is at least $\\epsilon p$, so no weight passes $1/\\epsilon$.""",
         "`torch.logaddexp(a, b)` is log(exp(a) + exp(b)) without overflow.",
     ),
     cases=_defended_cases,
-    checked="log q from about -25 to 15 and at -2000, share from 0.01 to 0.5, against SciPy's weighted log-sum-exp",
+    checked="log q from about -25 to 15 and near -2000, share from 0.01 to 0.5, against SciPy's weighted log-sum-exp",
     mistakes=(
         Mistake(lambda log_p, log_q, share: log_p - log_q, "this is p/q: the draws came from the mixture."),
         Mistake(
@@ -352,6 +354,6 @@ mixture is at least $\\epsilon p$, so no weight passes $1/\\epsilon$.""",
             lambda log_p, log_q, share: log_p - ((1 - share) * log_q + share * log_p),
             "a mixture of logarithms is not the logarithm of a mixture.",
         ),
-        Mistake(_naive, "q has underflowed to zero on the way: stay with logarithms (torch.logaddexp)."),
+        Mistake(_naive, "p and q have underflowed to zero on the way: stay with logarithms (torch.logaddexp)."),
     ),
 )

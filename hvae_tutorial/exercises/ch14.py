@@ -60,6 +60,10 @@ def _paper_is_exact(ours: Sequence[float], mean: float, deviation: float, runs: 
     return _with_error(deviation / math.sqrt(len(ours)), ours, mean, runs - 1)
 
 
+def _ours_are_exact(ours: Sequence[float], mean: float, deviation: float, runs: int) -> tuple[float, float]:
+    return _with_error(deviation / math.sqrt(runs), ours, mean, runs - 1)
+
+
 def _single_runs(ours: Sequence[float], mean: float, deviation: float, runs: int) -> tuple[float, float]:
     return _with_error(deviation, ours, mean, runs - 1)
 
@@ -109,6 +113,7 @@ theirs a cell within two of their standard deviations is within 1.9 standard err
     checked="1 to 5 runs against 2 to 20, p-values against quadrature of Student's density",
     mistakes=(
         Mistake(_paper_is_exact, "the published mean is taken as exact: it is a mean of a few runs, too."),
+        Mistake(_ours_are_exact, "our own mean is taken as exact: it is a mean of a few runs, too."),
         Mistake(_single_runs, "this is the distance in standard deviations of a single run, not in standard errors."),
         Mistake(
             _normal_law, "the p-value is that of the normal law: the deviation is an estimate, take Student's law."
@@ -189,7 +194,7 @@ check_leaning = Exercise(
     importance=4,
     minutes=10,
     question="""\
-Each of six KL values of ours is above the paper's, none of them by much. Write `leaning`, the sign test: if each
+The first six KL values of ours that we had were all above the paper's. Write `leaning`, the sign test: if each
 difference were as likely to fall on either side, how often would they lean at least as far, to whichever side? What
 does it say of six out of six, and which assumption of the test would you doubt here?""",
     solution=leaning,

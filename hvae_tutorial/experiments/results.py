@@ -85,7 +85,7 @@ class Difference:
 
     def __str__(self) -> str:
         """Return it with its sign and the decimals, or nothing."""
-        return "" if self.mean is None else f"{self.mean:+.{self.digits}f}"
+        return "" if self.mean is None else f"{self.mean:+z.{self.digits}f}"
 
 
 @dataclass(frozen=True)
