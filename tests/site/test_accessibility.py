@@ -15,7 +15,9 @@ PAGES = ("index", "chapters/05_gradients", "results", "exercises", "formulas", "
 THEME = {"landmark-unique": ".md-code__nav"}
 
 # axe looks long at every mark of a formula and every word of code, and they are all alike: one of ten is left.
-THIN = """document.querySelectorAll(".katex-html, pre code > span").forEach((node, i) => { if (i % 10) node.remove(); })"""
+THIN = (
+    """document.querySelectorAll(".katex-html, pre code > span").forEach((node, i) => { if (i % 10) node.remove(); })"""
+)
 # A page in the dark differs in nothing but its colours.
 RULES = {"light": "{resultTypes: ['violations']}", "dark": "{runOnly: ['color-contrast']}"}
 
