@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from installed import with_todays_compiler
 from torch import Tensor
 from torch.func import grad, vmap
 
@@ -142,11 +143,13 @@ def test_gradients_at_zero_concentration(m):
         "kappa_minus_log_partition": (1, -1 / m),
         "kl_to_uniform": (0, 1 / m),
     }
+    # Terms cancel, the more the larger m: at 16384 an error of 1.1e-10 was seen with the lowest versions.
+    tolerance = max(1e-10, 1e-14 * m)
     for name, values in expected.items():
         kappa = torch.zeros((), dtype=torch.float64, requires_grad=True)
         (first,) = torch.autograd.grad(FUNCTIONS[name](kappa, m), kappa, create_graph=True)
         (second,) = torch.autograd.grad(first, kappa)
-        assert (first.item(), second.item()) == pytest.approx(values, rel=1e-10, abs=0), name
+        assert (first.item(), second.item()) == pytest.approx(values, rel=tolerance, abs=0), name
     r = torch.zeros((), dtype=torch.float64, requires_grad=True)
     (slope,) = torch.autograd.grad(concentration_from_mean_resultant_length(r, m), r)
     assert slope.item() == pytest.approx(m, rel=1e-12)
@@ -260,6 +263,7 @@ def test_vmap_of_the_inverse():
 
 # While it traces, TorchDynamo itself makes an instance of the autograd function, which PyTorch deprecates.
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@with_todays_compiler
 @everything
 def test_compiled_without_graph_breaks(function, monkeypatch):
     _tables._keep.cache_clear()  # as in a fresh process: the constants are made while compiling

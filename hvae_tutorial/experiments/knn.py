@@ -1,7 +1,6 @@
 """k-nearest-neighbour classification of latent means: the paper's Table 2."""
 
 import numpy as np
-from sklearn.neighbors import KNeighborsClassifier
 
 from hvae_tutorial.data import balanced_indices
 from hvae_tutorial.experiments.choices import DRAWS, LABELS, NEIGHBOURS
@@ -35,6 +34,8 @@ def knn_accuracies(
         For each size, as a string: `mean` and `standard_deviation` of the accuracy over the draws, in [0, 1], and the
         number of `draws`.
     """
+    from sklearn.neighbors import KNeighborsClassifier  # a second to load
+
     rng = np.random.default_rng(seed)
     per_class = np.unique(train_labels, return_counts=True)[1]
     result = {}

@@ -68,7 +68,7 @@ def test_map_is_not_linear_and_the_noise_is_as_stated() -> None:
     def residual_scale(order: int) -> float:
         waves = [f(k * angles) for k in range(order + 1) for f in (np.cos, np.sin)]
         design = np.stack(waves, axis=1)
-        fitted = design @ np.linalg.lstsq(design, x)[0]
+        fitted = design @ np.linalg.lstsq(design, x, rcond=None)[0]
         return math.sqrt(((x - fitted) ** 2).sum() / ((len(x) - 2 * order - 1) * x.shape[1]))
 
     assert residual_scale(1) > 1.5 * data.noise_scale

@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+from installed import unpickles_tensors
 
 from hvae_tutorial.data import Dataset
 
@@ -23,6 +24,7 @@ def data() -> Dataset:
     )
 
 
+@unpickles_tensors
 def test_hash_is_of_the_values(data: Dataset) -> None:
     copy = dataclasses.replace(data, train=data.train.t().contiguous().t())  # other strides, the same values
     assert copy.sha256 == data.sha256 == pickle.loads(pickle.dumps(data)).sha256

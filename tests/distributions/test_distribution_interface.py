@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from installed import unpickles_tensors
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, kl_divergence
 
@@ -168,6 +169,7 @@ def test_expand_keeps_validation_off(make):
 
 
 @every_law
+@unpickles_tensors
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, copy.copy, lambda law: pickle.loads(pickle.dumps(law))])
 def test_copies(duplicate, make):
     law = make((2,))

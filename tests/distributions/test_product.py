@@ -10,6 +10,7 @@ import pickle
 import pytest
 import torch
 from error_rate import check_p_values, mean_p_value
+from installed import unpickles_tensors
 from scipy.stats import norm, vonmises_fisher
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, Normal, kl_divergence
@@ -141,6 +142,7 @@ def test_gradients_reach_the_parameters_of_every_part():
     assert not law.sample((2,)).requires_grad
 
 
+@unpickles_tensors
 def test_expand_broadcast_and_copies():
     law = Product(parts())
     wide = law.expand((2, 3))

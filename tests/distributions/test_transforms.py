@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from error_rate import check_p_values
+from installed import with_todays_compiler
 from projection_law import von_mises_fisher
 from scipy import stats
 from torch import Tensor
@@ -196,6 +197,7 @@ def all_in_one(make: Make, m: int) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 @compiles
+@with_todays_compiler
 @pytest.mark.parametrize("dynamic", [None, True], ids=["static", "dynamic"])
 @pytest.mark.parametrize("m", [2, 6])
 @every_law
@@ -219,6 +221,7 @@ def test_compiled_as_one_graph(make, m, dynamic):
 
 
 @compiles
+@with_todays_compiler
 def test_several_tables_in_one_graph():
     """Two dimensions, two precisions, a divergence with an entropy, and spheres of different dimension."""
     torch.compiler.reset()

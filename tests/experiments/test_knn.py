@@ -47,7 +47,7 @@ def test_labelled_sets_are_balanced_and_come_from_the_training_set(monkeypatch: 
             assert len(x) == len(labels) == 7
             return 0.5
 
-    monkeypatch.setattr("hvae_tutorial.experiments.knn.KNeighborsClassifier", Spy)
+    monkeypatch.setattr("sklearn.neighbors.KNeighborsClassifier", Spy)
     train, labels = np.arange(100.0)[:, None], np.repeat([0, 1], [80, 20])
     knn_accuracies(train, labels, np.zeros((7, 1)), np.zeros(7), metric="euclidean", labels=(20,))
     assert len(set(seen)) == len(seen) == 20
@@ -81,7 +81,7 @@ def test_mean_and_sample_standard_deviation_over_the_draws(monkeypatch: pytest.M
         def score(self, *_: object) -> float:
             return next(scores)
 
-    monkeypatch.setattr("hvae_tutorial.experiments.knn.KNeighborsClassifier", Stub)
+    monkeypatch.setattr("sklearn.neighbors.KNeighborsClassifier", Stub)
     train, labels = np.zeros((40, 2)), np.repeat([0, 1], 20)
     (found,) = knn_accuracies(train, labels, train, labels, metric="euclidean", labels=(20,)).values()
     assert found == {"mean": pytest.approx(0.5), "standard_deviation": pytest.approx((0.2 / 19) ** 0.5), "draws": 20}

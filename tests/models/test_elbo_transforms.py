@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 import torch._inductor.config
+from installed import with_todays_compiler
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call, grad, vmap
@@ -15,11 +16,6 @@ from hvae_tutorial.objectives import elbo
 X_DIM = 20
 every_model = pytest.mark.parametrize(
     ("kind", "d"), [("n", 5), ("s", 1), ("s", 2), ("s", 5), ("s", (2, 2)), ("ps", 5), ("c", 5)], ids=str
-)
-# 2.4.0 cannot export a model ("unsupported operator: aten._standard_gamma"), and where between the two it begins to is
-# not known.
-with_today_s_compiler = pytest.mark.skipif(
-    torch.__version__ < (2, 13), reason="torch.compile and torch.export are tested with PyTorch 2.13 and newer"
 )
 # While it traces, TorchDynamo itself makes an instance of an autograd function, which PyTorch deprecates.
 pytestmark = pytest.mark.filterwarnings(
@@ -70,7 +66,7 @@ def step(model: VAE, function, x: Tensor) -> tuple[Tensor, list[Tensor]]:
     return torch.stack(terms), [parameter.grad.clone() for parameter in model.parameters()]
 
 
-@with_today_s_compiler
+@with_todays_compiler
 @pytest.mark.parametrize("kind", ["n", "s", "ps", "c"])
 @pytest.mark.parametrize(
     "backend",
@@ -93,7 +89,7 @@ def test_compiled_elbo(kind, backend):
             torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
-@with_today_s_compiler
+@with_todays_compiler
 @every_model
 def test_exported_elbo_takes_batches_of_any_size(kind, d):
     model = new_model(kind, d)

@@ -4,6 +4,7 @@ Statistical tests: 12 at 4.5 standard errors and 3 Kolmogorov-Smirnov tests at 1
 fresh ones a correct program fails with probability 2e-4.
 """
 
+import json
 import math
 
 import numpy as np
@@ -30,8 +31,11 @@ def limits(page, m: int, kappa: float, *, authors: bool) -> dict[str, float]:
 
 
 def darts(page, m: int, kappa: float, n: int, *, authors: bool) -> list[dict]:
-    call = "([m, k, n, a]) => { const d = hvaeExplorables.darts; return d.darts(d.constants(m, k, a), 0, n, 1); }"
-    return page.evaluate(call, [m, kappa, n, authors])
+    call = """([m, k, n, authors]) => {
+        const d = hvaeExplorables.darts;
+        return JSON.stringify(d.darts(d.constants(m, k, authors), 0, n, 1));
+    }"""  # Playwright takes seconds to hand over thousands of objects
+    return json.loads(page.evaluate(call, [m, kappa, n, authors]))
 
 
 def public(m: int, kappa: float) -> tuple[float, float]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 from torch.distributions import Distribution
 from tqdm import tqdm
@@ -127,6 +126,8 @@ def auc_and_ap(model: VGAE, q: Distribution, edges: Tensor, non_edges: Tensor) -
         edges: pairs that are edges, int64 of shape (2, n).
         non_edges: pairs that are none, int64 of shape (2, n').
     """
+    from sklearn.metrics import average_precision_score, roc_auc_score  # a second to load
+
     pairs = torch.cat([edges, non_edges], dim=1)
     scores = model.decoder(q.mean, pairs).cpu().numpy()
     truth = (torch.arange(pairs.shape[1]) < edges.shape[1]).numpy()
