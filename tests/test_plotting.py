@@ -326,6 +326,18 @@ def test_images_are_drawn_in_their_place() -> None:
         assert not any(spine.get_visible() for spine in axes.spines.values())
 
 
+@pytest.mark.parametrize("columns", [2, 20])
+def test_a_picture_of_samples_has_the_shape_of_its_blocks(columns: int, tmp_path: Path) -> None:
+    """High or wide, a block is four inches wide but for its margins, and little of the picture is left empty."""
+    figure = plotting.samples({"N-VAE": IMAGES[[0] * 20], "S-VAE": IMAGES[[1] * 20]}, columns=columns)
+    figure.savefig(tmp_path / "picture.png")  # which lays it out
+    width, height = figure.get_size_inches() * figure.dpi
+    for axes in figure.axes:
+        block = axes.get_window_extent()
+        assert 0.8 * width / 2 < block.width <= width / 2
+        assert 0.85 * (height - figure.dpi) < block.height < height  # the title takes less than an inch
+
+
 def test_colours_differ_and_stand_out_from_white() -> None:
     assert len(set(plotting.CLASS_COLOURS)) == 10
     for colour in (*plotting.CLASS_COLOURS, *plotting.CURVE_COLOURS):

@@ -68,10 +68,10 @@ def done(run: Run, folder: Path) -> Any:
 def test_a_run_leaves_a_record_and_a_model_that_loads_back_and_gives_its_results(
     name: str, change: dict, tmp_path: Path
 ) -> None:
-    run = tiny(name, **change)
-    record = done(run, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{run.name}.json", f"{run.name}.safetensors"]
-    assert read(tmp_path / f"{run.name}.json") == record
+    run, folder = tiny(name, **change), tmp_path / "new" / "folder"
+    record = done(run, folder)
+    assert sorted(path.name for path in folder.iterdir()) == [f"{run.name}.json", f"{run.name}.safetensors"]
+    assert read(folder / f"{run.name}.json") == record
     assert record.settings == run.settings
     assert record.key == run.key
     assert record.results.keys() >= set() if change.get("model") == "ae" else set(EXPERIMENTS[name].measures)
@@ -79,12 +79,12 @@ def test_a_run_leaves_a_record_and_a_model_that_loads_back_and_gives_its_results
     assert record.provenance["data_sha256"] == load(run.settings["data"]).sha256
     assert record.provenance["machine"]["threads"] == 1
 
-    path = tmp_path / f"{run.name}.safetensors"
+    path = folder / f"{run.name}.safetensors"
     model, saved_run = load_model(path)
     assert saved_run == dataclasses.replace(run, device="auto")
     assert not model.training
     assert evaluate_model(path, device="cpu") == record.results
-    again = trained_model(run, tmp_path, x_dim=load(run.settings["data"]).x_dim)
+    again = trained_model(run, folder, x_dim=load(run.settings["data"]).x_dim)
     for (a, x), (b, y) in zip(model.state_dict().items(), again.state_dict().items(), strict=True):
         assert a == b
         assert torch.equal(x, y)

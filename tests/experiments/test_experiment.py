@@ -187,6 +187,29 @@ def test_the_paper_preset_is_the_papers_protocol() -> None:
     assert m1m2["scheme"] == "end-to-end"
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "models", "dims"),
+    [
+        ("figure1", ["circle"], ["ae", "n", "s"], [2, 1]),
+        ("table1", ["digits"], ["n", "s"], [2, 5, 10, 20, 40]),
+        ("table2", ["digits"], ["n", "s"], [2, 5, 10, 20, 40]),
+        ("table3", ["digits"], ["nn", "ss", "sn"], [[5, 5], [10, 10], [50, 50]]),
+        ("table4", ["karate", "les-miserables"], ["n", "s"], [16]),
+        ("barrier", ["digits"], ["s", "s-clip"], [40]),
+    ],
+)
+def test_the_cells_that_nobody_chose(name: str, data: list[str], models: list[str], dims: list[Any]) -> None:
+    """Typed a second time."""
+    runs = EXPERIMENTS[name].runs(EXPERIMENTS[name].options())
+    for setting, expected in (("data", data), ("model", models), ("d", dims)):
+        values = [run.settings[setting] for run in runs]
+        assert [value for i, value in enumerate(values) if value not in values[:i]] == expected
+    if name == "table3":
+        assert {run.settings["scheme"] for run in runs} == {"end-to-end"}
+    if name == "barrier":
+        assert {run.settings["until"] for run in runs} == {"end"}
+
+
 def test_the_smaller_presets() -> None:
     expected = {
         ("figure1", "smoke"): {"seeds": 1, "epochs": 3, "patience": 3, "importance_samples": 10},

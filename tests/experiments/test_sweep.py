@@ -100,9 +100,12 @@ def test_the_bar_counts_the_runs_that_have_ended(tmp_path: Path, monkeypatch: py
 
 
 def test_a_changed_setting_is_another_run(tmp_path: Path) -> None:
-    sweep(tiny_runs(1), stand_in, tmp_path, jobs=1)
-    sweep(tiny_runs(1, beta=0.5), stand_in, tmp_path, jobs=1)
-    assert len(list(tmp_path.glob("*.json"))) == 2
+    folder = tmp_path / "new" / "folder"
+    sweep(tiny_runs(1), stand_in, folder, jobs=1)
+    sweep(tiny_runs(1, beta=0.5), stand_in, folder, jobs=1)
+    assert len(list(folder.glob("*.json"))) == 2
+    with sweeping._held(tmp_path / "another" / "folder" / ".sweep.1.lock"):
+        assert [path.name for path in (tmp_path / "another" / "folder").iterdir()] == [".sweep.1.lock"]
 
 
 @pytest.mark.parametrize("content", ["", '{"schema": 1, "experi', "[]"])

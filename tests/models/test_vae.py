@@ -1,5 +1,6 @@
 """A VAE is encoder, head, decoder and likelihood in this order; what `save` wrote, `load` returns bit for bit."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -15,10 +16,14 @@ from hvae_tutorial.models import (
     DeterministicPosterior,
     GaussianPosterior,
     ProductPosterior,
+    gcn_vgae,
+    mlp_m1m2,
+    mlp_m2,
     mlp_product_vae,
     mlp_vae,
 )
 from hvae_tutorial.models.vae import FILE_FORMAT, FILE_VERSION
+from hvae_tutorial.objectives import SemiSupervised
 
 KINDS = ["s", "n", "ps", "c", "ae"]
 
@@ -36,6 +41,32 @@ def test_the_papers_network():
     sizes = [(layer.in_features, layer.out_features) for layer in model.modules() if isinstance(layer, nn.Linear)]
     assert sizes == [(784, 256), (256, 128), (10, 128), (128, 256), (256, 784), (128, 10), (128, 10)]
     assert sum(isinstance(module, nn.ReLU) for module in model.modules()) == 4
+
+
+def test_every_builder_has_the_sizes_of_the_paper_where_none_are_given():
+    """Widths of all weights, in whichever order they are made; typed a second time."""
+    vae = [(256, 784), (128, 256), (128, 5), (256, 128), (784, 256)]
+    m2 = [(128, 15), (128, 14), (128, 15), (10, 128)]  # of z1 and a class; of z2 and a class; the classifier
+    expected = {
+        "product": [*vae, (2, 128), (2, 128), (3, 128), (3, 128)],
+        "m2": [(128, 794), (128, 14), (128, 784), (10, 128), (4, 128), (4, 128), (784, 128)],
+        "m1m2": [*vae, (5, 128), (5, 128), *m2[:2], (128, 5), m2[3], (4, 128), (4, 128), (5, 128), (5, 128)],
+        "vgae": [(4, 32), (4, 32), (9, 32)],
+    }
+    models = {
+        "product": mlp_product_vae("n", (2, 3)),
+        "m2": mlp_m2("n", 4),
+        "m1m2": mlp_m1m2("nn", 5, 4),
+        "vgae": gcn_vgae("n", 4, x_dim=9),
+    }
+    for name, model in models.items():
+        weights = [tuple(weight.shape) for weight in model.parameters() if weight.ndim == 2]
+        assert sorted(weights) == sorted(expected[name]), name
+    assert models["product"].settings["likelihood"] == "bernoulli"
+    assert isinstance(models["m2"].likelihood, BernoulliLikelihood)
+    assert models["vgae"].dropout == 0
+    given = {field.name: field.default for field in dataclasses.fields(SemiSupervised)}
+    assert (given["batch_size"], given["alpha"]) == (16, 0.1)
 
 
 def test_models_differ_only_in_their_heads():

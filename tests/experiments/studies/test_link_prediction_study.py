@@ -123,6 +123,16 @@ def test_every_epoch_trains_with_dropout_and_measures_without(monkeypatch: pytes
     assert modes == [True, False] * 3
 
 
+def test_the_first_step_is_of_the_size_of_the_learning_rate() -> None:
+    """Adam's is, in every coordinate whose gradient is not tiny."""
+    run = tiny(epochs=1, learning_rate=0.3)
+    torch.manual_seed(run.seed)
+    before = link_prediction.build(run.settings, 34).weight.detach()
+    step = (trained(run)[0].weight.detach() - before).abs()
+    assert step.max().item() == pytest.approx(0.3, rel=1e-4)
+    assert step.median().item() == pytest.approx(0.3, rel=1e-2)
+
+
 def test_every_step_draws_so_many_pairs_for_each_training_edge(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
     pairs = link_prediction.uniform_pairs
