@@ -6,6 +6,7 @@ from pathlib import Path
 import material
 import pytest
 import slim
+from test_site import opened
 
 
 @pytest.mark.parametrize(
@@ -52,14 +53,13 @@ def test_what_is_gone_fits_no_element_of_a_page(browser, site: Path) -> None:
     heads = re.findall(r"(?<=[{}])[^{}@;]*\.md-[^{}@;]*(?={)|(?<=[{}])\.[\w-]+[^{}@;]*(?={)", before)
     gone = [head for head in heads if f"{head}{{" not in after and not re.search(r":is\(|:not\(|rtl", head)]
     assert len(gone) > 50
-    page = browser.new_page()
-    for name in ("index", "chapters/04_sampling", "results", "api/models", "404"):
-        page.goto(f"{site.as_uri()}/{name}.html")
-        parts = [
-            part for head in gone for part in head.split(",") if f"{part}{{" not in after and f"{part}," not in after
-        ]
-        assert not page.evaluate(FITTING, [re.sub(r"::?(before|after|placeholder)\b", "", part) for part in parts])
-    page.close()
+    parts = [part for head in gone for part in head.split(",") if f"{part}{{" not in after and f"{part}," not in after]
+    parts = [re.sub(r"::?(before|after|placeholder)\b", "", part) for part in parts]
+    with opened(browser) as context:
+        page = context.new_page()
+        for name in ("index", "chapters/04_sampling", "results", "api/models", "404"):
+            page.goto(f"{site.as_uri()}/{name}.html")
+            assert not page.evaluate(FITTING, parts)
 
 
 # What of some selectors fits an element.
