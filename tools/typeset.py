@@ -138,15 +138,18 @@ def _tidy(element: ET.Element, *, script: bool) -> None:
 
 
 def _space(row: ET.Element) -> None:
-    """A thin space between a fraction and the name of a function, and between such a name and a bar."""
-    index = 1
-    while index < len(row):
+    """A thin space before the name of a function, but not behind a sign or an opening bracket; and before a bar."""
+    for index in range(len(row) - 1, 0, -1):
         before, after = row[index - 1], row[index]
+        follows = row[index + 1].text if index + 1 < len(row) else None
         name = after[0] if after.tag in SCRIPTS | {"mrow"} and len(after) else after
-        named = name.tag == "mi" and len(name.text or "") > 1
-        if (before.tag in {"mfrac", "mstyle"} and named) or (before.text == APPLY and after.text in {"|", "\u2016"}):
+        named = name.tag == "mi" and (
+            follows == APPLY or (after.tag == "mrow" and after[1:2] and after[1].text == APPLY)
+        )
+        last = before[-1] if before.tag == "mrow" and len(before) else before
+        free = last.tag != "mspace" and (last.tag != "mo" or last.text in {")", "]"})
+        if (named and free) or (before.text == APPLY and after.text in {"|", "\u2016"}):
             row.insert(index, ET.Element("mspace", THIN))
-        index += 1
 
 
 def _unbroken(pieces: list[list[ET.Element]]) -> list[list[ET.Element]]:

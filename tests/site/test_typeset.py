@@ -47,7 +47,11 @@ def test_spaces_are_tex_s() -> None:
     assert signs(r"\sum_{i=1}^n a_i")["="] == tight
     assert "lspace" not in signs("a = b")["="]
     assert signs(r"a\bigl(b\bigr)c")["("].items() >= {**tight, "form": "prefix"}.items()
-    assert '<mspace width="0.1667em"/><mrow><mi>log</mi>' in typeset.mathml(r"\frac12\log x")
+    for before in (r"\frac12", r"\tfrac12", "(a)", "E_q", "2"):
+        assert re.search('<mspace width="0.1667em"/>(<mrow>)?<mi>log</mi>', typeset.mathml(rf"{before}\log x"))
+    assert typeset.mathml(r"\log\log x").count("mspace") == 2
+    for before in ("a+", "(", "=", r"a\,+"):
+        assert not re.search('<mspace width="0.1667em"/>(<mrow>)?<mi>log</mi>', typeset.mathml(rf"{before}\log x"))
     assert '\u2061</mo><mspace width="0.1667em"/><mi>|</mi>' in typeset.mathml(r"\max_y|y|", display=True)
 
 

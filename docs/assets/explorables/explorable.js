@@ -277,7 +277,7 @@
     const button = element("button", { type: "button", className: "press" }, host.dataset.press);
     button.addEventListener("click", () => {
       start();
-      host.querySelector("canvas").focus();
+      host.querySelector("[tabindex='0'], input").focus();
     });
     host.append(button);
   }
