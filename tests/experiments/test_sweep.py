@@ -17,6 +17,7 @@ import pytest
 import torch
 from example_records import example_record
 from filelock import FileLock
+from tqdm import tqdm
 
 from hvae_tutorial import cli
 from hvae_tutorial.experiments import sweep as sweeping
@@ -79,7 +80,7 @@ def test_the_bar_counts_the_runs_that_have_ended(tmp_path: Path, monkeypatch: py
     """Of those to do, in lines that say which it is; a run that failed has ended, too."""
     bars = []
 
-    class Bar(sweeping.tqdm):
+    class Bar(tqdm):
         def __init__(self, **options: Any) -> None:
             self.seen: list[Any] = [(options["total"], options["desc"])]
             bars.append(self)
@@ -88,7 +89,7 @@ def test_the_bar_counts_the_runs_that_have_ended(tmp_path: Path, monkeypatch: py
         def update(self, n: float | None = 1) -> None:
             self.seen.append(n)
 
-        def write(self, line: str, **_: Any) -> None:  # type: ignore[override]
+        def write(self, line: str, **_: Any) -> None:
             self.seen.append(line.split(" ")[0])
 
     sweep(tiny_runs(1), stand_in, tmp_path, jobs=1)
