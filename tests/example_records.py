@@ -8,7 +8,7 @@ from hvae_tutorial.records import Record, settings_key
 VERSION = "9.9.9"
 
 
-HISTORY: dict[str, list[float]] = {
+HISTORY: Mapping[str, list[float]] = {
     "epoch": [1, 2, 3],
     "beta": [0.5, 1.0, 1.0],
     "validation_elbo": [-30.0, -20.0, -18.0],

@@ -17,6 +17,7 @@ import pytest
 import torch
 from example_records import example_record
 from filelock import FileLock
+from tqdm import tqdm
 
 from hvae_tutorial import cli
 from hvae_tutorial.experiments import sweep as sweeping
@@ -79,7 +80,7 @@ def test_the_bar_counts_the_runs_that_have_ended(tmp_path: Path, monkeypatch: py
     """Of those to do, in lines that say which it is; a run that failed has ended, too."""
     bars = []
 
-    class Bar(sweeping.tqdm):  # type: ignore[name-defined]
+    class Bar(tqdm):
         def __init__(self, **options: Any) -> None:
             self.seen: list[Any] = [(options["total"], options["desc"])]
             bars.append(self)
