@@ -117,7 +117,7 @@ def _tidy(element: ET.Element, *, script: bool) -> None:
         if "minsize" in element.attrib and element.text in BRACKETS:  # \bigl(
             element.set("form", BRACKETS[element.text])
             script = True
-        if script and element.text != APPLY:
+        if element.text == "!" or (script and element.text != APPLY):
             element.attrib.update(lspace="0em", rspace="0em")
         if element.text == "\u203e":
             element.text = "\u00af"  # the bar that the font has

@@ -45,6 +45,7 @@ def test_a_sign_behind_which_a_line_may_break_keeps_its_spaces() -> None:
 def test_spaces_are_tex_s() -> None:
     tight = {"lspace": "0em", "rspace": "0em"}
     assert signs(r"\sum_{i=1}^n a_i")["="] == tight
+    assert signs("j! = k")["!"].items() >= tight.items()
     assert "lspace" not in signs("a = b")["="]
     assert signs(r"a\bigl(b\bigr)c")["("].items() >= {**tight, "form": "prefix"}.items()
     for before in (r"\frac12", r"\tfrac12", "(a)", "E_q", "2"):
