@@ -102,9 +102,9 @@ plotting.show(
 )
 
 # %% [markdown]
-# Look at a place on the left and at the same place on the right. Inside a group the drawing is a clear digit. Between
-# two groups it is a blend, and sometimes a blob. How well are the digits kept apart? Ask each image for its nearest
-# neighbour on the globe. How often is it the same digit?
+# Look at a place on the left and at the same place on the right. Where one digit has a place to itself, as 4, 7 and 2
+# have, the drawing is that digit. Where groups meet or overlap it is a blend, and sometimes a blob. How well are the
+# digits kept apart? Ask each image for its nearest neighbour on the globe. How often is it the same digit?
 
 # %%
 angles = model.posterior.distance(codes, codes).fill_diagonal_(math.inf)

@@ -161,7 +161,7 @@ plotting.show(
     "**Figure 1.1.** What the prior charges for a posterior of width 0.1 (on the circle: κ = 100). The slope of the "
     "blue curve is the pull to the origin. On the circle no place is dearer than another.",
     alt=f"Price against position: in the plane a parabola, from {in_plane.min():.1f} nats at the origin to "
-    f"{in_plane.max():.1f} at distance 3.14; around the circle a flat line at {prices[0]:.1f}.",
+    f"{in_plane.max():.1f} at distance {moved[-1]:.2f}; around the circle a flat line at {prices[0]:.1f}.",
 )
 
 # %% [markdown]
@@ -388,10 +388,12 @@ axes.set_xticks([], minor=True)
 plotting.show(
     figure,
     "**Figure 1.3.** The price of knowing an angle, at equal mean cosine, with finer precision to the right. Where "
-    "precision is fine, each halving of the error costs about log 4 = 1.39 nats in the plane with a round posterior, "
-    "and about log 2 = 0.69 on the circle. Stretched along the radius, a posterior saves more than half of the "
-    "difference.",
-    alt="Three rising curves of the price in nats against angular precision, from 33 degrees to 1.8. At the right the "
+    f"precision is fine, each halving of the error costs about log 4 = {math.log(4):.2f} nats in the plane with a "
+    f"round posterior, and about log 2 = {math.log(2):.2f} on the circle. "
+    "There a posterior stretched along the radius saves more than half of "
+    "the difference; at coarse precision it saves little.",
+    alt=f"Three rising curves of the price in nats against angular precision, from {degrees[0]:.0f} degrees to "
+    f"{degrees[-1]:.1f}. At the right the "
     f"round posterior has {costs[1000.0][0]:.1f}, the stretched one {ellipses[-1]:.1f} and the circle "
     f"{circle_kl(1000.0):.1f}; the last two rise nearly in parallel.",
 )
@@ -540,9 +542,10 @@ elongation = (variances[0] / variances[1]).sqrt().median()
 plotting.say(
     f"**The line** is torn between the neighbours at {sides[here]:.0f}° and {sides[(here + 1) % 800]:.0f}°: their "
     f"codes are {leaps[here]:.0%} of its length apart, and those of no other neighbours more than {others:.0%}. "
-    f"**Prices:** the N-VAE's ring has the median κ = {kappa['N-VAE']:.0f}, and pays {paid['N-VAE']:.2f} nats. The "
-    f"S-VAE has κ = {kappa['S-VAE']:.0f}, for {paid['S-VAE']:.2f} nats. For the N-VAE's κ a circle would charge "
-    f"{circle_kl(kappa['N-VAE']):.2f} nats. The ring's ellipses are {elongation:.2f} times as long as wide: round."
+    f"**Prices:** the N-VAE's ring has the median κ = |μ|²/σ² = {kappa['N-VAE']:.0f} (σ: the width along the ring), "
+    f"and pays {paid['N-VAE']:.2f} nats. The S-VAE has κ = {kappa['S-VAE']:.0f}, for {paid['S-VAE']:.2f} nats. "
+    f"For the N-VAE's κ a circle would charge {circle_kl(kappa['N-VAE']):.2f} nats. "
+    f"The ring's ellipses are {elongation:.2f} times as long as wide: round."
 )
 
 # %% [markdown]
@@ -553,12 +556,12 @@ plotting.say(
 # has no hole to fill, because the circle is all there is.
 #
 # Now the prices. The two models do not know the angle equally well, so their KL terms must not be compared as they are.
-# At the $\kappa$ of the N-VAE, which is finer, the circle is still cheaper. One run each is shown here; how large
-# $\kappa$ has become depends on learning rate and epochs, and so does which ELBO is ahead.
+# At the $\kappa$ of the N-VAE, which is finer, the circle is still cheaper. One run each is shown here, at one learning
+# rate and one number of epochs: it says neither how large $\kappa$ becomes in general, nor which ELBO is ahead.
 #
 # A last question about the table: how can the logarithm of a probability be positive? It is one of a *density*. With
-# $\sigma$ near $1/5$ a Gaussian has the peak $1/(\sigma\sqrt{2\pi}) \approx 2$, and this in each of 100 coordinates: a
-# perfect mean would score about $100 \log 2$. Only differences between models count.
+# $\sigma$ near $1/5$ a Gaussian has a peak, $1/(\sigma\sqrt{2\pi})$, above 1, and this in each of 100 coordinates: the
+# logarithms add up. Only differences between models count.
 
 # %% tags=["checks"]
 assert radius["autoencoder"] > 1.5 * radius["N-VAE, β = 0.1"]
@@ -638,7 +641,7 @@ plotting.show(
     alt="Left, density around the circle, relative to the uniform law: three humps each. At the true angles "
     f"{(densities['at the true angles'] < 0.1).double().mean():.0%} of the circle have less than a tenth of the "
     f"uniform density, with the S-VAE's own codes {(densities['its own'] < 0.1).double().mean():.0%}. Right: "
-    f"the N-VAE's codes are in a narrow peak, 98% of them between {drawn.quantile(0.01):.1f} and "
+    f"the N-VAE's codes are in a narrow peak, {0.99 - 0.01:.0%} of them between {drawn.quantile(0.01):.1f} and "
     f"{drawn.quantile(0.99):.1f}; the prior is broad, with its top at 1.",
 )
 plotting.say(
@@ -678,8 +681,9 @@ assert at_z[far].median() < 0.5 * at_z[~far].median()  # astray in the gaps
 print("Checked: the mismatch on the circle by quadrature; its order between models; who goes astray, and where.")
 
 # %% [markdown]
-# A smaller $\beta$ makes it worse, not better: it widens the ring, and the prior stays where it was. The S-VAE's prior
-# knows the circle, though not where on it the clusters are: its samples astray are those that fall into the gaps.
+# In these runs, one each, the smaller $\beta$ makes it worse, not better: the ring is wider, and the prior stays where
+# it was. The S-VAE's prior knows the circle, though not where on it the clusters are: most of its samples astray fall
+# into the gaps.
 
 # %% [markdown]
 # ## The trap: the same number for both
@@ -866,7 +870,7 @@ print("Checked: the library's two KL divergences are those of this chapter.")
 # ## Summary
 #
 # - A Gaussian prior pulls every mean to the origin, with the slope $\mu$; a uniform prior on a sphere pulls none.
-# - In $d$ dimensions $|z|$ is near $\sqrt d$, with a width that does not grow: a bubble, empty in the middle.
+# - In many dimensions $|z|$ is near $\sqrt d$, with a width that does not grow: a bubble, empty in the middle.
 # - At equal precision a ring in the plane costs more than a circle: its Gaussian posteriors are round, and no wedges.
 # - Mean KL is information plus the mismatch between aggregate posterior and prior. The mismatch sends samples astray.
 # - Compare $S^d$ with $\mathbb{R}^d$: dimensions, not coordinates.

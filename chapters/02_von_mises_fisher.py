@@ -314,7 +314,8 @@ print("Checked: three forms of phi for m = 2, 3, 6 and 41; the moments of w; the
 # The mean is inside the sphere; its length $A_m$ is the **mean resultant length**.
 #
 # It is a quotient of Bessel functions. By the series, $(\kappa/2)^{-\nu} I_\nu = \sum_j (\kappa^2/4)^j / (j!\,
-# \Gamma(\nu+j+1))$. Differentiate term by term; what $j$ in front takes from $j!$ shifts the sum by one:
+# \Gamma(\nu+j+1))$. Differentiate term by term. The derivative of $(\kappa^2/4)^j$ is
+# $j\,\frac\kappa2\,(\kappa^2/4)^{j-1}$; its $j$ turns $j!$ into $(j-1)!$, and the sum begins at $j=1$:
 #
 # $$
 # \frac{d}{d\kappa} \Bigl[(\kappa/2)^{-\nu} I_\nu(\kappa)\Bigr]
@@ -511,8 +512,9 @@ assert (law - gaussian).abs().max() < 0.02 * law.max()
 print("Checked: more flat ground and less steep ground than the law has; law and Gaussian limit within 2% of the peak.")
 
 # %% [markdown]
-# The fit of all points sees only the mean: the vertical, and the overall steepness. The land has more flat ground, more
-# slopes in the middle and almost none that are very steep. The fit is the best of its family; the family is wrong.
+# The fit of all points sees only the mean: the vertical, and the overall steepness. The land has more flat ground,
+# fewer slopes near the peak of the law, more beyond it, and almost none that are very steep. The fit is the best of its
+# family; the family is wrong.
 #
 # ## A mixture, by EM
 #
@@ -615,10 +617,10 @@ print("Checked: EM never falls and has settled; the order of K = 1, 2, 3, the ti
 
 # %% [markdown]
 # One component is hardly better than no knowledge, which scores $-\log 2\pi$: opposite directions cancel in the mean.
-# Two components are far better. A third, a broad rest, lets the two sides become narrow, and they face within 8 degrees
-# of what the line on the map predicts. What a fourth brings depends on where it starts, and the start that fits the
-# training slopes best does worst on the held-out ones. Three and four are a tie; of a tie one takes the simpler.
-# Exercise 4 makes a rule of this.
+# Two components are far better. A third, a broad rest, lets the eastern side become as narrow as the western one, and
+# the two sides face within 8 degrees of what the line on the map predicts. What a fourth brings depends on where it
+# starts, and the start that fits the training slopes best does worst on the held-out ones. Three and four are a tie; of
+# a tie one takes the simpler. Exercise 4 makes a rule of this.
 #
 # ## The trap
 #

@@ -331,8 +331,8 @@ print("Checked: both recurrences, the factor -(1 - a_m) of an error, and both di
 # $$
 #
 # A variance is positive, so $A_m$ lies below the positive root $x_0$ of $1-x^2-(m-1)x/\kappa$. That is the upper bound.
-# For the lower one, the recurrence says $A_m=1/(m/\kappa+A_{m+2})$. Insert the upper bound of $A_{m+2}$, which is
-# $(\sqrt{(m+1)^2+4\kappa^2}-(m+1))/2\kappa$:
+# For the lower one, put $a_m=(m/\kappa)\,A_m$ into the recurrence. As $q\,a_{m+2}=(\kappa/m)\,A_{m+2}$, it says
+# $A_m=1/(m/\kappa+A_{m+2})$. Insert the upper bound of $A_{m+2}$, which is $(\sqrt{(m+1)^2+4\kappa^2}-(m+1))/2\kappa$:
 #
 # $$
 # \frac{2\kappa}{m-1+\sqrt{(m+1)^2+4\kappa^2}}\le A_m(\kappa)\le\frac{2\kappa}{m-1+\sqrt{(m-1)^2+4\kappa^2}}=x_0.
@@ -689,7 +689,8 @@ print("Checked: the library agrees with our table and with 40 digits to 11 digit
 # \int-\frac{1-p^2}2\,\frac{d\kappa}\kappa=\int_1^p\frac{dp}{2p}=\frac12\log p=-\frac12\log\frac s\nu .
 # $$
 #
-# (These three terms are what Laplace's method gives, the parabola at the peak of the integrand.) In the same way
+# (Laplace's method, a parabola at the peak, gives these three terms if the integral is taken over the angle, where the
+# integrand is $e^{\kappa\cos\theta}\sin^{2\nu}\theta$, and divided by the same at $\kappa=0$.) In the same way
 # $b_{j+1}$ gives $V_j/\nu^j$:
 #
 # $$

@@ -846,11 +846,11 @@ print("Checked: spherical Cauchy samples that were kept pass the test for von Mi
 # b=\frac{-2\kappa+\sqrt{4\kappa^2+(m-1)^2}}{m-1},
 # $$
 #
-# equal on paper (pythae 0.1.2, `svae_model.py`, line 172; `raphaelrubrice/HVAE`, a reproduction of the paper,
-# commit f394bd1, `svae/sampling.py`, lines 27 and 112; SciPy 1.17.1 in float64, `_multivariate.py`,
-# `_rejection_sampling`, with another formula where the result is exactly 0). The difference is about
-# $(m-1)^2/4\kappa$. In float32 $2\kappa$ is rounded by a few $10^{-8}$ of itself, so it is lost once $\kappa$ exceeds
-# $m-1$ by a factor of about 1,500:
+# equal on paper (pythae 0.1.2, `svae_model.py`, line 172; `raphaelrubrice/HVAE`, a reproduction of the paper, commit
+# f394bd1, `svae/sampling.py`, lines 27 and 112; SciPy 1.17.1 in float64, `_multivariate.py`, `_rejection_sampling`,
+# with another formula where the result is exactly 0). The difference is about $(m-1)^2/4\kappa$. In float32 $2\kappa$
+# is rounded by a few $10^{-8}$ of itself, so it can be lost once $\kappa$ exceeds $m-1$ by a factor of about 1,500, and
+# is lost from twice that on:
 
 
 # %%
@@ -860,8 +860,10 @@ def cancelling_b(m, kappa, dtype=torch.float32):
 
 
 for m in (3, 5, 11, 41):
-    zero = next(k for k in np.geomspace(1e2, 1e6, 4001) if cancelling_b(m, k) == 0)
-    print(f"m = {m:2}: b is 0 from kappa = {zero:.1e} on, {zero / (m - 1):,.0f} times m - 1")
+    kappas = np.geomspace(1e2, 1e6, 4001)
+    lost = np.array([cancelling_b(m, kappa).item() == 0 for kappa in kappas])
+    first, last = kappas[lost][0] / (m - 1), kappas[~lost][-1] / (m - 1)
+    print(f"m = {m:2}: b is 0 for many kappa from {first:,.0f} times m - 1 on, for all from {last:,.0f} times")
 b, exact_b = cancelling_b(11, 1e4), wood(11, 1e4)[0]
 double = cancelling_b(4, 1e8, torch.float64) / wood(4, 1e8)[0]
 print(f"m = 11, kappa = 1e4: b is off by {b / exact_b - 1:.0%}; float64, m = 4, kappa = 1e8: {double - 1:.0%}")
@@ -952,7 +954,8 @@ print(f"kappa = 5: mean of w {wrapped.mean():.2f} with 1/kappa, should be {A(2, 
 # a=\frac{m-1+2\kappa+s}4,\qquad t=\frac{2ab}{1-(1-b)e},\qquad d=\frac{4ab}{1+b}-(m-1)\log(m-1).
 # $$
 #
-# The code accepts with probability $\exp((m-1)\log t-t+d)$. With the exact $b$ this is our $(c\,e^{1-c})^{m-1}$.
+# The code accepts with probability $\exp((m-1)\log t-t+d)$. With the exact $b$, $\frac{4ab}{1+b}=m-1$ and so
+# $t=(m-1)\,c$: this is our $(c\,e^{1-c})^{m-1}$. With another $b$ neither holds.
 
 
 # %%

@@ -575,7 +575,8 @@ axes.text(-0.98, 0.9, "no correction needed", color="0.4", va="top")
 axes.set(xlabel="w = μ·z", ylabel="exact / pathwise", xlim=(-1.75, 1.05), ylim=(0, 7.6), xticks=(-1, -0.5, 0, 0.5, 1))
 plotting.show(
     figure,
-    "**Figure 5.3.** The exact dw/dκ divided by that through the accepted proposal. Thick: the middle 95% of samples.",
+    f"**Figure 5.3.** The exact dw/dκ divided by that through the accepted proposal. Thick: the middle {2 * 0.475:.0%} "
+    "of samples.",
     alt="Ratio of exact to pathwise derivative against w. It rises as w falls from 1 to -1: "
     + ", ".join(f"from {near:.2f} to {far:.1f} for m = {m}" for m, (near, far) in ends_of_ratio.items())
     + ".",
@@ -660,9 +661,9 @@ plotting.say(
 )
 
 # %% [markdown]
-# With the best of baselines all three can be used, and the two cures are about equally quiet. Without one only the
-# implicit estimator is quiet, and it never asks for $f$. That is the library's choice. These are single numbers in a
-# toy; what the noise does to training is another question, and this chapter has not measured it.
+# With the mean of $f$ as baseline all three can be used, and the two cures are about equally quiet. Without one only
+# the implicit estimator is quiet, and it never asks for $f$. That is the library's choice. These are single numbers in
+# a toy; what the noise does to training is another question, and this chapter has not measured it.
 #
 # On the course's site all this can be moved by hand: samples on the circle or the sphere, with the arrow that each
 # estimator gives them as $\kappa$ grows, and the mean slope of each beside the truth.
@@ -733,8 +734,10 @@ print("Checked: for m = 3 the variance has the right digits at every κ, and the
 #
 # But chapter 4 also drew with a **mirror**: make $z^0$ around a fixed axis $\pm e_1$, and reflect it, $z=H(\mu)\,z^0$,
 # with $H=I-2\,aa^\top/|a|^2$, $a=\mu\mp e_1$ and $|a|^2=2\,(1\mp\mu_1)$. Autograd through $H$ moves the same samples in
-# another way. Since $z^0=H(\mu)\,z$, the sample goes to $H(\mu+\varepsilon t)\,H(\mu)\,z$. Differentiate $H$ in the
-# direction $t$, and use $Ha=-a$. What remains is a turn in the plane of $t$ and $a$:
+# another way. Since $z^0=H(\mu)\,z$, the sample goes to $H(\mu+\varepsilon t)\,H(\mu)\,z$. The derivative of $H$ in the
+# direction $t$ is $-2\,(ta^\top+at^\top)/|a|^2+4\,(a\cdot t)\,aa^\top/|a|^4$. Apply it to $z^0$, with $a\cdot
+# z^0=-a\cdot z$ and $t\cdot z^0=t\cdot z-2\,(a\cdot z)(a\cdot t)/|a|^2$: the terms with $a\cdot t$ cancel. What remains
+# is a turn in the plane of $t$ and $a$:
 #
 # $$
 # z\to z+\varepsilon\,\frac{(a\cdot z)\,t-(t\cdot z)\,a}{1\mp\mu_1},\qquad
@@ -1030,7 +1033,7 @@ print(
 # %% [markdown]
 # ## Summary
 #
-# - Rejection makes a sample jump as $\kappa$ changes; autograd sees the pieces only and loses up to half.
+# - Rejection makes a sample jump as $\kappa$ changes; autograd sees the pieces only: up to half of $A_m'$ is lost.
 # - The gradient is $g_{\text{rep}}+g_{\text{cor}}$, both known in closed form; the correction is the mean jump.
 # - The score correction is unbiased, but its noise grows with the value of the loss.
 # - Implicit reparameterisation holds the quantile still and needs only $w$; taken on the right tail, nothing cancels.

@@ -443,11 +443,11 @@ print("Checked: the slope d/2, the price d log 2 of half the width, and where an
 # $\kappa A_m-\phi_m$, with accurate $A_m$ and $\phi_m$, survives there: $\kappa^2/(2m)$ is subtracted from twice as
 # much. At the other end both terms are close to $\kappa$, and their difference is of the size of $\log\kappa$.
 #
-# The cure is to cancel on paper. As in [chapter 4](04_sampling.ipynb), let
-# $x_0=2\kappa/(d+\sqrt{d^2+4\kappa^2})$, let $x$ be a coordinate of a uniform point, $c=1/(1+x_0x)$, and
-# $a=(c\,e^{1-c})^d$ the probability that the sampler accepts $x$.
-# Chapter 4 found the acceptance rate $E[a]$, which contains $\phi_m$. Accepted points follow our law, with
-# $w=x_0+\frac d\kappa(1-c)$, and a mean over accepted points is a mean over all, weighted by $a$. So
+# The cure is to cancel on paper. As in [chapter 4](04_sampling.ipynb), let $x_0=2\kappa/(d+\sqrt{d^2+4\kappa^2})$, let
+# $x$ be a coordinate of a uniform point, $c=1/(1+x_0x)$, and $a=(c\,e^{1-c})^d$ the probability that the sampler
+# accepts $x$. Chapter 4 found the acceptance rate $E[a]$, which contains $\phi_m$. Accepted points follow our law, with
+# $w=x_0+\frac d\kappa(1-c)$ (the second of the two facts in [chapter 5](05_gradients.ipynb) that turn $x$ into $w$),
+# and a mean over accepted points is a mean over all, weighted by $a$. So
 #
 # $$
 # \phi_m=\kappa x_0+\tfrac d2\log(1-x_0^2)+\log E[a],\qquad
@@ -877,7 +877,7 @@ print("Checked: values, gradients and float32 for κ from 0.0001 to 100 million,
 # 3. It is $\kappa^2/(2m)$ when small; when large, half the width costs one bit a dimension. Subtraction loses it at
 #    both ends: cancel $\kappa x_0$ on paper.
 # 4. The mean KL of a data set is information plus mismatch, the aggregate's own KL: paying is not telling.
-# 5. softplus + 1 sets a low floor, a cap a harmful ceiling; a patch must match slopes too.
+# 5. softplus + 1 sets a low floor; a cap at $100\,m$ is too low at $d=2$ and 5; a patch must match slopes too.
 #
 # ## References
 #

@@ -493,8 +493,8 @@ print(
 
 # %% [markdown]
 # In both models, one run each, most of the price buys information. The rest is small: in Figure 7.4 the codes fill the
-# prior's two dashed circles. In twenty dimensions the threshold is too low to tell much, after so short a training:
-# some units pass it that cost next to nothing. Look at the KL of each unit, as the last line does.
+# prior's two dashed circles. In twenty dimensions, after 60 epochs, the threshold is too low to tell much: some units
+# pass it that cost next to nothing. Look at the KL of each unit, as the last line does.
 #
 # ## Does warm-up help?
 #
@@ -658,11 +658,11 @@ print("Checked: both have the same mean; the plain one's ratio falls as the root
 #
 # The first and the third are in a public reproduction of the paper ([@rubrice, commit f394bd1]).
 #
-# **1. Early stopping during warm-up.** The reproduction watched the quantity that it maximised,
-# $\mathrm{RE} - \beta_e \mathrm{KL}$ (`svae/training.py`, lines 154 and 169). It falls when $\beta_e$ rises, whatever
-# the model does. So the "best" epoch lies where the KL was hardly weighed: in one of its logs it is epoch 24 of a
-# warm-up over 100, at $\beta = 0.23$ (`paper_experiments/Table2_exp.ipynb`). Our runs with a warm-up of 60 epochs, seen
-# with those eyes:
+# **1. Early stopping during warm-up.** The reproduction watched the quantity that it maximised, $\mathrm{RE} - \beta_e
+# \mathrm{KL}$ (`svae/training.py`, lines 154 and 169). Each rise of $\beta_e$ lowers it, even for a model that stays as
+# it is. So the "best" epoch may lie where the KL was hardly weighed: in one of its logs it is epoch 24 of a warm-up
+# over 100, at $\beta = 0.23$ (`paper_experiments/Table2_exp.ipynb`). Our runs with a warm-up of 60 epochs, seen with
+# those eyes:
 
 # %% tags=["picture", "nbval-ignore-output"]
 chosen = {}
@@ -735,7 +735,7 @@ panels[0].set_ylabel("ELBO (nats)")
 plotting.show(
     figure,
     "**Figure 7.8.** Training (dashed) and validation (solid) with 300 images after warm-up, five seeds. Drawn once, "
-    "the pixels are learned by heart.",
+    "the training curve leaves the validation curve behind.",
     alt="Left: both kinds of curves rise together. Right: the training curves rise farther, and at the end are "
     f"{min(gap['drawn once', seed] for seed in seeds):.1f} nats or more above the validation curves, which reach a "
     "top and then fall.",

@@ -181,7 +181,7 @@ axes.set(xticks=range(-180, 181, 90), yticks=range(-180, 181, 90))
 plotting.show(
     figure,
     "**Figure 8.1.** The circle behind 800 points of R¹⁰⁰, and where the S-VAE puts them on its own circle, turned to "
-    "fit. The order around the circle is right; distances are stretched.",
+    "fit, in one run. The order around the circle is right; distances are stretched.",
     alt="Points along a rising curve around the diagonal, from minus 180 to 180 degrees. They are off the diagonal by "
     f"{astray.abs().median():.0f} degrees in the median and {astray.abs().max():.0f} at most.",
 )
@@ -588,10 +588,11 @@ print(
 )
 
 # %% [markdown]
-# With the decoder frozen the toy is right: $\kappa$ falls by the missing share of the gradient, and the ELBO hardly
-# moves, since the loss is of second order. With a free decoder $\kappa$ falls farther in most runs. A likely reason is
-# that the decoder takes part: it learns from more blurred codes, so it pays less for precision; $a$ falls, and $\kappa$
-# with it. The loss is then no longer of second order, and in the run where it is largest it can be seen in the ELBO.
+# With the decoder frozen the prediction is right: $\kappa$ falls by the missing share of the gradient, and the ELBO
+# hardly moves, since the loss is of second order. With a free decoder $\kappa$ falls farther in most runs. A likely
+# reason is that the decoder takes part: it learns from more blurred codes, so it pays less for precision; $a$ falls,
+# and $\kappa$ with it. Where training comes to rest the loss is still of second order, but in a larger change of
+# $\kappa$. The largest of the six losses is that of one run.
 #
 # Two seeds for each $d$ and 45 epochs decide no more than that; in such short runs a part of it may be slower learning.
 # Whoever reads $\kappa$ as a measure of certainty reads a bias in any case.
@@ -667,7 +668,7 @@ print("Checked: the slope is NaN; the library's law refuses a NaN by name, and w
 
 # %% [markdown]
 # **A cap on $\kappa$.** The same code cuts $\kappa$ at $100\, m$, "to prevent getting stuck at sampling"
-# (`svae/vae.py`, lines 111 to 113). Beyond the cap the gradient is zero, so the value cannot come back ([chapter
+# (`svae/vae.py`, lines 111 to 113). Beyond the cap the gradient is zero: nothing pulls the value back ([chapter
 # 6](06_kl_divergence.ipynb)). Is $100\,m$ large? On our circle ($m = 2$) it is not:
 
 
@@ -714,8 +715,8 @@ print("Checked: more than half of the points are at the cap, others learn more t
 
 # %% [markdown]
 # **A kink.** Chapter 6 has a normaliser whose slope jumps at $\kappa = 100$ ([@graphnet]). A fit climbs while that
-# slope is below the mean length of the data. So all true $\kappa$ over a wide range come to rest at 100: a $\kappa$
-# that is the same for all data is a kink or a cap.
+# slope is below the mean length of the data. So all true $\kappa$ over a wide range come to rest at 100: if $\kappa$ is
+# the same for all data and not at the head's floor, suspect a kink or a cap.
 
 # %% tags=["checks"]
 grid = torch.arange(20.0, 8000.0, dtype=torch.float64)
@@ -843,8 +844,8 @@ print("Checked: with our weights and seed the library's three models have the sa
 # <details markdown="1">
 # <summary>Answer</summary>
 #
-# A cap, or a kink. The KL depends on $\kappa$ alone, so a constant KL is a constant $\kappa$. Invert it
-# (chapter 6): if the result is a round number such as $100\,m$, it is the cap.
+# A cap, a kink, or the floor. The KL depends on $\kappa$ alone: a constant KL suggests a constant $\kappa$. Invert it
+# (chapter 6). A round number such as $100\,m$ is the cap; 1 is the floor of softplus + 1: the codes have collapsed.
 #
 # </details>
 #
@@ -889,11 +890,11 @@ print("Checked: with our weights and seed the library's three models have the sa
 # ## Summary
 #
 # 1. An S-VAE is a VAE with another head; ELBO, bound and training loop stay as they are.
-# 2. Walk along great circles: they return, and every place of the sphere draws something.
+# 2. Walk along great circles: they return, and the sphere has no far field.
 # 3. Reconstruction buys concentration: $\kappa^* = a$. A biased gradient buys too little, by its missing share if the
 #    decoder stands still, and in most of our runs by more if the decoder learns too.
 # 4. NaN at the start: `ive`. NaN later, or a sampler that hangs: $\sqrt{1 - w^2}$. A KL or a $\kappa$ that stands
-#    still: a cap or a kink.
+#    still: a cap, a kink, or the floor.
 # 5. Compare at equal $d$, never at equal numbers of coordinates.
 #
 # ## References

@@ -78,7 +78,7 @@ print("Checked: in all ten cells of the paper's table RE - KL = ELBO, and LL is 
 # A number in such a table is the end of a chain of decisions. This is the chain. Where the paper says what it did, we
 # do the same; the last three lines are ours.
 #
-# | step | for the table (MNIST) | in this chapter (8x8 digits) |
+# | step | for the table (MNIST) | the three models trained below (8x8 digits) |
 # |---|---|---|
 # | network | 784-256-128 with ReLU, the decoder mirrored | 64-256-128 |
 # | pixels in training | drawn anew for every batch, 1 with the probability of their grey value | the same |
@@ -88,7 +88,7 @@ print("Checked: in all ten cells of the paper's table RE - KL = ELBO, and LL is 
 # | LL | $K=500$ draws an image | the same |
 # | validation and test pixels | drawn once, with a fixed seed | the same |
 # | ELBO, RE, KL | one draw an image, averaged over ten passes | the same |
-# | patience | counted from the end of warm-up on, with $\beta=1$ | the same |
+# | patience | counted from the end of warm-up on, with $\beta=1$ | none: all 30 epochs are run |
 #
 # In code it is short. `binarized` returns the data set with validation and test images drawn once; `fit` is chapter 7's
 # loop.
@@ -203,9 +203,9 @@ print("Checked: each record obeys RE - KL = ELBO < LL, and was made from a clean
 #
 # **Step 4: a law for $t$.** A standard normal, divided by the root of a mean of $\nu$ independent squares of others,
 # has *Student's law with $\nu$ degrees of freedom*, by definition. Our $V$ is a weighted sum of two such means, which
-# is none. Welch's idea ([@welch1947]): take the $\nu$ for which the variance is right. A mean of $\nu$ squares times
-# $EV$ has the variance $2(EV)^2/\nu$, and $V$ has $\sum2\sigma^4/(n^2(n-1))$, summed over both models. Equate the two,
-# with $s$ for $\sigma$:
+# is none. Welch's idea ([@welch1947]): take the $\nu$ for which the variance is right. The mean of $\nu$ squared
+# standard normals, times $E[V]=\sum\sigma^2/n$, has the variance $2\,E[V]^2/\nu$, and $V$ has
+# $\sum2\sigma^4/(n^2(n-1))$, summed over both models. Equate the two, with $s$ for $\sigma$:
 #
 # $$
 # \nu=\frac{V^2}{\dfrac{(s_a^2/n_a)^2}{n_a-1}+\dfrac{(s_b^2/n_b)^2}{n_b-1}}.
@@ -596,8 +596,8 @@ listed = ", ".join(f"{kappa:.0f} at $d={d}$" for d, kappa in chosen.items())
 plotting.say(
     f"And $\\kappa$ is learned, without a bound. Which one has the paper's KL? It is {listed}. At $d=40$ the peak for "
     f"this $\\kappa$ would be at $m\\approx{0.76 * chosen[40]:.0f}$: the model stands on the rising side, far from any "
-    "limit. More nats were to be had, so the collapse of the area is no wall. They must have cost more than they "
-    "brought."
+    "limit. More nats were to be had, so the collapse of the area is no wall. If training found the best, they would "
+    "have cost more than they brought."
 )
 
 # %% tags=["checks"]
@@ -745,8 +745,8 @@ print("Checked: both costs by search, c near 0.8, their difference for h >> 1, a
 
 # %% [markdown]
 # The paper's table fits this. From $d=20$ to 40 no number of the N-VAE changes by more than 0.3 nats: the new
-# directions are off. The S-VAE pays five nats more, for the same reconstruction. It is an explanation that fits, no
-# proof: nobody has measured the $h_i$ of the two decoders. [@davidson2019] draw the same conclusion and take
+# directions seem to be off. The S-VAE pays five nats more, for the same reconstruction. It is an explanation that fits,
+# no proof: nobody has measured the $h_i$ of the two decoders. [@davidson2019] draw the same conclusion and take
 # products of small spheres instead ([chapter 13](13_beyond.ipynb)).
 
 # %% [markdown]
@@ -795,9 +795,9 @@ for name in ("log_likelihood_10", "log_likelihood"):
 print("Checked: the wrong comparison and the right ones; where K = 10 gives the paper's gap, too much, and too little.")
 
 # %% [markdown]
-# At $d=5$ the paper's gap is ours with $K=10$. At $d=2$ it is smaller than ours with 10 already, and at $d=10$ it is
-# larger by more than a nat. So **no single $K$ explains the column**, and we do not know how it was made. The cure:
-# judge by ELBO, RE and KL, and print $K$ with every LL.
+# At $d=5$ the paper's gap is near ours with $K=10$. At $d=2$ it is smaller than ours with 10 already, and at $d=10$ it
+# is larger by more than a nat. So, as far as one run a cell can tell, **no single $K$ explains the column**, and we do
+# not know how it was made. The cure: judge by ELBO, RE and KL, and print $K$ with every LL.
 #
 # **One seed.** At $d=10$ the paper's sphere is ahead by 0.68 nats of LL, with $p\approx10^{-4}$ from ten runs. Had they
 # trained once each? The difference of two runs has the spread $\sqrt{s_a^2+s_b^2}$:
@@ -898,11 +898,11 @@ print(
 )
 
 # %% [markdown]
-# Of ten runs that start above the barrier, at $\kappa\approx21$, none is stuck: what stops the others is the barrier,
-# and not the law beyond it. So the public law and gradient together may cost a run everything, *sometimes*, at the
-# highest of the three dimensions that we tried. It is a candidate for the paper's trouble at $d=40$, and no more: the
-# paper's code at that time may have differed, and its KL of 33.50 says that its runs were over the barrier. What the
-# wrong law does to runs that pass is not recorded here for the whole training.
+# Of ten runs that start above the barrier, at $\kappa\approx21$, none is stuck, as it should be if the barrier stops
+# the others and not the law beyond it. So the public law and gradient together may cost a run everything, *sometimes*,
+# at the highest of the three dimensions that we tried. It is a candidate for the paper's trouble at $d=40$, and no
+# more: the paper's code at that time may have differed, and its KL of 33.50 says that its runs were over the barrier.
+# What the wrong law does to runs that pass is not recorded here for the whole training.
 #
 # ## The library's version
 #
@@ -992,7 +992,8 @@ print("Checked: the three answers.")
 # 1. A cell is a mean and a spread over seeds, at the end of a protocol that has to be told.
 # 2. Welch's $t$ weighs a difference against its own spread. Power says what could be found: with three runs, little.
 # 3. Our runs agree with the paper's in most numbers; the S-VAE at $d=5$ and $d=10$ differs, from one run each.
-# 4. The sphere wins where directions are few. One $\kappa$ for all costs in proportion to $d$; the area is no wall.
+# 4. In log-likelihood the sphere is ahead at $d=2$, 5 and 10 in the paper's table, at $d=2$ alone on the digits. One
+#    $\kappa$ for uneven directions costs in proportion to $d$ at a given unevenness; the area is no wall.
 # 5. Equal $K$, equal dimension, the same law, enough seeds: or there is no comparison.
 #
 # ## References

@@ -453,11 +453,11 @@ for record in records.load(experiment="table4", dropout=0.5):
 for cell, values in sorted(dropped.items()):
     print(
         f"{cell[0]}, {names.vgae(cell[1])}, dropout 0.5: {np.mean(values):.1f} in {len(values)} splits, "
-        f"without {np.mean(auc[cell]):.1f} in {len(auc[cell])}"
+        f"without {np.mean(auc[cell]):.1f} in {len(auc[cell])}, paper {paper.TABLE4[cell]['auc']:.1f}"
     )
 
 # %% [markdown]
-# With dropout 0.5 the S-VGAE comes near the paper's figures on Cora and Citeseer. The paper does not say which dropout
+# With dropout 0.5 both models come near the paper's figures on Cora and Citeseer. The paper does not say which dropout
 # it used; of the three programs that its lost code was made of, one has 0.5 and one has none
 # ([chapter 12](12_link_prediction.ipynb)). So it is plausible, and unproven.
 

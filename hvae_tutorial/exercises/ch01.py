@@ -185,12 +185,12 @@ $\\frac12\\log(2\\pi\\kappa/e)$, and ask yourself what $\\kappa$ no longer sees.
     solution=ring_price,
     explanation="""\
 Along the radius the posterior may be the prior, $\\sigma_1 = 1$, at no cost. What is left is minimal at $\\sigma_2^2
-= 1/(\\kappa + 1)$, $r^2 = \\kappa/(\\kappa+1)$, and costs $\\frac12\\log(1+\\kappa)$: half of $\\log\\kappa$, as on
-the circle, and even less than there. But is the angle still known? With $\\sigma_1 = 1$ and a radius
-below 1, samples reach the origin and pass it: at $\\kappa = 100$ the mean of the direction $z/|z|$ has the length
-0.67, and 0.995 on the circle. $r^2/\\sigma_2^2$ measures the angle only while $\\sigma_1$ is small beside $r$. If the
-mean direction has the length 0.995 in each case, the round ring costs 3.94 nats, the best ring with two widths 3.16,
-and the circle 2.72.""",
+= 1/(\\kappa + 1)$, $r^2 = \\kappa/(\\kappa+1)$, and costs $\\frac12\\log(1+\\kappa)$: for large $\\kappa$ half of
+$\\log\\kappa$, as on the circle, and (from $\\kappa = 2$ on) even less than there. But is the angle still known? With
+$\\sigma_1 = 1$ and a radius below 1, samples reach the origin and pass it: at $\\kappa = 100$ the mean of the
+direction $z/|z|$ has the length 0.67, and 0.995 on the circle. $r^2/\\sigma_2^2$ measures the angle only while
+$\\sigma_1$ is small beside $r$. If the mean direction has the length 0.995 in each case, the round ring costs 3.94
+nats, the best ring with two widths 3.16, and the circle 2.72.""",
     hints=(
         "Write down the KL divergence of chapter 1 for one coordinate along the radius, with mean r and width s1, "
         "and one "

@@ -208,8 +208,8 @@ $w$: use the chapter's `moments`, or bisection; chapter 5 derives a closed form.
     solution=fit_concentration,
     explanation="""\
 $A_m' = 1 - A_m^2 - \\frac{m-1}\\kappa A_m$ is positive, so there is one solution. Newton's method starts at $r(m -
-r^2)/(1 - r^2)$, which is within a few per cent, and doubles the number of right digits at each step. The start
-itself is often taken for the answer; it is wrong in the second or third digit.""",
+r^2)/(1 - r^2)$, and doubles the number of right digits at each step. The start itself is often taken for the
+answer; it can be wrong by 6% ($m = 2$, $r = 0.9$).""",
     hints=(
         "The likelihood depends on z through the length r of the mean vector alone. Solve A(kappa) = r.",
         "Newton: `kappa += (r - A) / A'`, with `A' = 1 - A**2 - (m-1) A / kappa`.",

@@ -185,7 +185,7 @@ which direction? From which start? With how many steps?""",
 A relative error shrinks by $A_m A_{m+2}$ at each step down, and grows by the inverse at each step up. So any start
 is forgotten on the way down, the faster the larger $m/\\kappa$. For $m \\ll \\kappa$ errors fade only as
 $e^{-M^2/4\\kappa}$, which asks for a number of steps proportional to $\\sqrt\\kappa$; Amos' bound as a start saves
-about a third of them at $\\kappa = 10000$.""",
+about two fifths of them at $\\kappa = 10000$.""",
     hints=(
         "Start at some large n, with any guess of A_n, and come down to m. An error shrinks at every step.",
         "The number of steps has to grow like sqrt(kappa): `20 + 8 sqrt(kappa)` of them are enough.",
