@@ -157,7 +157,7 @@ def _held(path: Path) -> Iterator[None]:
     """Hold a lock, which the system takes away from a process that ends, however it ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(".sweep.*.lock"):  # by commands that were killed
-        with contextlib.suppress(Timeout), FileLock(left, blocking=False):
+        with contextlib.suppress(Timeout), FileLock(left, timeout=0):
             left.unlink()
     try:
         with FileLock(path):
@@ -176,7 +176,7 @@ def _ending_with(parent: Path) -> Iterator[None]:
 
     def watch() -> None:
         while not done.wait(timeout=1):
-            with contextlib.suppress(Timeout), FileLock(parent, blocking=False):
+            with contextlib.suppress(Timeout), FileLock(parent, timeout=0):
                 parent.unlink(missing_ok=True)
                 os._exit(1)
 
