@@ -453,6 +453,7 @@ print("Checked: the range without a scale, the variance m at s = m, and that sca
 
 # %% tags=["nbval-ignore-output"]
 probability = torch.sigmoid(logits_of(cured["s"]) - math.log(w))
+off = ~torch.eye(N, dtype=torch.bool)  # all pairs of two nodes
 said, share = probability[off].mean(), S / (N * (N - 1))
 balanced = torch.sigmoid(logits_of(cured["s"]))[off].mean()
 print(f"mean σ(ℓ) {balanced:.3f}; with log w subtracted {said:.3f}; share of links {share:.3f}")
@@ -613,7 +614,7 @@ better = {data: max((cell[data, "n"], plain[data]), key=np.mean) for data in pla
 lead = {data: cell[data, "s"].mean() - better[data].mean() for data in plain}
 p_lead = {data: results.welch_p_value(list(cell[data, "s"]), list(better[data])) for data in plain}
 plotting.say(
-    f"No: scale and offset change the plane's mean AUC by ${scaled['cora']:+.1f}$ points on Cora and "
+    f"Hardly: scale and offset change the plane's mean AUC by ${scaled['cora']:+.1f}$ points on Cora and "
     f"${scaled['citeseer']:+.1f}$ on Citeseer, over {len(plain['cora'])} splits each. Beside the better of the two the "
     f"sphere is ahead by {lead['cora']:.1f} and {lead['citeseer']:.1f} points (p = {p_lead['cora']:.1g} and "
     f"{p_lead['citeseer']:.1g})."
@@ -729,8 +730,8 @@ plotting.say(
 # <details markdown="1">
 # <summary>Answer</summary>
 #
-# A one on the diagonal, as $d_u=1$. On its own features alone. Citeseer has 48 such nodes. Without features either, all
-# of them would have the same posterior.
+# A one on the diagonal, as $d_u=1$. On its own features alone. Citeseer has 48 such nodes. Without features ($X=I$) it
+# depends on the node's own learned vector, of which no link tells anything.
 #
 # </details>
 #

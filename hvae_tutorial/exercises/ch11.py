@@ -377,8 +377,8 @@ on $S^5$? `mean_resultant_length` and `log_partition` of the library may be used
     explanation="""\
 The divergence $\\kappa A_m(\\kappa)-\\phi_m(\\kappa)$ rises with $\\kappa$: its derivative is $\\kappa A_m'$, and a
 variance is positive. So the floor is its value at the smallest $\\kappa$, with $m=d+1$. On $S^5$ and at $\\kappa=1$ it
-is 0.0808 nats. A spherical $z_2$ whose KL is this number for every image says nothing: its code is dead, although its
-KL is not 0.""",
+is 0.0808 nats. A spherical $z_2$ whose KL is this number for every image says at most
+0.08 nats about the image: its code is as good as dead, although its KL is not 0.""",
     hints=(
         "The divergence grows with kappa, so look at the smallest kappa.",
         "KL(vMF || uniform) = kappa A - phi, from chapter 6.",
