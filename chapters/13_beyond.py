@@ -30,7 +30,6 @@
 import math
 import time
 import timeit
-from collections import defaultdict
 
 import numpy as np
 import torch
@@ -44,7 +43,6 @@ from hvae_tutorial import plotting, records
 from hvae_tutorial.data import binarize, load
 from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, SphericalCauchy, VonMisesFisher
 from hvae_tutorial.experiments import paper, products
-from hvae_tutorial.experiments.names import space
 from hvae_tutorial.models import (
     VAE,
     BernoulliLikelihood,
@@ -428,10 +426,13 @@ print("Checked: in the mean of three runs S¹¹ is below both products, these be
 
 # %% tags=["nbval-ignore-output", "words"]
 longer = records.load(experiment="products", data="digits")
-plotting.say(products.table(longer).markdown())
-recorded = defaultdict(list)
-for record in longer:
-    recorded[space(record.settings["model"], record.settings["d"])].append(record.results["elbo"])
+spaces = products.table(longer)
+plotting.say(spaces.markdown())
+recorded = {
+    row.model: [record.results["elbo"] for record in longer if record.name in row.records]
+    for row in spaces.rows
+    if row.runs
+}
 
 
 def beside(one, other):

@@ -75,6 +75,7 @@ BUILT: dict[int, dict[str, set[str]]] = {
     13: {
         "hvae_tutorial.distributions": {"Product"},
         "hvae_tutorial.models": {"ProductPosterior", "mlp_product_vae"},
+        "hvae_tutorial.experiments": {"products"},
     },
 }
 ALWAYS = {"hvae_tutorial.data", "hvae_tutorial.plotting", "hvae_tutorial.records"}

@@ -200,6 +200,7 @@ def test_each_set_of_images_has_a_folder_and_the_graphs_have_one(tmp_path: Path)
         "table3": "table3-digits",
         "table4": "table4",
         "barrier": "barrier-digits",
+        "products": "products-digits",
     }
 
 
