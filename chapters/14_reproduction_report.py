@@ -379,9 +379,10 @@ plotting.say(
 # %% [markdown]
 # Where to look: at $\alpha=0.1$ a classifier on a sphere may not even learn its own hundred labels, and a spherical
 # $z_2$ may stay on its floor ([chapter 11](11_semi_supervised_m1m2.ipynb)). The first six records hold neither the
-# accuracy on the labelled images nor the KL of $z_2$; runs from now on write both. The student program, with as many
-# images, has 61.5% (N+N), 63.0% (S+S) and 65.3% (S+N) at $(5,5)$: low, and both models with a sphere ahead of N+N, as
-# claimed.
+# accuracy on the labelled images nor the KL of $z_2$; runs from now on write both. With $\alpha=1$, in one run a cell,
+# S+S is ahead of N+N at $(5,5)$ ([chapter 11](11_semi_supervised_m1m2.ipynb)): five seeds would tell. The student
+# program, with as many images, has 61.5% (N+N), 63.0% (S+S) and 65.3% (S+N) at $(5,5)$: low, and both models with a
+# sphere ahead of N+N, as claimed.
 
 # %% tags=["checks"]
 seed_0 = {(*r.settings["d"], r.settings["model"]): r.results for r in m1m2 if r.settings["seed"] == 0}

@@ -175,7 +175,7 @@ def test_the_accuracies_in_the_text_are_those_of_the_records() -> None:
     for d in (5, 10):
         accuracies = []
         for model, name in (("nn", "N+N"), ("ss", "S+S"), ("sn", "S+N")):
-            (record,) = records.load(experiment="table3", data="mnist-5k", model=model, d=[d, d])
+            (record,) = records.load(experiment="table3", data="mnist-5k", model=model, d=[d, d], alpha=0.1)
             accuracies.append(f"{name} {100 * record.results['accuracy']:.1f}%")
         assert f"d = ({d}, {d}): {', '.join(accuracies)}" in text
     for model, d, name in (("n", 2, "R²"), ("s", 2, "S²"), ("s", 1, "as many coordinates as R²,")):
