@@ -900,8 +900,10 @@ retried = accuracies(runs[1.0])
 leads = {
     d: np.mean(retried[d, "ss"]) - np.mean(retried[d, "nn"]) for d in places if {(d, "ss"), (d, "nn")} <= retried.keys()
 }
+fewest = min(map(len, retried.values()), default=0)
 plotting.say(
-    f"With $\\alpha=1$ S+S − N+N is {at_each(leads)}, from {min(map(len, retried.values()))} or more runs a cell."
+    f"With $\\alpha=1$ S+S − N+N is {at_each(leads)}, in "
+    f"{'one run' if fewest == 1 else f'{fewest} or more runs'} a cell."
     if leads
     else "They are not among the records yet."
 )

@@ -2,7 +2,8 @@
 //
 // An explorable is a function that fills an element: hvaeExplorables.add("NAME", (host) => { ... }) fills every
 // <div class="explorable" data-explorable="NAME">. What the element held before, a picture, stays where scripts do not
-// run, and with data-press="..." until that button is pressed. The tools below are hvaeExplorables.kit. Classic scripts, this one first: they also work from file://.
+// run, and with data-press="..." until that button is pressed. The tools below are hvaeExplorables.kit. Classic scripts,
+// this one first: they also work from file://.
 (() => {
   "use strict";
   const explorables = (window.hvaeExplorables ??= {});
