@@ -319,6 +319,25 @@ def add_records(*runs: Path, to: Path | None = None, force: Annotated[bool, Flag
             print(path)
 
 
+@records.command(name="remeasure")
+def remeasure_records(*runs: Path, device: str = "auto") -> None:
+    """Measure the models beside records again, and add to the records what this release measures and they lack.
+
+    Example: `hvae records remeasure runs/table1-mnist/RUN.json`
+
+    Args:
+        runs: JSON files that `hvae reproduce` wrote, with their models beside them.
+        device: cpu, cuda, cuda:1, ...; auto takes CUDA where there is one.
+    """
+    with _user_errors():
+        if not runs:
+            raise ValueError("name at least one record to measure again, for example runs/table1-mnist/*.json")
+        from hvae_tutorial.experiments.execute import remeasure
+
+        for run in runs:
+            print(f"{run}: {', '.join(remeasure(run, device=device)) or 'nothing to add'}")
+
+
 @data.command(name="list")
 def list_data() -> None:
     """List the data sets, whether they are on this machine, and their licences.

@@ -370,6 +370,21 @@ def test_a_saved_model_is_measured_as_its_record_was(finished: tuple, capsys: py
     assert json.loads(capsys.readouterr().out) == record.results
 
 
+def test_a_record_gets_what_it_lacks_from_its_model(
+    finished: tuple, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record, model = finished
+    results = {name: value for name, value in record.results.items() if name != "knn_by_k"}
+    path = records.write(dataclasses.replace(record, results=results), tmp_path)
+    path.with_suffix(".safetensors").write_bytes(model.read_bytes())
+    for said in ("knn_by_k", "nothing to add"):
+        assert run(["records", "remeasure", str(path), "--device", "cpu"]) == 0
+        assert capsys.readouterr().out == f"{path}: {said}\n"
+    assert records.read(path).results == record.results
+    assert run(["records", "remeasure"]) == 2
+    assert "name at least one record to measure again" in capsys.readouterr().err
+
+
 def test_images_are_drawn_from_a_saved_model(
     finished: tuple, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,3 +10,5 @@ FEW_SAMPLES = 10
 NEIGHBOURS = 5
 DRAWS = 20
 LABELS = (100, 600, 1000)
+# With the first of these sizes the accuracy is also measured for every k up to this one.
+MOST_NEIGHBOURS = 15

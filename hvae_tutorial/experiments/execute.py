@@ -27,12 +27,16 @@ from hvae_tutorial.experiments.registry import EXPERIMENTS
 from hvae_tutorial.experiments.run import Run
 from hvae_tutorial.files import write_atomically
 from hvae_tutorial.plotting import Figure
-from hvae_tutorial.records import Record, write
+from hvae_tutorial.records import Record, read, write
+from hvae_tutorial.records.checks import leaves
 from hvae_tutorial.sources import REGISTRY
 from hvae_tutorial.training import TrainingResult, resolve_device
 
 # The learning curve in a record keeps at most this many epochs, so that records stay small.
 CURVE_POINTS = 200
+
+# A number that is measured again may differ by so much of itself: other releases draw other latent samples.
+REPEATED = 1e-3
 
 MODEL_FORMAT = 1
 
@@ -249,6 +253,49 @@ def evaluate_model(path: Path, *, device: str = "auto") -> dict[str, Any]:
     with one_thread(), seeded(run.seed, where):
         measured = study_of(run).measure(model.to(where), load(run.settings["data"]), run)
     return rounded(measured, digits=7)
+
+
+def remeasure(path: Path, *, device: str = "auto") -> list[str]:
+    """Measure the model beside a record again, and add to the record what this release measures and it does not have.
+
+    Numbers that the record has are kept. Its provenance says what was added, by which release and commit.
+
+    Args:
+        path: a record (`.json`) with its model (`.safetensors`) beside it.
+        device: where to measure, as `training.resolve_device` takes it.
+
+    Returns:
+        The names of the results that were added; where there are none the record is left as it is.
+
+    Raises:
+        FileNotFoundError: there is no such record, or no model beside it.
+        ValueError: they are damaged, or do not belong together: the data are others, or a number of the record is
+            not repeated to `REPEATED` of itself.
+        DataError: the data cannot be had.
+    """
+    record = read(path)
+    data = load(record.settings["data"])
+    if data.sha256 != record.provenance["data_sha256"]:
+        raise ValueError(
+            f"{path} was measured on other data: sha256 {record.provenance['data_sha256']}, here {data.sha256}"
+        )
+    run, where = Run(record.experiment, record.settings, device), resolve_device(device)
+    model = path.with_suffix(".safetensors")
+    with one_thread(), seeded(run.seed, where):
+        module = _built(model, _read(model)[1], run, data.x_dim).to(where)
+        measured = rounded(study_of(run).measure(module, data, run), digits=7)
+        origin = provenance(where, data.sha256)
+    found = dict(leaves("", measured))
+    for name, value in leaves("", record.results):
+        if name in found and not math.isclose(found[name], value, rel_tol=REPEATED):
+            raise ValueError(f"{model} is not the model of {path}: {name} is {found[name]}, recorded is {value}")
+    added = {name: value for name, value in measured.items() if name not in record.results}
+    if added:
+        again = {"added": sorted(added), "version": origin["versions"]["hvae_tutorial"], "commit": origin["commit"]}
+        earlier = record.provenance.get("measured_again", [])
+        grown = {**record.provenance, "measured_again": [*earlier, again]}
+        write(replace(record, results={**record.results, **added}, provenance=grown), path.parent)
+    return sorted(added)
 
 
 def draw_samples(path: Path, count: int, *, seed: int) -> Figure:

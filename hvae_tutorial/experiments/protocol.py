@@ -93,6 +93,30 @@ def elbo_terms(model: VAE, x: Tensor) -> dict[str, float]:
     return dict(zip(ElboTerms._fields, passes.mean(0).tolist(), strict=True))
 
 
+@torch.no_grad()
+def kl_by_images(model: VAE, data: Dataset) -> dict[str, float]:
+    """Return the mean KL term on other images than the binarised test images, to see how much the choice decides.
+
+    Args:
+        model: a trained model of pixels.
+        data: images with intensities in [0, 1].
+
+    Returns:
+        Of the test images: `binarized_anew`, with other random numbers; `thresholded` at 1/2; `intensities`, as they
+        are. Of the other parts, binarised once: `validation` and `train`.
+    """
+    once = binarized(data)
+    others = {
+        "binarized_anew": binarize(data.test, torch.Generator().manual_seed(len(data.test))),
+        "thresholded": (data.test > 0.5).to(data.test.dtype),
+        "intensities": data.test,
+        "validation": once.validation,
+        "train": once.train,
+    }
+    device = next(model.parameters()).device
+    return {name: elbo(model, images.to(device)).kl.mean().item() for name, images in others.items()}
+
+
 def log_likelihood(model: VAE, x: Tensor, samples: int) -> dict[str, float]:
     """Estimate the mean log-likelihood of the points by importance sampling (Burda et al. 2016), a lower bound."""
     bound = iwae_bound(model, x, samples)

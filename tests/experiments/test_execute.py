@@ -18,6 +18,7 @@ from hvae_tutorial.experiments.execute import (
     evaluate_model,
     execute,
     load_model,
+    remeasure,
     rounded,
     save_model,
     study_of,
@@ -27,7 +28,7 @@ from hvae_tutorial.experiments.execute import (
 from hvae_tutorial.experiments.protocol import seeded
 from hvae_tutorial.experiments.registry import EXPERIMENTS
 from hvae_tutorial.experiments.run import Run
-from hvae_tutorial.records import read
+from hvae_tutorial.records import Record, read, write
 
 CPU = torch.device("cpu")
 EFFORT = {"epochs": 2, "warmup_epochs": 1, "patience": 2}
@@ -192,6 +193,56 @@ def test_a_model_without_its_run_is_taken_where_the_run_is_known(tmp_path: Path)
     assert torch.equal(trained_model(run, tmp_path, x_dim=34).weight, model.weight)
     with pytest.raises(ValueError, match="does not say which run it is the model of"):
         load_model(path)
+
+
+def without(path: Path, *names: str, **change: Any) -> Record:
+    """Write a record again without some results, and with others changed, as an earlier release might have made it."""
+    record = read(path)
+    results = {name: value for name, value in record.results.items() if name not in names} | change
+    found = dataclasses.replace(record, results=results)
+    write(found, path.parent)
+    return found
+
+
+def test_what_an_earlier_release_did_not_measure_is_added_and_the_rest_kept(tmp_path: Path) -> None:
+    run = tiny("table1")
+    whole = done(run, tmp_path)
+    path = tmp_path / f"{run.name}.json"
+    kl = whole.results["kl"] * (1 + 5e-4)  # as if by other random numbers
+    old = without(path, "knn_by_k", "kl_by_images", kl=kl)
+    torch.rand(3)
+    assert remeasure(path, device="cpu") == ["kl_by_images", "knn_by_k"]
+    new = read(path)
+    assert new.results == whole.results | {"kl": kl}
+    assert new.key == old.key
+    (again,) = new.provenance["measured_again"]
+    assert again["added"] == ["kl_by_images", "knn_by_k"]
+    assert again.keys() == {"added", "version", "commit"}
+    assert {name: value for name, value in new.provenance.items() if name != "measured_again"} == old.provenance
+    content = path.read_bytes()
+    assert remeasure(path, device="cpu") == []
+    assert path.read_bytes() == content
+    without(path, "knn")
+    assert remeasure(path, device="cpu") == ["knn"]
+    assert [entry["added"] for entry in read(path).provenance["measured_again"]] == [again["added"], ["knn"]]
+
+
+def test_a_record_gets_nothing_from_another_model_or_other_data(tmp_path: Path) -> None:
+    run = tiny("table1")
+    done(run, tmp_path)
+    path = tmp_path / f"{run.name}.json"
+    whole = without(path, "knn_by_k")
+    content = without(path, "knn_by_k", kl=whole.results["kl"] * 1.01)
+    with pytest.raises(ValueError, match=r"is not the model of .*: kl is .*, recorded is"):
+        remeasure(path, device="cpu")
+    assert read(path) == content
+    write(dataclasses.replace(whole, provenance={**whole.provenance, "data_sha256": "0" * 64}), tmp_path)
+    with pytest.raises(ValueError, match="was measured on other data: sha256 0000"):
+        remeasure(path, device="cpu")
+    write(whole, tmp_path)
+    path.with_suffix(".safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="no saved model"):
+        remeasure(path, device="cpu")
 
 
 def saved(folder: Path, **change: Any) -> Path:

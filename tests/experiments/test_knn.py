@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hvae_tutorial.experiments.knn import knn_accuracies
+from hvae_tutorial.experiments.knn import knn_accuracies, knn_accuracies_by_k
 
 
 def two_classes(n: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -85,3 +85,28 @@ def test_mean_and_sample_standard_deviation_over_the_draws(monkeypatch: pytest.M
     train, labels = np.zeros((40, 2)), np.repeat([0, 1], 20)
     (found,) = knn_accuracies(train, labels, train, labels, metric="euclidean", labels=(20,)).values()
     assert found == {"mean": pytest.approx(0.5), "standard_deviation": pytest.approx((0.2 / 19) ** 0.5), "draws": 20}
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_every_k_agrees_with_scikit_learn_on_the_same_labelled_sets(
+    metric: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ties too: with four classes and few neighbours there are many."""
+    rng = np.random.default_rng(0)
+    train, test = rng.standard_normal((300, 2)), rng.standard_normal((200, 2))
+    labels, test_labels = np.arange(300) % 4 + 3, np.arange(200) % 4 + 3
+    found = knn_accuracies_by_k(train, labels, test, test_labels, metric=metric, size=40, seed=3)
+    assert list(found) == [str(k) for k in range(1, 16)]
+    for k in (1, 2, 5, 15):
+        monkeypatch.setattr("hvae_tutorial.experiments.knn.NEIGHBOURS", k)
+        (one,) = knn_accuracies(train, labels, test, test_labels, metric=metric, labels=(40,), seed=3).values()
+        assert found[str(k)] == pytest.approx(one["mean"], abs=1e-12), k
+    assert len(set(found.values())) > 10
+
+
+def test_no_accuracy_by_k_where_the_classes_or_the_sets_are_too_small() -> None:
+    train, labels = np.random.default_rng(0).standard_normal((100, 2)), np.repeat([0, 1], [80, 20])
+    arguments = (train, labels, train, labels)
+    assert knn_accuracies_by_k(*arguments, metric="euclidean", size=42) == {}
+    assert knn_accuracies_by_k(*arguments, metric="euclidean", size=14) == {}
+    assert len(knn_accuracies_by_k(*arguments, metric="euclidean", size=40)) == 15

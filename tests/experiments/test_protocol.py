@@ -7,11 +7,14 @@ import pytest
 import torch
 from example_records import example_record
 
+from hvae_tutorial.data import load
 from hvae_tutorial.experiments import names, protocol
 from hvae_tutorial.experiments.knn import knn_accuracies
 from hvae_tutorial.experiments.protocol import (
+    binarized,
     curves,
     elbo_terms,
+    kl_by_images,
     latent_means,
     log_likelihood,
     measure_vae,
@@ -119,6 +122,25 @@ def test_both_log_likelihoods_have_their_own_number_of_samples(monkeypatch):
     assert found["log_likelihood"]["samples"] == 33
     assert found["log_likelihood_10"]["samples"] == 10
     assert found["mean_concentration"] >= 1
+
+
+def test_the_kl_of_other_images_is_that_of_the_images_it_names():
+    data = load("digits")
+    model = mlp_vae("n", 2, x_dim=64, hidden=(8,))
+    found = kl_by_images(model, data)
+    once = binarized(data)
+
+    def kl(images):
+        return elbo(model, images).kl.mean().item()
+
+    assert found["intensities"] == pytest.approx(kl(data.test), rel=1e-5)
+    assert found["thresholded"] == pytest.approx(kl((data.test > 0.5).float()), rel=1e-5)
+    assert found["validation"] == pytest.approx(kl(once.validation), rel=1e-5)
+    assert found["train"] == pytest.approx(kl(once.train), rel=1e-5)
+    anew = found.pop("binarized_anew")
+    assert anew == pytest.approx(kl(once.test), rel=0.05)
+    assert anew not in (kl(once.test), *found.values())
+    assert kl_by_images(model, data)["binarized_anew"] == pytest.approx(anew, rel=1e-6)  # the same in every run
 
 
 def test_curves_are_those_of_each_models_records_in_the_order_of_the_tables():

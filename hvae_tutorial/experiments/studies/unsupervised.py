@@ -10,8 +10,16 @@ from torch import Tensor
 from hvae_tutorial import plotting
 from hvae_tutorial.data import Dataset
 from hvae_tutorial.experiments import names
-from hvae_tutorial.experiments.knn import knn_accuracies
-from hvae_tutorial.experiments.protocol import binarized, curves, latent_means, measure_vae, seeded, training_settings
+from hvae_tutorial.experiments.knn import knn_accuracies, knn_accuracies_by_k
+from hvae_tutorial.experiments.protocol import (
+    binarized,
+    curves,
+    kl_by_images,
+    latent_means,
+    measure_vae,
+    seeded,
+    training_settings,
+)
 from hvae_tutorial.experiments.run import Run
 from hvae_tutorial.models.vae import VAE, mlp_vae
 from hvae_tutorial.plotting import Figure
@@ -57,15 +65,19 @@ def measure(model: VAE, data: Dataset, run: Run) -> dict[str, Any]:
     images = binarized(data)
     device = next(model.parameters()).device
     test = images.test.to(device)
-    accuracies = knn_accuracies(
+    means = (
         latent_means(model, images.train.to(device)).cpu().numpy(),
         data.train_labels.numpy(),
         latent_means(model, test).cpu().numpy(),
         data.test_labels.numpy(),
-        metric=model.posterior.metric,
-        seed=run.seed,
     )
-    return {**measure_vae(model, test, importance_samples=run.settings["importance_samples"]), "knn": accuracies}
+    metric = model.posterior.metric
+    return {
+        **measure_vae(model, test, importance_samples=run.settings["importance_samples"]),
+        "knn": knn_accuracies(*means, metric=metric, seed=run.seed),
+        "knn_by_k": knn_accuracies_by_k(*means, metric=metric, seed=run.seed),
+        "kl_by_images": kl_by_images(model, data),
+    }
 
 
 def sample(model: VAE, n: int) -> Tensor:

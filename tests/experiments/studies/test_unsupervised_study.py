@@ -8,7 +8,7 @@ import torch
 from example_records import example_record
 
 from hvae_tutorial.data import Dataset, load
-from hvae_tutorial.experiments.protocol import binarized, latent_means, measure_vae
+from hvae_tutorial.experiments.protocol import binarized, kl_by_images, latent_means, measure_vae
 from hvae_tutorial.experiments.registry import EXPERIMENTS
 from hvae_tutorial.experiments.run import Run
 from hvae_tutorial.experiments.studies import barrier, circle, m1m2, unsupervised
@@ -80,12 +80,25 @@ def test_the_test_images_are_measured_with_the_samples_that_were_asked_for(
         seen.update(train=train, train_labels=train_labels, test=test, labels=labels, **options)
         return {"100": {"mean": 0.5, "standard_deviation": 0.1, "draws": 20}}
 
+    def noted_by_k(*arrays: np.ndarray, **options: Any) -> dict:
+        seen.update(by_k=arrays, options_by_k=options)
+        return {"1": 0.25}
+
     monkeypatch.setattr(unsupervised, "knn_accuracies", noted)
+    monkeypatch.setattr(unsupervised, "knn_accuracies_by_k", noted_by_k)
     torch.manual_seed(1)
     results = unsupervised.measure(model, digits, run)
     images = binarized(digits)
     torch.manual_seed(1)
-    assert results == {**measure_vae(model, images.test, importance_samples=7), "knn": results["knn"]}
+    assert results == {
+        **measure_vae(model, images.test, importance_samples=7),
+        "knn": results["knn"],
+        "knn_by_k": {"1": 0.25},
+        "kl_by_images": kl_by_images(model, digits),
+    }
+    for name, array in zip(("train", "train_labels", "test", "labels"), seen["by_k"], strict=True):
+        assert seen[name] is array
+    assert seen["options_by_k"] == {"metric": "cosine", "seed": 5}
     assert results["log_likelihood"]["samples"] == 7
     assert results["log_likelihood_10"]["samples"] == 10
     assert results["knn"]["100"]["mean"] == 0.5
