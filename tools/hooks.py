@@ -65,8 +65,9 @@ ALIKE = re.compile(r'<span class="(\w+)">[^<]*</span>(?:<span class="\1">[^<]*</
 # have in common.
 UNSEARCHED = re.compile(r'<(div|details) class="(?=[^"]*\b(?:highlight|output|arithmatex|chapter|colab)\b)')
 
-# What a reader sees where scripts do not run: docs/assets/explorables/NAME.png, described. The script is NAME.js. One
-# that waits for a button shows NAME-poster.png before, which is what the first sentence says.
+# What a reader sees where scripts do not run: docs/assets/explorables/NAME.png, described. The script is NAME.js, which
+# explorable.js loads when the reader comes near. One that waits for a button shows NAME-poster.png before, described by
+# the first sentence.
 EXPLORABLES = {
     "vmf": "A thousand points drawn from the von Mises-Fisher law on a sphere, at concentration 5: most lie around the "
     "mean direction. The length of their mean, 0.798, is close to the exact 0.800.",
@@ -77,7 +78,6 @@ EXPLORABLES = {
     "globe": "A globe with 2000 test images of MNIST as dots, coloured by class: the latent space of an S-VAE. Beside "
     "it the digit that the decoder draws at the needle in the middle.",
 }
-NEEDED_BY |= {f"assets/explorables/{name}.js": (f'data-explorable="{name}"',) for name in EXPLORABLES}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -138,7 +138,7 @@ def on_post_page(output: str, **_: object) -> str:
     output = ALIKE.sub(lambda found: f'<span class="{found[1]}">{re.sub("<[^>]*>", "", found[0])}</span>', output)
     output = WORKER.sub("assets/search/search.js", output)
     absent = [folder for folder, marks in NEEDED_BY.items() if not any(mark in output for mark in marks)]
-    lines = output.splitlines(keepends=True)
+    lines = slim.without_indentation(output).replace(" data-search-exclude", "").splitlines(keepends=True)
     return "".join(line for line in lines if not any(folder in line and _loads(line) for folder in absent))
 
 
@@ -169,10 +169,13 @@ def on_post_build(config: MkDocsConfig) -> None:
     texts = [path.read_text(encoding="utf-8") for path in site.rglob("*.html")]
     scripts = [*site.glob("assets/javascripts/*.js"), site / "assets/reach.js", site / "assets/cards/cards.js"]
     used = slim.used_classes(texts, [path.read_text(encoding="utf-8") for path in scripts])
-    (theme,) = site.glob("assets/stylesheets/main.*.css")
-    others = [path.read_text(encoding="utf-8") for path in site.rglob("*.css") if path != theme]
-    made = slim.stylesheet(theme.read_text(encoding="utf-8"), used)
-    theme.write_text(slim.without_variables(made, "".join([*others, *texts])), encoding="utf-8")
+    schemes = slim.used_schemes(texts)
+    theme = {path for name in ("main", "palette") for path in site.glob(f"assets/stylesheets/{name}.*.css")}
+    others = [path.read_text(encoding="utf-8") for path in site.rglob("*.css") if path not in theme]
+    made = {path: slim.stylesheet(path.read_text(encoding="utf-8"), used, schemes) for path in theme}
+    asked = "".join([*others, *made.values(), *texts])
+    for path, css in made.items():
+        path.write_text(slim.without_variables(css, asked), encoding="utf-8")
     shutil.rmtree(site / "assets" / "javascripts" / "lunr", ignore_errors=True)
 
 

@@ -1,7 +1,8 @@
 """The theme's style sheet without rules that no page of the site can use.
 
-A rule is used if all classes that it asks for occur in a page or in a script. What a selector excludes, or offers as
-one of several, is not looked at. A variable is used if a rule or another style sheet asks for it.
+A rule is used if all classes that it asks for occur in a page or in a script, and its colour schemes in a page. What a
+selector excludes, or offers as one of several, is not looked at. A variable is used if a rule or another style sheet
+asks for it.
 """
 
 import re
@@ -9,6 +10,7 @@ from collections.abc import Collection, Iterator
 
 CHOICES = re.compile(r":(?:is|not|where|has)\((?:[^()]|\([^()]*\))*\)")
 CLASS = re.compile(r"\.(-?[A-Za-z_](?:[\w-]|\\.)*)")
+SCHEME = re.compile(r"data-md-color-(?:scheme|primary|accent)=\"?([\w-]+)")
 WORD = re.compile(r"[A-Za-z_][\w-]*")
 NESTED = ("@media", "@supports", "@container", "@layer")
 
@@ -19,25 +21,35 @@ def used_classes(pages: Collection[str], scripts: Collection[str]) -> set[str]:
     return named.union(*(WORD.findall(script) for script in scripts))
 
 
-def stylesheet(css: str, used: Collection[str]) -> str:
-    """Return a style sheet without the rules, and the selectors of rules, that ask for another class than those used.
+def used_schemes(pages: Collection[str]) -> set[str]:
+    """Return the colour schemes in some HTML, and the names of their colours."""
+    return {name for page in pages for name in SCHEME.findall(page)}
+
+
+def stylesheet(css: str, used: Collection[str], schemes: Collection[str]) -> str:
+    """Return a style sheet without the rules, and the selectors of rules, that ask for what is not used.
 
     Args:
         css: without comments that contain braces.
         used: Classes. One that ends in a hyphen stands for all that begin with it.
+        schemes: Colour schemes and names of colours.
     """
     beginnings = tuple(name for name in used if name.endswith("-"))
 
     def is_used(selector: str) -> bool:
-        names = CLASS.findall(CHOICES.sub("", selector))
-        return all(name in used or name.startswith(beginnings) for name in names) and "[dir=rtl]" not in selector
+        asked = CHOICES.sub("", selector)
+        return (
+            all(name in used or name.startswith(beginnings) for name in CLASS.findall(asked))
+            and all(name in schemes for name in SCHEME.findall(asked))
+            and "[dir=rtl]" not in asked
+        )
 
     kept = []
     for head, body in _rules(css):
         if body is None or (head.startswith("@") and not head.startswith(NESTED)):
             kept.append(head if body is None else f"{head}{{{body}}}")
         elif head.startswith("@"):
-            inner = stylesheet(body, used)
+            inner = stylesheet(body, used, schemes)
             kept.append(f"{head}{{{inner}}}" if inner else "")
         elif selectors := [selector for selector in _parts(head) if is_used(selector)]:
             kept.append(f"{','.join(selectors)}{{{body}}}")
@@ -80,3 +92,10 @@ def _parts(selectors: str) -> list[str]:
             parts.append(selectors[start:at])
             start = at + 1
     return [*parts, selectors[start:]]
+
+
+def without_indentation(page: str) -> str:
+    """Return HTML without the spaces that lines begin with, but where they are shown or are a script's."""
+    parts = re.split(r"(<(pre|script|textarea)\b.*?</\2>)", page, flags=re.DOTALL)
+    # Of every three parts: what stands between, the element, its name.
+    return "".join(re.sub(r"\n\s+", "\n", part) if at % 3 == 0 else part for at, part in enumerate(parts) if at % 3 < 2)

@@ -8,7 +8,7 @@ CANVAS = ".explorable .picture"
 
 
 def write_page(folder: Path, name: str) -> str:
-    """Write a page with an explorable, and one that nobody has written; return its address."""
+    """Write a page with an explorable, and far below one that nobody has written; return its address."""
     files = {file: html.escape((ASSETS / file).as_uri()) for file in ("explorable.css", "explorable.js", f"{name}.js")}
     path = folder / "page.html"
     path.write_text(
@@ -16,6 +16,7 @@ def write_page(folder: Path, name: str) -> str:
         <meta name="viewport" content="width=device-width"><link rel="stylesheet" href="{files["explorable.css"]}">
         <body data-md-color-scheme="default">
         <div class="explorable" data-explorable="{name}"><p id="before">A picture.</p></div>
+        <div style="height: 20000px"></div>
         <div class="explorable" data-explorable="later"><p id="after">A picture.</p></div>
         <script src="{files["explorable.js"]}"></script><script src="{files[f"{name}.js"]}"></script></body></html>""",
         encoding="utf-8",

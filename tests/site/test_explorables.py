@@ -40,8 +40,6 @@ def pictures(page) -> list[str]:
 def test_each_has_a_script_and_a_picture(name: str) -> None:
     assert (ASSETS / f"{name}.js").is_file()
     assert (ASSETS / f"{name}.png").stat().st_size < 150_000
-    config = (Path(hooks.__file__).parents[1] / "mkdocs.yml").read_text(encoding="utf-8")
-    assert f"assets/explorables/{name}.js" in config
 
 
 @pytest.mark.parametrize(("width", "density"), [(340, 1), (390, 2), (1280, 2)])
@@ -116,6 +114,29 @@ def test_what_a_page_loads_is_small(name: str) -> None:
     assert shared + (ASSETS / f"{name}.js").stat().st_size < 40_000
     for data in ASSETS.glob(f"{name}-?.js"):
         assert data.stat().st_size <= 300 * 1024
+
+
+def test_its_script_is_loaded_when_the_reader_comes_near(opened: Callable, tmp_path: Path, name: str) -> None:
+    page_file = tmp_path / "page.html"
+    text = page_file.read_text(encoding="utf-8")
+    script = f'<script src="{(ASSETS / f"{name}.js").as_uri()}"></script>'
+    assert script in text
+    far = '<div style="height: 3000px"></div>'
+    page_file.write_text(
+        text.replace(script, "").replace('<div class="explorable"', far + '<div class="explorable"', 1)
+    )
+    page = opened(viewport={"width": 390, "height": 800})
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(200)
+    assert page.locator("#before").count()
+    assert page.locator(f"script[src$='/{name}.js']").count() == len(asked) == 0
+    page.mouse.wheel(0, 1500)  # the element is 700 px below the window
+    page.wait_for_selector(".live", state="attached")
+    page.locator(".explorable").first.scroll_into_view_if_needed()
+    ready(page)
+    assert sum(address.endswith(f"/{name}.js") for address in asked) == 1
+    assert not page.locator("#before").count()
 
 
 def test_one_that_waits_keeps_its_picture_until_its_button_is_pressed(

@@ -24,11 +24,15 @@ from test_site import opened
             "[dir=ltr] .a{x:2}:root{--b:url('data:,{.b}')}",
         ),
         (".c-one{x:1}.d-one{x:2}", ".c-one{x:1}"),
+        (
+            '[data-md-color-scheme=slate]{x:1}[data-md-color-scheme=slate][data-md-color-primary="red"] .a{x:1}',
+            "[data-md-color-scheme=slate]{x:1}",
+        ),
         (""":root{--b:url("data:a;b(c)}{'")}.b{x:1}""", """:root{--b:url("data:a;b(c)}{'")}"""),
     ],
 )
 def test_rules_that_ask_for_other_classes_go(css: str, left: str | None) -> None:
-    assert slim.stylesheet(css, {"a", "c-"}) == (css if left is None else left)
+    assert slim.stylesheet(css, {"a", "c-"}, {"slate"}) == (css if left is None else left)
 
 
 def test_pictures_that_nobody_asks_for_go() -> None:
@@ -42,6 +46,29 @@ def test_classes_of_pages_and_words_of_scripts_are_used() -> None:
     used = slim.used_classes(['<p class="a b-c"> d'], ["e.classList.add('f-g', `h--${i}`)"])
     assert {"a", "b-c", "f-g", "h--", "i"} <= used
     assert "d" not in used
+
+
+def test_schemes_and_colours_of_pages_are_used() -> None:
+    pages = ['<input data-md-color-scheme="slate" data-md-color-primary="custom" data-md-color-media="dark">']
+    assert slim.used_schemes(pages) == {"slate", "custom"}
+
+
+def test_indentation_goes_but_where_it_is_shown() -> None:
+    page = "<p>\n    a\n  <b>b</b></p>\n\n <pre><code>if x:\n    y\n</code></pre>\n  <script>`a\n  b`</script>\n  c"
+    assert slim.without_indentation(page) == (
+        "<p>\na\n<b>b</b></p>\n<pre><code>if x:\n    y\n</code></pre>\n<script>`a\n  b`</script>\nc"
+    )
+
+
+@pytest.mark.slow
+def test_the_colours_of_both_schemes_are_kept_and_no_others(site: Path) -> None:
+    (made,) = (site / "assets" / "stylesheets").glob("palette.*.css")
+    (original,) = Path(material.__file__).parent.rglob(made.name)
+    before, after = (path.read_text(encoding="utf-8") for path in (original, made))
+    assert len(after) < 0.4 * len(before)
+    assert "[data-md-color-scheme=slate]" in after
+    assert "primary=indigo" in before
+    assert "primary=indigo" not in after
 
 
 @pytest.mark.slow

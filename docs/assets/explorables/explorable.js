@@ -1,9 +1,9 @@
 // What explorables share: mounting, controls, sharp canvases, colours, random numbers, spheres to draw and to turn.
 //
-// An explorable is a function that fills an element: hvaeExplorables.add("NAME", (host) => { ... }) fills every
-// <div class="explorable" data-explorable="NAME">. What the element held before, a picture, stays where scripts do not
-// run, and with data-press="..." until that button is pressed. The tools below are hvaeExplorables.kit. Classic scripts,
-// this one first: they also work from file://.
+// An explorable is a function that fills an element: hvaeExplorables.add("NAME", (host) => { ... }) in NAME.js fills every
+// <div class="explorable" data-explorable="NAME">. NAME.js is loaded when the reader comes near such an element. What the
+// element held before, a picture, stays where scripts do not run, and with data-press="..." until that button is pressed.
+// The tools below are hvaeExplorables.kit. Classic scripts: they also work from file://.
 (() => {
   "use strict";
   const explorables = (window.hvaeExplorables ??= {});
@@ -259,10 +259,17 @@
     degrees, turned, rotate, handle, // turning by hand
   };
 
+  const folder = document.currentScript.src.replace(/[^/]*$/, "");
+
+  /** Fills what has its script, and has the script of anything else loaded when it is a screen away or less. */
   function mountAll() {
     for (const host of document.querySelectorAll(".explorable[data-explorable]:not(.live)")) {
       const mount = explorables[host.dataset.explorable];
-      if (!mount) continue;
+      if (!mount) {
+        near.observe(host);
+        continue;
+      }
+      near.unobserve(host);
       host.classList.add("live");
       const start = () => {
         host.replaceChildren();
@@ -272,6 +279,19 @@
       else start();
     }
   }
+
+  const asked = new Set();
+  const near = new IntersectionObserver(
+    (entries) => {
+      for (const { isIntersecting, target } of entries) {
+        const name = target.dataset.explorable;
+        if (!isIntersecting || asked.has(name)) continue;
+        asked.add(name);
+        document.head.append(element("script", { src: `${folder}${name}.js` }));
+      }
+    },
+    { rootMargin: "100%" },
+  );
 
   /** Keeps the picture, and fills the element at the press of a button; `data-press` is what it says. */
   function wait(host, start) {
