@@ -630,6 +630,7 @@ axes[0].plot([-180, 180], [1, 1], color=BLUE, linestyle="--")
 axes[0].set(xlabel="angle of z (degrees)", ylabel="density, relative to uniform", title="circle")
 axes[0].set_xticks([-180, -90, 0, 90, 180])
 drawn = posteriors["N-VAE, β = 1"].sample((10,)).flatten(0, 1).norm(dim=-1)
+low, high = 0.01, 0.99
 length = np.linspace(0, 4, 200)
 axes[1].hist(drawn, bins=np.linspace(0, 4, 81), density=True, color=ORANGE, alpha=0.7)
 axes[1].plot(length, length * np.exp(-(length**2) / 2), color=BLUE, linestyle="--")
@@ -641,8 +642,8 @@ plotting.show(
     alt="Left, density around the circle, relative to the uniform law: three humps each. At the true angles "
     f"{(densities['at the true angles'] < 0.1).double().mean():.0%} of the circle have less than a tenth of the "
     f"uniform density, with the S-VAE's own codes {(densities['its own'] < 0.1).double().mean():.0%}. Right: "
-    f"the N-VAE's codes are in a narrow peak, {0.99 - 0.01:.0%} of them between {drawn.quantile(0.01):.1f} and "
-    f"{drawn.quantile(0.99):.1f}; the prior is broad, with its top at 1.",
+    f"the N-VAE's codes are in a narrow peak, {high - low:.0%} of them between {drawn.quantile(low):.1f} and "
+    f"{drawn.quantile(high):.1f}; the prior is broad, with its top at 1.",
 )
 plotting.say(
     f"With its codes at the true angles, and the same κ, {unspread:.2f} of the S-VAE's nats would go into the "

@@ -1030,11 +1030,19 @@ for d in (20, 30, 40):
         f"Fisher's exact test p = {fisher_exact(table).pvalue:.3f}"
     )
 
-# %% tags=["checks"]
+# %% tags=["words"]
 runs, stuck = load_runs(40, "s-clip")
 cold, above = load_runs(40, "s-clip", warmup_epochs=0), load_runs(40, "s-clip", initial_bias=20.0)
 concentrations = [run.results["median_concentration"] for run in stuck]
 epochs = min(run.training["epochs"] for run in stuck)
+plotting.say(
+    f"The {len(stuck)} runs that are stuck at $d=40$ have trained for {epochs} epochs or more. Their median $\\kappa$ "
+    f"is between {min(concentrations):.1f} and {max(concentrations):.1f}: just below the barrier. Without warm-up "
+    f"{len(cold[1])} of {len(cold[0])} are stuck. Of {len(above[0])} runs that *begin* above the barrier, at "
+    f"$\\kappa\\approx{1 + math.log1p(math.exp(20)):.0f}$, {len(above[1])} are stuck."
+)
+
+# %% tags=["checks"]
 assert all(len(load_runs(d, model)[0]) == 10 for d in (20, 30, 40) for model in ("s", "s-clip"))
 assert (len(cold[0]), len(above[0])) == (10, 10)
 for m, kappa in [(6, 12.0), (21, 12.0), (41, 10.0), (41, 12.0), (51, 11.0), (41, 100.0)]:
@@ -1067,13 +1075,6 @@ assert w.grad.isinf()
 assert not propose(5, math.nan, 1000)[1].any()
 print("Checked: traps two, three and five; ten runs in each cell of the records.")
 
-# %%
-plotting.say(
-    f"The {len(stuck)} runs that are stuck at $d=40$ have trained for {epochs} epochs or more. Their median $\\kappa$ "
-    f"is between {min(concentrations):.1f} and {max(concentrations):.1f}: just below the barrier. Without warm-up "
-    f"{len(cold[1])} of {len(cold[0])} are stuck. Of {len(above[0])} runs that *begin* above the barrier, at "
-    f"$\\kappa\\approx{1 + math.log1p(math.exp(20)):.0f}$, {len(above[1])} are stuck."
-)
 
 # %% [markdown]
 # Mind what this does not say. Four of ten against none of ten is no more than suggestive, as the p-value says. At

@@ -560,13 +560,13 @@ plotting.say(
 
 # %% tags=["picture"]
 figure, axes = plotting.subplots(size=(5.5, 3.5))
-ends_of_ratio = {}
+ends_of_ratio, usual_share = {}, 0.95
 for colour, (m, value) in zip(plotting.CURVE_COLOURS, cases, strict=False):
     kappa = torch.tensor(value)
     w, p = law(kappa, m)
     ratio = dw_dkappa(w, kappa, m) / pathwise(w, kappa, m)
     ends_of_ratio[m] = ratio[0].item(), ratio[-1].item()
-    usual = (p.cumsum(0) - 0.5).abs() < 0.475
+    usual = (p.cumsum(0) - 0.5).abs() < usual_share / 2
     axes.plot(w, ratio, color=colour, linewidth=0.9)
     axes.plot(w[usual], ratio[usual], color=colour, linewidth=3, solid_capstyle="butt")
     axes.text(-1.03, ratio[-1], f"m = {m}, κ = {value:.0f}", color=colour, ha="right", va="center")
@@ -575,8 +575,8 @@ axes.text(-0.98, 0.9, "no correction needed", color="0.4", va="top")
 axes.set(xlabel="w = μ·z", ylabel="exact / pathwise", xlim=(-1.75, 1.05), ylim=(0, 7.6), xticks=(-1, -0.5, 0, 0.5, 1))
 plotting.show(
     figure,
-    f"**Figure 5.3.** The exact dw/dκ divided by that through the accepted proposal. Thick: the middle {2 * 0.475:.0%} "
-    "of samples.",
+    "**Figure 5.3.** The exact dw/dκ divided by that through the accepted proposal. Thick: the middle "
+    f"{usual_share:.0%} of samples.",
     alt="Ratio of exact to pathwise derivative against w. It rises as w falls from 1 to -1: "
     + ", ".join(f"from {near:.2f} to {far:.1f} for m = {m}" for m, (near, far) in ends_of_ratio.items())
     + ".",

@@ -591,7 +591,8 @@ models["M2 on pixels"] = train(mlp_m2("s", 2, x_dim=64), 30)
 
 # %% tags=["nbval-ignore-output"]
 entropy = {name: Categorical(logits=model.class_logits(test)).entropy().mean() for name, model in models.items()}
-share = {name: (model.class_logits(test).argmax(-1) == y).float().mean() for name, model in models.items()}
+hits = {name: model.class_logits(test).argmax(-1) == digits.test_labels for name, model in models.items()}
+share = {name: hit.float().mean() for name, hit in hits.items()}
 for name in models:
     print(f"{name:>13}: accuracy {share[name]:.2f}, class entropy {entropy[name]:.2f} of {math.log(10):.2f}")
 

@@ -84,8 +84,10 @@ print(f"|t| > 2 by chance: {100 * beyond_two:.1f}% of cells; of 40 cells, {40 * 
 #
 # **What we have.** Records of the full protocol. Seeds cost hours, so each cell says how many runs it has.
 
-# %% tags=["nbval-ignore-output", "words"]
+# %%
 mnist = records.load(experiment="table1", data="mnist")
+
+# %% tags=["nbval-ignore-output", "words"]
 display(Markdown(table1.table(mnist).markdown()))
 
 # %%
@@ -365,8 +367,10 @@ plotting.say(
 # lives on $S^1$, a dimension less than the paper's. We trained all three spaces on a tenth of the training images,
 # which is what it had:
 
-# %% tags=["nbval-ignore-output", "words"]
+# %%
 tenth = records.load(experiment="table1", data="mnist-5k")
+
+# %% tags=["nbval-ignore-output", "words"]
 display(Markdown(table2.by_coordinates(tenth).markdown()))
 
 # %%
@@ -409,12 +413,14 @@ print("Checked: the circle is behind the plane; S − N of our first seeds is be
 # **What we have.** Records from a tenth of the images. On all of MNIST a run takes about ten times as long, and the
 # paper's table has 27 cells of ten runs:
 
-# %% tags=["nbval-ignore-output", "words"]
+# %%
 by_alpha = {
     alpha: records.load(experiment="table3", data="mnist-5k", scheme="end-to-end", epochs=1000, alpha=alpha)
     for alpha in (0.1, 1.0)
 }
 m1m2 = by_alpha[0.1]
+
+# %% tags=["nbval-ignore-output", "words"]
 display(Markdown("\n\n".join(table3.table(some).markdown() for some in by_alpha.values() if some)))
 
 # %%
@@ -426,7 +432,7 @@ hours = np.mean([record.training["seconds"] for record in m1m2]) / 3600
 print(f"{hours:.1f} hours a run on a tenth (busy machine): about {10 * hours:.0f} on all of MNIST")
 for (d, pair), values in sorted(pairs.items()):
     print(
-        f"{d} {names.pair(pair)}: {np.mean(values):.1f} in {counted(len(values))}, "
+        f"{d} {names.pair(pair)}: {np.mean(values):.1f} (runs: {len(values)}), "
         f"{paper.TABLE3[d, pair]} in the paper"
         + (f", {student_pairs[pair]} in the student's program" if d == (5, 5) else "")
     )
@@ -487,8 +493,10 @@ print("Checked: of the first seeds S+N, N+N, S+S is the order of accuracy in bot
 #
 # **What we have.** Random splits of three graphs:
 
-# %% tags=["nbval-ignore-output", "words"]
+# %%
 links = records.load(experiment="table4", dropout=0.0)
+
+# %% tags=["nbval-ignore-output", "words"]
 display(Markdown(table4.table(links).markdown()))
 
 # %%

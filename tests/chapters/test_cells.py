@@ -1,13 +1,14 @@
 """A cell teaches, draws, says or checks: all but what teaches is folded, and what teaches is short."""
 
 import ast
+import re
 from pathlib import Path
 
 import jupytext
 import notebooks
 import pytest
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell
+from nbformat.v4 import new_code_cell, new_markdown_cell
 
 VISIBLE_LINES = 150  # of a chapter, without those of exercises
 
@@ -76,6 +77,39 @@ def visible_lines(cells: list[NotebookNode]) -> int:
 @every_chapter
 def test_every_cell_is_of_one_kind(source: Path) -> None:
     assert not [(cell.source.splitlines()[0], found) for cell in code(source) if (found := faults(cell))]
+
+
+def unseen(cells: list[NotebookNode]) -> set[str]:
+    """The names that visible code takes from folded code, and that no text before names as `name`."""
+    seen, folded, found = set(), set(), set()
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            seen |= set(re.findall(r"`(\w+)`", cell.source))
+            continue
+        nodes = list(ast.walk(ast.parse(cell.source)))
+        names = {node.id for node in nodes if isinstance(node, ast.Name)}
+        made = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        made |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        made |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+        if notebooks.FOLDED_TAGS.intersection(cell.metadata.get("tags", [])):
+            folded |= made
+        else:
+            found |= (names & folded) - made - seen
+            seen |= made
+    return found
+
+
+@every_chapter
+def test_visible_code_uses_what_a_reader_has_seen(source: Path) -> None:
+    assert not unseen(jupytext.read(source).cells)
+
+
+def test_names_from_folded_code_are_found() -> None:
+    folded = new_code_cell("a = 1\ndef f(x): return x", metadata={"tags": ["words"]})
+    assert unseen([folded, new_code_cell("b = f(a)")]) == {"a", "f"}
+    assert unseen([new_code_cell("a = 0"), folded, new_code_cell("b = a")]) == set()
+    assert unseen([folded, new_markdown_cell("It leaves `a` behind."), new_code_cell("b = a")]) == set()
+    assert unseen([folded, new_code_cell("a = 2\nb = [a for x in [1]]")]) == set()
 
 
 @every_chapter
