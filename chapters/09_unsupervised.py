@@ -147,7 +147,7 @@ print("commit", record.provenance["commit"][:7], "on", record.provenance["machin
 
 
 # %%
-every = records.load(experiment="table1")
+every = [r for r in records.load(experiment="table1") if r.settings["warmup_epochs"] > 0]
 
 
 def runs(data, model, d):

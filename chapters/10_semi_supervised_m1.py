@@ -388,7 +388,7 @@ plotting.show(
 # %% tags=["nbval-ignore-output"]
 with torch.no_grad():
     nats = {name: np.mean([elbo(models[name, s], images.test).kl.mean() for s in range(3)]) for name in (plane, sphere)}
-every = records.load(experiment="table1")
+every = [r for r in records.load(experiment="table1") if r.settings["warmup_epochs"] > 0]
 
 
 def runs(data, model, d):

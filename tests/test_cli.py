@@ -22,6 +22,7 @@ from matplotlib.image import imread
 from hvae_tutorial import __version__, cli, records
 from hvae_tutorial.experiments import registry
 from hvae_tutorial.experiments.execute import execute
+from hvae_tutorial.experiments.experiment import groups
 from hvae_tutorial.experiments.registry import EXPERIMENTS
 from hvae_tutorial.experiments.reproduce import Report
 from hvae_tutorial.sources import REGISTRY
@@ -524,14 +525,17 @@ def test_records_are_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize("name", ["1", "table1"])
 def test_a_table_is_printed_from_records(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["records", "table", name, "--data", "mnist"]) == 0
-    found = records.load(experiment="table1", data="mnist")
-    assert capsys.readouterr().out == EXPERIMENTS["table1"].tables(found)["table1"].text() + "\n"
+    experiment = EXPERIMENTS["table1"]
+    alike = groups(records.load(experiment="table1", data="mnist"), experiment.by)
+    expected = [experiment.tables(group)["table1"].text() for group in alike]
+    assert capsys.readouterr().out == "".join(f"{text}\n" for text in expected)
 
 
 def test_a_table_is_printed_in_every_format(capsys: pytest.CaptureFixture[str]) -> None:
-    table = EXPERIMENTS["table1"].tables(records.load(experiment="table1", data="mnist"))["table1"]
+    (found,) = groups(records.load(experiment="table1", data="digits"), EXPERIMENTS["table1"].by)
+    table = EXPERIMENTS["table1"].tables(found)["table1"]
     for name in ("text", "markdown", "html", "csv", "latex", "json"):
-        assert run(["records", "table", "1", "--data", "mnist", "--format", name]) == 0
+        assert run(["records", "table", "1", "--data", "digits", "--format", name]) == 0
         printed = capsys.readouterr().out
         assert printed == table.render(name) + "\n"
         if name == "csv":
