@@ -406,7 +406,9 @@ plotting.say(
 # %% tags=["checks"]
 zero = {(r.settings["d"], r.settings["model"]): r.results for r in mnist if r.settings["seed"] == 0}
 off = {(d, m, n): zero[d, m][n] - paper.TABLE1[d, m][n][0] for d, m in zero for n in MEASURES}
-assert max(abs(x) for (d, m, n), x in off.items() if n == "kl") < 0.5
+assert max(abs(x) for (d, m, n), x in off.items() if n == "kl" and d <= 10) < 0.5
+assert abs(off[20, "n", "kl"] - 1.80) < 0.005
+assert max(abs(off[20, "s", n]) for n in ("elbo", "kl")) < 0.25
 assert abs(off[2, "s", "elbo"]) < 0.02
 assert abs(off[5, "s", "elbo"] + 0.64) < 0.005
 assert abs(off[10, "s", "kl"] - 0.49) < 0.005
@@ -419,7 +421,8 @@ assert len(data) == 1
 print("Checked: the first seeds' differences to the paper; the law of t for a new draw; the same data in all records.")
 
 # %% [markdown]
-# From so few runs we cannot say why these numbers stand out. (LL is compared in the trap.)
+# From so few runs we cannot say why these numbers stand out; [chapter 14](14_reproduction_report.ipynb) questions four
+# suspects. (LL is compared in the trap.)
 #
 # ## Figure 2: what the codes look like
 #
