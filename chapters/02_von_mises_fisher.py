@@ -712,7 +712,7 @@ print("Checked: area, phi, A, its inverse, the weighted fit and the density are 
 # %% [markdown]
 # ## Test yourself
 #
-# 1. What share of the law on $S^2$ is in the half sphere around $\mu$?
+# **1.** What share of the law on $S^2$ is in the half sphere around $\mu$?
 #
 # <details markdown="1">
 # <summary>Answer</summary>
@@ -722,7 +722,7 @@ print("Checked: area, phi, A, its inverse, the weighted fit and the density are 
 #
 # </details>
 #
-# 2. An S-VAE's posterior often has $\kappa \ge 1$ by construction. How long is its mean at $m = 6$, $\kappa = 1$?
+# **2.** An S-VAE's posterior often has $\kappa \ge 1$ by construction. How long is its mean at $m = 6$, $\kappa = 1$?
 #
 # <details markdown="1">
 # <summary>Answer</summary>

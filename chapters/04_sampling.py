@@ -1126,7 +1126,8 @@ print("Checked: equal samples from equal seeds, both laws, kappa = 1e8 in float3
 # %% [markdown]
 # ## Test yourself
 #
-# 1. A colleague normalises a Gaussian vector of $\mathbb R^m$ and takes it for $v$, without projecting. What happens?
+# **1.** A colleague normalises a Gaussian vector of $\mathbb R^m$ and takes it for $v$, without projecting. What
+# happens?
 #
 # <details markdown="1">
 # <summary>Answer</summary>
@@ -1135,7 +1136,7 @@ print("Checked: equal samples from equal seeds, both laws, kappa = 1e8 in float3
 #
 # </details>
 #
-# 2. Four floors $r_m$ were printed. Why is none lower than $r_2$?
+# **2.** Four floors $r_m$ were printed. Why is none lower than $r_2$?
 #
 # <details markdown="1">
 # <summary>Answer</summary>

@@ -148,7 +148,8 @@ for k, (panel, values) in enumerate(zip(axes, spread, strict=True)):
 reached = [int((values > 0).sum()) for values in spread]
 plotting.show(
     figure,
-    "**Figure 12.2.** A one at a single member, and what one and two multiplications make of it. The darker, the more.",
+    "**Figure 12.2.** A one at a single member, and what one and two multiplications make of it. The less like the "
+    "page a colour is, the more.",
     alt="Three copies of the network. Numbers other than zero stand at "
     f"{reached[0]}, {reached[1]} and {reached[2]} of the {N} members.",
 )

@@ -226,7 +226,7 @@ print(
 # %% [markdown]
 # The guess of [chapter 9](09_unsupervised.ipynb), ten samples, can be tried on LL − ELBO; the numbers stand above (the
 # paper's LL − ELBO is the last of each line). At $d=5$ ten samples fit. At $d=2$ the paper's bound gains even less from
-# its samples than ours from ten. At $d=10$ 500 samples fit the S-VAE, and neither number the N-VAE. We do not know how
+# its samples than ours from ten. At $d=10$, 500 samples fit the S-VAE, and neither number the N-VAE. We do not know how
 # that LL was estimated.
 
 # %% [markdown]
@@ -422,7 +422,7 @@ def points(leads):
 
 plotting.say(
     "**What we find.** S − N in points, with 100, 600 and 1,000 labels: "
-    + "; ".join(f"at $d={d}$ {points(margin[d])} (the paper's: {points(published[d])})" for d in both)
+    + "; ".join(f"at $d={d}$: {points(margin[d])} (the paper's: {points(published[d])})" for d in both)
     + f". At $d=2$ the spread over the labels drawn is {over_labels:.1f} points with 100 of them. Our plane is better "
     "than the paper's there, as it is in Table 1."
     + (f" These are {'single runs' if few == 1 else f'at least {few} runs a cell'}." if few < 5 else "")
@@ -760,8 +760,8 @@ stuck = {
 }
 counts = [[sum(stuck[40, model]), len(stuck[40, model]) - sum(stuck[40, model])] for model in ("s-clip", "s")]
 plotting.say(
-    f"On a tenth of MNIST at $d=40$ {counts[0][0]} of {sum(counts[0])} runs with the public sampler never get over it, "
-    f"and {counts[1][0]} of {sum(counts[1])} with the right one (Fisher's exact test: p = "
+    f"On a tenth of MNIST at $d=40$, {counts[0][0]} of {sum(counts[0])} runs with the public sampler never get over "
+    f"it, and {counts[1][0]} of {sum(counts[1])} with the right one (Fisher's exact test: p = "
     f"{fisher_exact(counts).pvalue:.2g}); at $d=20$ and $30$ none. The paper's row for $d=40$, with its KL of "
     f"{paper.TABLE1[40, 's']['kl'][0]:.1f} nats, looks like runs that got over it."
 )

@@ -165,14 +165,13 @@ def test_the_wheel_is_the_one_that_notebooks_install() -> None:
 
 def test_scripts_are_loaded_where_they_are_needed() -> None:
     script = '<script src="../assets/cards/cards.js"></script>\n'
-    explorable = '  <script src="../assets/explorables/vmf.js"></script>\n'
+    explorable = '<script src="../assets/explorables/explorable.js"></script>\n'
     prose = "Text names assets/cards/ and assets/explorables/.\n"
     assert hooks.on_post_page(prose + script + explorable) == prose
     formula = '<span class="arithmatex">x</span>\n'
     assert hooks.on_post_page(formula + script + explorable) == formula + script
     element = '<div data-explorable="vmf"></div>\n'
-    other = '  <script src="../assets/explorables/darts.js"></script>\n'
-    assert hooks.on_post_page(element + script + explorable + other) == element + explorable
+    assert hooks.on_post_page(element + script + explorable) == element + explorable
 
 
 def test_names_and_punctuation_in_code_are_not_marked() -> None:
