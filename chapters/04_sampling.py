@@ -1075,7 +1075,6 @@ assert w.grad.isinf()
 assert not propose(5, math.nan, 1000)[1].any()
 print("Checked: traps two, three and five; ten runs in each cell of the records.")
 
-
 # %% [markdown]
 # Mind what this does not say. Four of ten against none of ten is no more than suggestive, as the p-value says. At
 # $d=20$ and $30$, where the law is wrong too, all runs pass within the first epoch. And these runs combine the wrong

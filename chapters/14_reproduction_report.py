@@ -232,8 +232,8 @@ print(
 # %% [markdown]
 # ### Why do the KL lean?
 #
-# Four suspects: the images that are measured, the split of the data, the epoch at which training stops, and the
-# training itself. The first three can be heard without a new run. The KL term of a trained model on given images is no
+# Four suspects: the images that are measured, the part of the data they are from, the epoch at which training stops,
+# and the training itself. The first three can be heard without a new run. The KL term of a trained model on given images is no
 # random number: the saved models were measured again, on other images. And a record keeps the learning curve.
 
 # %% tags=["nbval-ignore-output", "words"]
@@ -824,9 +824,9 @@ plotting.say(f"""
 #
 # - **Seeds.** Each table says how many runs a cell has. Where it is one, a bad seed cannot be told from a difference in
 #   the protocol. So it is with the ELBO of the first S-VAE at $d=5$.
-# - **The KL that leans.** It is not the binarisation of the test images, and not the split. Where it leans most, in the
-#   N-VAE at $d=20$, a training without warm-up would explain it; whether the paper had none we do not know. Nor what
-#   makes KL lean by a tenth to half a nat at $d\le10$.
+# - **The KL that leans.** It is not the binarisation of the test images. Training on another split we have not tried.
+#   Where it leans most, in the N-VAE at $d=20$, a training without warm-up may explain it: one run on a tenth of the
+#   images says so. Whether the paper had none we do not know, nor what makes KL lean by up to half a nat at $d\le10$.
 # - **The paper's LL.** Ten samples would explain LL − ELBO at $d=5$, not at $d=2$, and at $d=10$ for neither model. At
 #   $d=20$ our S-VAE has the paper's ELBO to a tenth of a nat, and an LL that is 1.6 nats lower.
 # - **S+S in Table 3.** With $\alpha=0.1$ it is ten points and more behind the paper, in another order. Suspects are
@@ -945,7 +945,7 @@ if min(len(auc["cora", model]) for model in "ns") > 1:
 # - A run is compared with a published mean by $t$ with $s\sqrt{1/k+1/n}$; of many cells some lie outside.
 # - Table 1: of our first runs to $d=10$ five of six stand in ELBO and RE, not the S-VAE at $d=5$; all six KL lean
 #   upwards, that of the S-VAE at $d=10$ by far. At $d=20$ the S-VAE stands in ELBO, RE and KL; the N-VAE's KL is 1.8
-#   nats higher, which a missing warm-up would explain. The LL stands for the S-VAE at $d=10$ and the N-VAE at $d=20$.
+#   nats higher, which a missing warm-up may explain (one run). The LL stands for the S-VAE at $d=10$ and the N-VAE at $d=20$.
 # - Table 2: one run a cell has the paper's sign at $d=5$ and 10; at $d=2$ with 100 labels the plane is ahead. At $d=2$
 #   forgetting a coordinate costs the sphere more than it wins (three runs a space, a tenth of MNIST).
 # - Table 4 stands in its order on Cora and Citeseer. In Table 3, in the first runs on a tenth of the data, S+N leads as
