@@ -945,7 +945,8 @@ if min(len(auc["cora", model]) for model in "ns") > 1:
 # - A run is compared with a published mean by $t$ with $s\sqrt{1/k+1/n}$; of many cells some lie outside.
 # - Table 1: of our first runs to $d=10$ five of six stand in ELBO and RE, not the S-VAE at $d=5$; all six KL lean
 #   upwards, that of the S-VAE at $d=10$ by far. At $d=20$ the S-VAE stands in ELBO, RE and KL; the N-VAE's KL is 1.8
-#   nats higher, which a missing warm-up may explain (one run). The LL stands for the S-VAE at $d=10$ and the N-VAE at $d=20$.
+#   nats higher, which a missing warm-up may explain (one run). The LL stands for the S-VAE at $d=10$ and the N-VAE at
+#   $d=20$.
 # - Table 2: one run a cell has the paper's sign at $d=5$ and 10; at $d=2$ with 100 labels the plane is ahead. At $d=2$
 #   forgetting a coordinate costs the sphere more than it wins (three runs a space, a tenth of MNIST).
 # - Table 4 stands in its order on Cora and Citeseer. In Table 3, in the first runs on a tenth of the data, S+N leads as
