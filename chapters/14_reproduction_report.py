@@ -233,8 +233,9 @@ print(
 # ### Why do the KL lean?
 #
 # Four suspects: the images that are measured, the part of the data they are from, the epoch at which training stops,
-# and the training itself. The first three can be heard without a new run. The KL term of a trained model on given images is no
-# random number: the saved models were measured again, on other images. And a record keeps the learning curve.
+# and the training itself. The first three can be heard without a new run. The KL term of a trained model on given
+# images is no random number: the saved models were measured again, on other images. And a record keeps the learning
+# curve.
 
 # %% tags=["nbval-ignore-output", "words"]
 IMAGES = {
