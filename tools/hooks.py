@@ -254,13 +254,12 @@ def results() -> dict[str, dict[str, Table]]:
     found: dict[str, dict[str, Table]] = {}
     for experiment in EXPERIMENTS.values():
         loaded = records.load(experiment=experiment.records)
-        alike = groups(loaded, experiment.by)
-        # Of the runs on some data the most alike stand beside all of the paper's cells, the others beside their own.
-        largest = {str({record.settings["data"] for record in group}): group for group in reversed(alike)}
-        grouped = [
-            (group, experiment.tables(group, complete=any(group is first for first in largest.values())))
-            for group in alike
-        ]
+        grouped, seen = [], set()
+        for group in groups(loaded, experiment.by):
+            # The largest group of some data stands beside all of the paper's cells, the others beside their own.
+            sources = frozenset(record.settings["data"] for record in group)
+            grouped.append((group, experiment.tables(group, complete=sources not in seen)))
+            seen.add(sources)
         grouped.sort(key=lambda pair: not any(row.is_published for t in pair[1].values() for row in t.rows))
         for group, tables in grouped:
             data = "-".join(sorted({record.settings["data"] for record in group}))

@@ -1,4 +1,4 @@
-"""The theme's style sheet without rules that no page of the site can use.
+"""Lighter pages: HTML without indentation, and the theme's style sheets without rules that no page can use.
 
 A rule is used if all classes that it asks for occur in a page or in a script, and its colour schemes in a page. What a
 selector excludes, or offers as one of several, is not looked at. A variable is used if a rule or another style sheet

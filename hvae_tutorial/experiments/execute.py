@@ -19,10 +19,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from hvae_tutorial import plotting
+from hvae_tutorial import __version__, plotting
 from hvae_tutorial.data import load
 from hvae_tutorial.experiments.protocol import seeded
-from hvae_tutorial.experiments.provenance import provenance
+from hvae_tutorial.experiments.provenance import commit, provenance
 from hvae_tutorial.experiments.registry import EXPERIMENTS
 from hvae_tutorial.experiments.run import Run
 from hvae_tutorial.files import write_atomically
@@ -248,11 +248,14 @@ def evaluate_model(path: Path, *, device: str = "auto") -> dict[str, Any]:
         DataError: the data cannot be had.
     """
     model, run = load_model(path)
-    run = replace(run, device=device)
-    where = resolve_device(device)
-    with one_thread(), seeded(run.seed, where):
-        measured = study_of(run).measure(model.to(where), load(run.settings["data"]), run)
-    return rounded(measured, digits=7)
+    return _measured(model, replace(run, device=device), load(run.settings["data"]))
+
+
+def _measured(model: nn.Module, run: Run, data: Any) -> dict[str, Any]:
+    """Measure a model as the run that made it did, on the run's device."""
+    device = resolve_device(run.device)
+    with one_thread(), seeded(run.seed, device):
+        return rounded(study_of(run).measure(model.to(device), data, run), digits=7)
 
 
 def remeasure(path: Path, *, device: str = "auto") -> list[str]:
@@ -279,19 +282,16 @@ def remeasure(path: Path, *, device: str = "auto") -> list[str]:
         raise ValueError(
             f"{path} was measured on other data: sha256 {record.provenance['data_sha256']}, here {data.sha256}"
         )
-    run, where = Run(record.experiment, record.settings, device), resolve_device(device)
+    run = Run(record.experiment, record.settings, device)
     model = path.with_suffix(".safetensors")
-    with one_thread(), seeded(run.seed, where):
-        module = _built(model, _read(model)[1], run, data.x_dim).to(where)
-        measured = rounded(study_of(run).measure(module, data, run), digits=7)
-        origin = provenance(where, data.sha256)
+    measured = _measured(_built(model, _read(model)[1], run, data.x_dim), run, data)
     found = dict(leaves("", measured))
     for name, value in leaves("", record.results):
         if name in found and not math.isclose(found[name], value, rel_tol=REPEATED):
             raise ValueError(f"{model} is not the model of {path}: {name} is {found[name]}, recorded is {value}")
     added = {name: value for name, value in measured.items() if name not in record.results}
     if added:
-        again = {"added": sorted(added), "version": origin["versions"]["hvae_tutorial"], "commit": origin["commit"]}
+        again = {"added": sorted(added), "version": __version__, "commit": commit()}
         earlier = record.provenance.get("measured_again", [])
         grown = {**record.provenance, "measured_again": [*earlier, again]}
         write(replace(record, results={**record.results, **added}, provenance=grown), path.parent)

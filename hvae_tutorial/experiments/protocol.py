@@ -114,7 +114,7 @@ def kl_by_images(model: VAE, data: Dataset) -> dict[str, float]:
         "train": once.train,
     }
     device = next(model.parameters()).device
-    return {name: elbo(model, images.to(device)).kl.mean().item() for name, images in others.items()}
+    return {name: model.posterior.kl(model.encode(x.to(device))).mean().item() for name, x in others.items()}
 
 
 def log_likelihood(model: VAE, x: Tensor, samples: int) -> dict[str, float]:

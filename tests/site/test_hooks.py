@@ -1,5 +1,6 @@
 """What the site shows beside the files in docs/ is made from the chapters, the records and pyproject.toml alone."""
 
+import dataclasses
 import io
 import json
 import zipfile
@@ -207,3 +208,16 @@ def test_each_table_of_results_can_be_downloaded_with_its_records() -> None:
             assert wanted
             for record in file.namelist():
                 assert json.loads(file.read(record))["results"]
+
+
+def test_runs_with_other_settings_stand_beside_their_own_cells_of_the_paper(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = records.load(experiment="table1", data="mnist", seed=0)
+    (usual,) = (r for r in found if (r.settings["model"], r.settings["d"]) == ("n", 20))
+    settings = {**usual.settings, "warmup_epochs": 0}
+    key = records.settings_key("table1", settings, usual.provenance["versions"]["hvae_tutorial"])
+    bare = dataclasses.replace(usual, settings=settings, key=key)
+    monkeypatch.setattr(records, "load", lambda *, experiment: [bare, *found] if experiment == "table1" else [])
+    monkeypatch.setattr(hooks, "EXPERIMENTS", {"table1": EXPERIMENTS["table1"]})
+    tables = hooks.results.__wrapped__()["Likelihood"]
+    labels = {name: {row.label for row in table.rows} for name, table in tables.items()}
+    assert labels == {"table1-mnist": {"2", "5", "10", "20", "40"}, "table1-mnist-2": {"20"}}
