@@ -748,9 +748,11 @@ print("Checked: both costs by search, c near 0.8, their difference for h >> 1, a
 
 # %% [markdown]
 # The paper's table fits this. From $d=20$ to 40 no number of the N-VAE changes by more than 0.3 nats: the new
-# directions seem to be off. The S-VAE pays five nats more, for the same reconstruction. It is an explanation that fits,
-# no proof: nobody has measured the $h_i$ of the two decoders. [@davidson2019] draw the same conclusion and take
-# products of small spheres instead ([chapter 13](13_beyond.ipynb)).
+# directions seem to be off. The S-VAE pays five nats more, for the same reconstruction. It is an explanation that
+# fits, no proof: nobody has measured the $h_i$ of the two decoders. And how many are off depends on the training:
+# without warm-up our N-VAE at $d=20$ has the paper's numbers, with it two nats more KL ([chapter
+# 14](14_reproduction_report.ipynb), one run each). [@davidson2019] draw the same conclusion and take products of
+# small spheres instead ([chapter 13](13_beyond.ipynb)).
 
 # %% [markdown]
 # ## The trap

@@ -146,6 +146,15 @@ def test_the_table_of_mnist_is_that_of_the_records() -> None:
         assert re.search(rf"^\| {re.escape(row)} \|$", README, flags=re.MULTILINE), row
 
 
+def test_the_run_without_warm_up_has_the_papers_row() -> None:
+    (record,) = records.load(experiment="table1", data="mnist", model="n", d=20, warmup_epochs=0)
+    found = {name: record.results[name] for name in ("elbo", "reconstruction", "kl")}
+    assert "ELBO {elbo:.2f}, RE {reconstruction:.2f} and KL {kl:.2f}: the paper's row".format(**found) in README
+    for name, value in found.items():
+        mean_, deviation = paper.TABLE1[20, "n"][name]
+        assert abs(value - mean_) < 2 * deviation * (1 + 1 / 10) ** 0.5, name
+
+
 def test_the_table_of_link_prediction_is_that_of_the_records() -> None:
     cells: dict[tuple[str, str, float], list[Mapping[str, Any]]] = defaultdict(list)
     for record in records.load(experiment="table4"):
