@@ -292,7 +292,7 @@ FORMULAS: dict[str, tuple[Formula, ...]] = {
             "experiments/studies/test_circle_study.py::test_circular_correlation_is_the_sum_over_pairs",
         ),
         Formula(
-            r"t = (\bar a - \bar b) \big/ \sqrt{s_a^2 / n_a + s_b^2 / n_b}",
+            r"t = \frac{\bar a - \bar b}{\sqrt{s_a^2 / n_a + s_b^2 / n_b}}",
             "Welch (1947)",
             "hvae_tutorial.experiments.results.welch_p_value",
             "14_reproduction_report",

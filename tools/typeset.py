@@ -4,6 +4,7 @@ Temml, KaTeX's parser with an output of MathML, reads the TeX and refuses what i
 leaves to be done: TeX's spaces that MathML does not have by itself, and places where a line may break.
 """
 
+import atexit
 import functools
 import html
 import itertools
@@ -95,7 +96,7 @@ def mathml(tex: str, *, display: bool = False) -> str:
     pieces = [list(child) if child.tag == "mrow" and not child.attrib else [child] for child in root]
     pieces = _unbroken(pieces)
     for piece in pieces[:-1]:
-        if piece[-1].tag == "mo":
+        if piece[-1].tag == "mo" and piece[-1].text not in BRACKETS:
             piece[-1].set("form", "infix")  # a line may break behind it, its spaces stay
     return "".join(map(_written, pieces))
 
@@ -103,6 +104,7 @@ def mathml(tex: str, *, display: bool = False) -> str:
 @functools.cache
 def _temml() -> Any:
     engine = MiniRacer()
+    atexit.register(engine.close)  # left to the interpreter's end it can wait for its thread for ever
     engine.eval(TEMML.read_text(encoding="utf-8"))
     return engine
 
@@ -129,6 +131,10 @@ def _tidy(element: ET.Element, *, script: bool) -> None:
     for index, child in enumerate(element):
         if child.tag == "mrow" and len(child) == 1 and not child.attrib:
             element[index] = child[0]
+    if element.tag in SCRIPTS and "minsize" in element[0].attrib:
+        row = ET.Element("mrow")  # without one, a bracket with an exponent stays small in Chromium
+        row.append(element[0])
+        element[0] = row
     if element.tag == "mrow" and len(element) > 1:
         for child, form in ((element[0], "prefix"), (element[-1], "postfix")):
             if child.tag == "mo" and child.get("form") == form:

@@ -2,11 +2,15 @@
 
 import html
 import re
+import subprocess
+import sys
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import notebooks
 import pytest
 import typeset
+from test_site import opened
 
 STYLES = (notebooks.ROOT / "docs" / "assets" / "math" / "math.css").read_text(encoding="utf-8")
 ITALIC = {ord("h"): 0x210E}  # of letters, where Unicode has it elsewhere
@@ -56,9 +60,55 @@ def test_spaces_are_tex_s() -> None:
     assert '\u2061</mo><mspace width="0.1667em"/><mi>|</mi>' in typeset.mathml(r"\max_y|y|", display=True)
 
 
+@pytest.mark.parametrize("display", [True, False])
+def test_large_brackets_are_pairs_without_gaps(browser, tmp_path: Path, display: bool) -> None:
+    """Also with an exponent or where a line may break behind them; Chromium makes those small, and all too wide."""
+    texts = (
+        r"(a)",
+        r"\bigl(a\bigr)",
+        r"\bigl(a\bigr)^2",
+        r"\bigl(a - (b)\bigr) = c",
+        r"p(z) \propto \bigl(a\bigr)^2 b",
+    )
+    made = "".join(f'<p id="f{i}">{typeset.mathml(tex, display=display)}</p>' for i, tex in enumerate(texts))
+    styles = (notebooks.ROOT / "docs/assets/math/math.css").as_uri()
+    page = tmp_path / "brackets.html"
+    page.write_text(
+        f'<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="{styles}">{made}', encoding="utf-8"
+    )
+    with opened(browser) as context:
+        tab = context.new_page()
+        tab.goto(page.as_uri())
+        tab.wait_for_function("document.fonts.ready.then(() => true)")
+        brackets = tab.evaluate(
+            """[...document.querySelectorAll("p")].map((p) => [...p.querySelectorAll("mo")]
+                 .filter((mo) => "()".includes(mo.textContent)).map((mo) => {
+                   const { left, right, height } = mo.getBoundingClientRect();
+                   const em = parseFloat(getComputedStyle(mo).fontSize);
+                   return { height: height / em, at: (left + right) / 2 / em };
+                 }))"""
+        )
+    heights = [[sign["height"] for sign in signs] for signs in brackets]
+    small, large = heights[0][0], heights[1][0]
+    assert large > 1.1 * small
+    assert heights == [
+        pytest.approx(expected, rel=0.01)
+        for expected in ([small] * 2, [large] * 2, [large] * 2, [large, small, small, large], [small] * 2 + [large] * 2)
+    ]
+    apart = [signs[1]["at"] - signs[0]["at"] for signs in brackets[:2]]
+    assert apart[0] < apart[1] < 1.3 * apart[0]
+
+
 def test_displayed_formulas_are_blocks_and_in_one_piece() -> None:
     assert typeset.mathml("a = b", display=True).startswith('<math display="block">')
     assert typeset.mathml("a = b", display=True).count("<math") == 1
+
+
+def test_a_program_that_typesets_ends() -> None:
+    """Three times: without the cure each of them waited for V8's thread in about three of five."""
+    code = f"import sys; sys.path.insert(0, {str(notebooks.ROOT / 'tools')!r}); import typeset; typeset.mathml('x')"
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_what_is_not_known_is_refused() -> None:
