@@ -70,14 +70,17 @@ with torch.no_grad():
     codes = model.encode(digits.test).loc  # where on the globe: 500 unit vectors, of images that it has not seen
 
 # %% tags=["picture", "nbval-ignore-output"]
+from matplotlib.colors import to_rgb
+
 TILES = 10  # drawings across the globe
-figure, (left, right) = plotting.subplots(1, 2, size=(7, 3.6))
+figure, (left, right) = plotting.subplots(1, 2, size=(6.6, 3.5))
 plotting.globe(left)
 turned = codes.roll(-1, dims=1)  # a globe is seen from the third axis: this one from the first of the codes
 front = turned[:, 2] > 0
 seen, names = turned[front], digits.test_labels[front]
 for point, name in zip(seen.tolist(), names.tolist(), strict=True):
-    left.text(point[0], point[1], str(name), color=plotting.CLASS_COLOURS[name], fontsize=6, ha="center", va="center")
+    colour = [0.6 * channel for channel in to_rgb(plotting.CLASS_COLOURS[name])]  # darker: these marks are thin
+    left.text(point[0], point[1], str(name), color=colour, fontsize=6, ha="center", va="center")
 left.set_title("unseen images, by their digit")
 
 middle = (torch.arange(TILES) + 0.5) / TILES * 2 - 1

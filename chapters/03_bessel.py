@@ -512,7 +512,7 @@ for (m, table), colour in zip(tables.items(), (BLUE, ORANGE, GREEN, PINK), stric
     left.text(-0.03, table(0), f"m = {m}", color=colour, va="center", ha="right")
     size = abs(table.coef)
     right.semilogy(np.arange(len(size)), size, "o-", color=colour, markersize=2)
-    right.text(*{2: (46, 2e-10), 3: (36, 3e-12), 10: (26, 1.5e-17), 128: (2, 1e-12)}[m], f"{m}", color=colour)
+    right.text(*{2: (52, 1e-9), 3: (41, 8e-11), 10: (26, 1.5e-17), 128: (2, 1e-12)}[m], f"{m}", color=colour)
 left.set(xlabel="$x_0^2$, from κ = 0 to κ = ∞", ylabel="$-\\log F_m\\,/\\,x_0^2$", xlim=(-0.42, 1.02))
 left.set_xticks([0, 0.5, 1])
 right.set(xlabel="number of the coefficient", ylabel="size", yticks=[1, 1e-4, 1e-8, 1e-12, 1e-16])
@@ -733,7 +733,7 @@ truth = reference(kappas, dims[:, None])[0]
 worst = {terms: abs(debye(kappas, dims[:, None], terms) / truth - 1).max(axis=1) for terms in (0, 1, 2, 4, 8)}
 figure, axes = plotting.subplots(size=(5.5, 3.4))
 for terms, errors in worst.items():
-    line = axes.loglog(dims, errors, "o-", markersize=3)[0]
+    line = axes.loglog(dims, errors, "o-", markersize=3, color="0.25" if terms == 8 else None)[0]
     axes.text(280, errors[-1] * 0.6, f"+ {terms}" if terms else "Laplace", color=line.get_color())
 axes.set(xlabel="dimension m", ylabel="largest relative error of $\\phi_m$", xlim=(7, 480))
 axes.set_xticks(dims, dims)

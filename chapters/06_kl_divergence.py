@@ -349,11 +349,11 @@ theta2 = torch.stack([x, y, torch.zeros_like(x)], dim=-1)
 theta1 = torch.tensor([6.0, 0.0, 0.0])
 gap = kl_between(theta1, theta2, 3)
 figure, axes = plotting.subplots(size=(5.5, 3))
-for colour, levels in ((BLUE, [0.05, 0.2, 0.6]), (ORANGE, [kl(torch.tensor(6.0), 3)])):
+for colour, levels in ((BLUE, [0.1, 0.3, 0.7]), (ORANGE, [kl(torch.tensor(6.0), 3)])):
     axes.clabel(axes.contour(x, y, gap, levels=levels, colors=colour), fmt="%.2g", fontsize=8)
 axes.plot(6, 0, "o", color=BLUE)
 axes.plot(0, 0, "o", color=ORANGE)
-axes.text(6.5, 0.35, "$θ_1$", color=BLUE, va="center")
+axes.text(6.4, 0.3, "$θ_1$", color=BLUE, va="center")
 axes.text(-0.4, 0, "uniform", color=ORANGE, ha="right", va="center")
 axes.set(xlabel="component of $θ_2$ along $μ_1$", ylabel="component across", aspect="equal", yticks=(-5, 0, 5))
 plotting.show(
@@ -394,7 +394,7 @@ plotting.say(
 figure, (left, right) = plotting.subplots(1, 2, size=(7, 3.4), width_ratios=(1.15, 1))
 k = torch.logspace(-1.5, 4, 400)
 for m in (2, 3, 6, 21, 41):
-    (line,) = left.semilogx(k, kl(k, m))
+    (line,) = left.semilogx(k, kl(k, m), color="0.25" if m == 41 else None)
     late = k[k > 2 * m]
     left.semilogx(late, limit(late, m), ":", color="0.45", linewidth=0.9)
     nudge = {2: -3, 3: 2}.get(m, 0)  # two labels apart

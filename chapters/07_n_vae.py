@@ -128,7 +128,7 @@ BLUE, ORANGE = plotting.CURVE_COLOURS[:2]
 figure, (left, right) = plotting.subplots(1, 2, size=(7, 3))
 for law, colour in [(prior, "0.6"), (Normal(z_bar, s), BLUE), (Normal(z_bar + s, s), ORANGE)]:
     left.plot(grid[1000:3201], law.log_prob(grid[1000:3201]).exp(), color=colour)
-left.text(-1.35, 0.3, "prior", color="0.6", ha="right")
+left.text(-1.35, 0.3, "prior", color="0.4", ha="right")
 left.text(0.55, 0.86, "posterior", color=BLUE, ha="right")
 left.text(1.75, 0.86, "$q$, t = 1", color=ORANGE)
 left.set(xlabel="code $z$", ylabel="density", ylim=(0, 1))
@@ -229,7 +229,7 @@ axes.loglog(Ks, measured, "o-", color=BLUE, markersize=4)
 axes.loglog(Ks, narrow, "o-", color=ORANGE, markersize=4)
 axes.text(24, 0.13, "half the width: v = ∞", color=ORANGE)
 axes.text(7, 0.06, "right width, t = 1", color=BLUE, ha="right")
-axes.text(1.5, 0.75, "v / 2K", color="0.6")
+axes.text(1.5, 0.75, "v / 2K", color="0.4")
 axes.set(xlabel="draws K", ylabel="log p(x) − E[L_K] (nats)", xticks=Ks, xticklabels=Ks)
 axes.minorticks_off()
 plotting.show(

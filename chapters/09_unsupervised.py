@@ -573,7 +573,7 @@ for (kappa, curve), colour, place in zip(exact.items(), (GREEN, ORANGE), ((150, 
     axes.plot(m, curve, color=colour, linewidth=2)
     axes.plot(*peak[kappa], "o", color=colour)
     axes.text(*place, f"exact, κ = {kappa:.0f}", color=colour, ha="center")
-axes.plot(m, both, "--", color="0.3", linewidth=1)
+axes.plot(m[::8], both[::8], "x", color="0.2", markersize=5)
 seen = sharp > 0
 axes.plot(m[seen], sharp[seen], ":", color=BLUE, linewidth=1.8)
 axes.text(28, 8.6, "formula for\nsharp bumps,\nκ = 100", color=BLUE)
@@ -582,7 +582,7 @@ axes.text(9, 28, "m = 7: the largest area", color="0.4", va="center")
 axes.set(xlabel="coordinates m", ylabel="KL to uniform (nats)", ylim=(0, 29.5), xlim=(0, 201))
 plotting.show(
     figure,
-    "**Figure 9.6.** What one concentration can say, against the number of coordinates. Dots: maxima. Dashed: "
+    "**Figure 9.6.** What one concentration can say, against the number of coordinates. Dots: maxima. Crosses: "
     "$\\frac m2\\log\\frac{1+s}2$ at $\\kappa=100$. Dotted: the formula for sharp bumps, far out of its range.",
     alt=f"For kappa = 30 the curve has its maximum at m = {peak[30.0][0]}, for kappa = 100 at m = {peak[100.0][0]}, "
     f"both flat. The dotted curve for kappa = 100 turns at m = {m[sharp.argmax()]} and falls to zero by m = "

@@ -248,7 +248,7 @@ for panel, (title, count) in zip(panels, counts.items(), strict=True):
     panel.imshow(count, cmap="Blues", vmin=0, vmax=140)
     for i in range(3):
         for j in range(3):
-            panel.text(j, i, int(count[i, j]), ha="center", va="center")
+            panel.text(j, i, int(count[i, j]), ha="center", va="center", color="white" if count[i, j] > 50 else "black")
     panel.set_title(title, fontsize=10)
     panel.set(xlabel="name given", xticks=range(3), yticks=range(3))
 panels[0].set_ylabel("cluster")

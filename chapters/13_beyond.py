@@ -210,7 +210,7 @@ for d in dims:
 
 # %% tags=["picture"]
 figure, axes = plotting.subplots(size=(6, 3.2))
-for theta, colour in ((60, "0.6"), (30, GREEN), (10, BLUE), (3, ORANGE)):
+for theta, colour in ((60, "0.4"), (30, GREEN), (10, BLUE), (3, ORANGE)):
     slope = math.log(1 / math.sin(math.radians(theta)))
     end = min(60, 40 / slope)
     axes.plot([0, end], [0, slope * end], color=colour)
@@ -220,7 +220,7 @@ for each in dims:
     axes.plot(each, kl, "o", color="0.2")
     x, y, side = {2: (-1, 9, "center"), 5: (-5, 6, "right"), 10: (3, 8, "center")}.get(each, (7, -10, "left"))
     axes.annotate(f"{bought[each]:.2g}°", (each, kl), (x, y), color="0.2", textcoords="offset points", ha=side)
-axes.set(xlabel="dimension d of the sphere", ylabel="KL (nats)", ylim=(0, 44), xlim=(0, 64))
+axes.set(xlabel="dimension d of the sphere", ylabel="KL (nats)", ylim=(0, 44), xlim=(-3, 64))
 plotting.show(
     figure,
     "**Figure 13.3.** Lines: the least KL with which a law points within θ. Dots: the S-VAEs of the paper's Table 1, "

@@ -169,8 +169,10 @@ def latent_plane(z: ArrayLike, labels: ArrayLike, *, title: str = "") -> Figure:
     prior = Line2D([], [], label="1 and 2 standard deviations of the prior", **dashed)
     figure.legend(handles=[prior], loc="outside lower center", fontsize="small")
     _scatter(axes, z, _class_colours(labels))
-    for label, position in _medoids(z, labels).items():
-        _write(axes, position, str(label))
+    medoids = _medoids(z, labels)
+    places = _apart(np.array(list(medoids.values())), least=0.06 * np.ptp(z, axis=0).max())
+    for label, place in zip(medoids, places, strict=True):
+        _write(axes, place, str(label))
     return figure
 
 
@@ -439,6 +441,17 @@ def _medoids(z: np.ndarray, labels: np.ndarray) -> dict[int, np.ndarray]:
         members = z[labels == label]
         medoids[int(label)] = members[cdist(members, members).sum(0).argmin()]
     return medoids
+
+
+def _apart(places: np.ndarray, least: float) -> np.ndarray:
+    """Return places moved from those nearer than `least`, as far as a few steps move them; equal places stay equal."""
+    places = places.copy()
+    for _ in range(50):
+        steps = places[:, None] - places
+        distances = np.linalg.norm(steps, axis=-1, keepdims=True)
+        lack = np.clip(least - distances, 0, None)
+        places += 0.5 * (lack * steps / np.where(distances > 0, distances, 1)).sum(1)
+    return places
 
 
 def _range_after_the_start(histories: Sequence[Mapping[str, Sequence[float]]], column: str) -> tuple[float, float]:

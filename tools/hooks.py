@@ -6,6 +6,7 @@ MkDocs calls the functions whose names begin with `on_`. Nothing is written into
 chapters/, from the committed records and from `formulas.py`.
 """
 
+import dataclasses
 import functools
 import io
 import json
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -250,24 +251,41 @@ def wheel() -> tuple[str, bytes]:
 
 @functools.cache
 def results() -> dict[str, dict[str, Table]]:
-    """The tables that the records give, by heading and name of their files; those with the paper's figures first."""
+    """The tables that the records give, by heading and name of their files; those with the paper's figures first.
+
+    Tables with the same title get the settings that tell them apart behind it.
+    """
     found: dict[str, dict[str, Table]] = {}
     for experiment in EXPERIMENTS.values():
         loaded = records.load(experiment=experiment.records)
         grouped, seen = [], set()
+        settings: dict[str, list[Mapping[str, Any]]] = defaultdict(list)  # of the groups, by title
         for group in groups(loaded, experiment.by):
             # The largest group of some data stands beside all of the paper's cells, the others beside their own.
             sources = frozenset(record.settings["data"] for record in group)
             grouped.append((group, experiment.tables(group, complete=sources not in seen)))
             seen.add(sources)
+            for table in grouped[-1][1].values():
+                settings[table.title].append(group[0].settings)
         grouped.sort(key=lambda pair: not any(row.is_published for t in pair[1].values() for row in t.rows))
         for group, tables in grouped:
             data = "-".join(sorted({record.settings["data"] for record in group}))
             for name, table in tables.items():
                 named = found.setdefault(experiment.heading, {})
                 same = sum(other.startswith(f"{name}-{data}") for other in named)
-                named[f"{name}-{data}" + (f"-{same + 1}" if same else "")] = table
+                special = particulars(group[0].settings, settings[table.title], {*experiment.by, "seed"})
+                title = "; ".join([table.title, *special])
+                named[f"{name}-{data}" + (f"-{same + 1}" if same else "")] = dataclasses.replace(table, title=title)
     return found
+
+
+def particulars(settings: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], but: Collection[str]) -> list[str]:
+    """The settings of a group in which it differs from another one, as `name = value`."""
+    return [
+        f"{name} = {value}"
+        for name, value in sorted(settings.items())
+        if name not in but and any(other.get(name) != value for other in groups)
+    ]
 
 
 def results_page() -> str:

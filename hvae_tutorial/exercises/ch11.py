@@ -365,7 +365,7 @@ def _floor_cases(rng: Generator) -> Iterator[Case]:
 check_kl_floor = Exercise(
     id="ch11.4",
     title="The floor under a dead code",
-    topic="KL divergence",
+    topic="Divergences",
     difficulty=2,
     importance=3,
     minutes=10,

@@ -45,7 +45,7 @@ def _least_nats_cases(rng: Generator) -> Iterator[Case]:
 check_least_nats = Exercise(
     id="ch13.1",
     title="What a direction costs",
-    topic="Kullback-Leibler divergence",
+    topic="Divergences",
     difficulty=1,
     importance=3,
     minutes=3,
@@ -150,7 +150,7 @@ def _ps_two_kappa(kappa: float, m: int) -> float:
 check_power_spherical_kl = Exercise(
     id="ch13.2",
     title="The divergence of the Power Spherical law",
-    topic="Kullback-Leibler divergence",
+    topic="Divergences",
     difficulty=3,
     importance=3,
     minutes=20,

@@ -91,7 +91,7 @@ def _one_degree_more(ours: Sequence[float], mean: float, deviation: float, runs:
 check_against_paper = Exercise(
     id="ch14.1",
     title="Our runs against a published mean",
-    topic="Statistics",
+    topic="Comparing models",
     difficulty=2,
     importance=5,
     minutes=10,
@@ -189,7 +189,7 @@ def _upwards(differences: Sequence[float]) -> float:
 check_leaning = Exercise(
     id="ch14.2",
     title="Do the differences lean?",
-    topic="Statistics",
+    topic="Comparing models",
     difficulty=2,
     importance=4,
     minutes=10,

@@ -51,21 +51,23 @@ class Rendering:
         return "\n".join([self.title, "", body, "", *(f"- {note}" for note in self.notes)])
 
     def markdown(self) -> str:
-        """Return the table in GitHub's Markdown."""
-        body = tabulate(self.cells, self.headers, tablefmt="github", disable_numparse=True)
-        return "\n".join([f"**{self.title}**", "", body, "", *(f"- {note}" for note in self.notes), ""])
+        """Return the table in GitHub's Markdown: minus signs, exponents of spaces raised."""
+        cells = [list(map(_signs, row)) for row in self.cells]
+        body = tabulate(cells, map(_signs, self.headers), tablefmt="github", disable_numparse=True)
+        notes = (f"- {_signs(note)}" for note in self.notes)
+        return "\n".join([f"**{_signs(self.title)}**", "", body, "", *notes, ""])
 
     def html(self) -> str:
-        """Return the table for a web page: figures of others in italics, minus signs, text escaped."""
+        """Return the table for a web page: figures of others in italics, signs as in Markdown, text escaped."""
         published = [row.is_published for row in self.rows]
         cells = [
-            [f"<em>{_minus(cell)}</em>" if other and cell else _minus(cell) for cell in row]
+            [f"<em>{_escaped(cell)}</em>" if other and cell else _escaped(cell) for cell in row]
             for row, other in zip(self.cells, published, strict=True)
         ]
-        headers = [html.escape(header) for header in self.headers]
+        headers = [_escaped(header) for header in self.headers]
         body = tabulate(cells, headers, tablefmt="unsafehtml", disable_numparse=True)
-        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
-        return f"<p><strong>{html.escape(self.title)}</strong></p>\n{body}\n<ul>{notes}</ul>\n"
+        notes = "".join(f"<li>{_escaped(note)}</li>" for note in self.notes)
+        return f"<p><strong>{_escaped(self.title)}</strong></p>\n{body}\n<ul>{notes}</ul>\n"
 
     def csv(self) -> str:
         """Return a line for each row, with mean and standard deviation of each column, not rounded."""
@@ -115,8 +117,14 @@ class Rendering:
             }
 
 
-def _minus(text: str) -> str:
-    return re.sub(r"(?<!\w)-(?=\d)", "\N{MINUS SIGN}", html.escape(text))
+def _escaped(text: str) -> str:
+    return _signs(html.escape(text))
+
+
+def _signs(text: str) -> str:
+    """Return text with minus signs for hyphens before numbers, and the exponents of spaces raised: S^2, R^100."""
+    text = re.sub(r"(?<!\w)-(?=\d)", "\N{MINUS SIGN}", text)
+    return re.sub(r"\b([RS])\^(\d+)", r"\1<sup>\2</sup>", text)
 
 
 def _latex(text: str) -> str:

@@ -216,18 +216,18 @@ def comparison(
     base: str = "n",
     complete: bool = False,
 ) -> list[Row]:
-    """Return the rows of a table by d (or data) and model: ours, then each publication's, then p-values.
+    """Return the rows of a table by d (or data) and model: ours, each publication's, the difference, p-values.
 
     Args:
         cells: records by d (or data) and model, as `cells_of` gives them.
         columns: for each header the path of the number in a record's results.
-        published: the figures of others, by their name.
+        published: the figures of others, by their name; differences are to the first.
         digits: decimals to show.
         name: from a model to its name.
         scale: by which our numbers are multiplied, one for all columns or one for some: 100 for per cent.
         published_digits: decimals of the figures of others, where they have fewer than ours.
         base: the model that the others are tested against.
-        complete: also show cells in which there are only published figures, and differences to these.
+        complete: also show cells in which there are only published figures.
     """
     factors = scale if isinstance(scale, Mapping) else dict.fromkeys(columns, scale)
     values = {
@@ -244,7 +244,7 @@ def comparison(
             ours = [Cell.of(column, digits=digits) for column in values.get((key, model), [])]
             if runs:
                 rows.append(Row(label, name(model), runs=len(runs), cells=ours, records=[run.name for run in runs]))
-            for source, figures in published.items():
+            for rank, (source, figures) in enumerate(published.items()):
                 if (key, model) in figures:
                     row = figures[key, model]
                     theirs = [
@@ -252,7 +252,7 @@ def comparison(
                         for header in columns
                     ]
                     rows.append(Row(label, name(model), source, cells=theirs))
-                    if complete and runs:
+                    if runs and rank == 0:
                         gaps = [Difference.between(*pair) for pair in zip(ours, theirs, strict=True)]
                         rows.append(Row(label, name(model), MINUS + source, cells=gaps))
         for model in models:

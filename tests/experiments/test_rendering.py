@@ -60,9 +60,9 @@ def test_text() -> None:
 
 def test_markdown() -> None:
     assert TABLE.markdown().splitlines()[2:5] == [
-        "| d   | model        | runs   | LL           | R^2   |",
-        "|-----|--------------|--------|--------------|-------|",
-        "| 2   | N-VAE        | 2      | -1.23 ± 0.25 | 90.0  |",
+        "| d   | model        | runs   | LL           | R<sup>2</sup>   |",
+        "|-----|--------------|--------|--------------|-----------------|",
+        "| 2   | N-VAE        | 2      | \N{MINUS SIGN}1.23 ± 0.25 | 90.0            |",
     ]
 
 
@@ -71,11 +71,12 @@ def test_html_escapes_and_sets_others_figures_in_italics() -> None:
     assert "<strong>A title, with 5% &amp; &lt;tags&gt;</strong>" in page
     cells = Cells(page)
     assert cells.rows == [
-        ["d", "model", "runs", "LL", "R^2"],
+        ["d", "model", "runs", "LL", "R2"],
         ["2", "N-VAE", "2", "\N{MINUS SIGN}1.23 ± 0.25", "90.0"],
         ["2", "N-VAE, paper", "", "\N{MINUS SIGN}1.50 ± 0.10", ""],
         ["10", "p, S-VAE", "", "< 0.0001", "n/a"],
     ]
+    assert "<th>R<sup>2</sup>" in page
     assert cells.tags.count("em") == 3  # the filled cells of the paper's row
     assert "<em>N-VAE, paper</em>" in page
     assert "&lt; 0.0001" in page  # a browser would forgive it, other readers of HTML do not

@@ -5,6 +5,7 @@ import io
 import re
 
 import drawings
+import nbformat
 import notebooks
 import numpy as np
 import pytest
@@ -49,6 +50,53 @@ def test_colours_of_the_house_stand_out_in_the_dark() -> None:
     dark = [drawings.dark("lift", colour[1:].lower()) for colour in (*CLASS_COLOURS, *CURVE_COLOURS)]
     assert min(contrast(colour, ground[0]) for colour in dark) > 3
     assert len(set(dark)) == 16
+
+
+def ground_and_ink() -> dict[str, tuple[str, str]]:
+    """The page's two colours, in the light and in the dark."""
+    inks = re.findall(r"--md-default-fg-color: (#[0-9a-f]{6});", STYLES)
+    (dark,) = re.findall(r"--md-default-bg-color: (#[0-9a-f]{6});", STYLES)
+    return {"light": ("#ffffff", inks[0]), "dark": (dark, inks[1])}
+
+
+def shown(kind: str, colour: str, scheme: str) -> str:
+    """A colour of a figure as a page shows it."""
+    ground, ink = ground_and_ink()[scheme]
+    if scheme == "light" or not kind:
+        return colour
+    if kind != "grey":
+        return drawings.dark(kind, colour[1:])
+    (percent,) = re.findall(r"default-fg-color\) (\d+)%", drawings.dark(kind, colour[1:]))
+    share = int(percent) / 100
+    channels = [[int(c[at : at + 2], 16) for c in (ink, ground)] for at in (1, 3, 5)]
+    return "#" + "".join(f"{round(share * of_ink + (1 - share) * of_ground):02x}" for of_ink, of_ground in channels)
+
+
+def figures() -> list[tuple[str, str]]:
+    """All figures of the course, as stored, with the first words of their captions."""
+    found = []
+    for path in sorted((notebooks.ROOT / "chapters").glob("[01]*.ipynb")):
+        for cell in nbformat.read(path, as_version=4).cells:
+            for output in cell.get("outputs", []):
+                if picture := output.get("data", {}).get("image/svg+xml"):
+                    name = re.findall(r"\*\*(Figure \d+\.\d+)\.\*\*", str(cell.outputs))
+                    found.append((name[0], picture))
+    return found
+
+
+def test_words_of_figures_stand_out_in_both_schemes() -> None:
+    """Words in the colour of the ground are meant for areas of colour."""
+    pictures, words, pale = figures(), 0, []
+    for name, picture in pictures:
+        for style, word in re.findall(r"<text([^>]*)>([^<]+)", drawings.followed(picture)):
+            fill = re.search(r"fill:(?:var\(--(grey|lift|flip)-[0-9a-f]{6},)?(#[0-9a-f]{6})", style.replace(" ", ""))
+            words += 1
+            for scheme, (ground, _) in ground_and_ink().items():
+                if fill and contrast(shown(fill[1] or "", fill[2], scheme), ground) < 3:
+                    pale.append((name, word, fill[2], scheme))
+    assert len(pictures) > 60
+    assert words > 1500
+    assert not pale
 
 
 def test_the_style_sheet_lifts_pictures_as_the_colours_are_lifted() -> None:

@@ -188,7 +188,9 @@ def test_the_page_of_results_has_every_table_of_the_records_and_where_they_come_
     for experiment in EXPERIMENTS.values():
         for group in groups(records.load(experiment=experiment.records), experiment.by):
             whole, own = (experiment.tables(group, complete=complete) for complete in (True, False))
-            assert all(whole[name].html() in text or own[name].html() in text for name in whole)
+            for name in whole:
+                bodies = [table[name].html().split("</p>", 1)[1] for table in (whole, own)]  # behind the title
+                assert any(body in text for body in bodies), (experiment.records, name)
     assert text.index("Table 1 on mnist:") < text.index("Table 1 on mnist-5k:")
     assert "<em>S-VAE, paper</em>" in text
     assert "<td>S-VAE, ours − paper" in text
@@ -207,6 +209,17 @@ def test_each_table_of_results_can_be_downloaded_with_its_records() -> None:
             assert wanted
             for record in file.namelist():
                 assert json.loads(file.read(record))["results"]
+
+
+def test_tables_of_results_have_titles_that_tell_them_apart() -> None:
+    tables = {name: table for tables in hooks.results().values() for name, table in tables.items()}
+    titles = [table.title for table in tables.values()]
+    assert len(titles) == len(set(titles)) > 15
+    assert tables["table1-mnist"].title.endswith("; warmup_epochs = 100")
+    assert tables["table1-mnist-2"].title.endswith("; warmup_epochs = 0")
+    assert tables["products-digits"].title.endswith("test set")
+    settings = {"d": 2, "a": 1, "b": 2, "c": 3}
+    assert hooks.particulars(settings, [settings, {"d": 3, "a": 1, "b": 3}], {"d"}) == ["b = 2", "c = 3"]
 
 
 def test_runs_with_other_settings_stand_beside_their_own_cells_of_the_paper() -> None:
