@@ -43,6 +43,7 @@ from hvae_tutorial import plotting, records
 from hvae_tutorial.data import binarize, load
 from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, SphericalCauchy, VonMisesFisher
 from hvae_tutorial.experiments import paper, products
+from hvae_tutorial.experiments.results import PValue
 from hvae_tutorial.models import (
     VAE,
     BernoulliLikelihood,
@@ -437,8 +438,8 @@ recorded = {
 
 
 def beside(one, other):
-    p = stats.ttest_ind(recorded[one], recorded[other], equal_var=False).pvalue
-    return f"{one} − {other} ${np.mean(recorded[one]) - np.mean(recorded[other]):+.2f}$ nats of ELBO (p = {p:.1g})"
+    p = PValue(stats.ttest_ind(recorded[one], recorded[other], equal_var=False).pvalue)
+    return f"{one} − {other} ${np.mean(recorded[one]) - np.mean(recorded[other]):+.2f}$ nats of ELBO (p-value {p})"
 
 
 plotting.say("; ".join(beside(*pair) for pair in ((two, big), (four, big), (plane, two), (part, two))) + ".")

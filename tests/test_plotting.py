@@ -365,3 +365,17 @@ def test_a_class_is_named_at_one_of_its_own_points() -> None:
     z = np.array([[0, 0, 1.0], [0, 0, 1.0], [0, 0, 1.0], [0, 0, -1.0], [0, 0, -1.0], [0, 0, -1.0]])
     (text,) = plotting.latent_sphere(z, np.zeros(6, dtype=int)).axes[0].texts
     assert abs(text.get_position()[1]) == pytest.approx(2**0.5)
+
+
+def test_names_of_classes_do_not_touch() -> None:
+    """Three medoids in a hundredth of the width move apart; one by itself stays."""
+    middles = np.array([[0, 0], [0.01, 0], [0, 0.01], [4, 4]])
+    ring = 0.2 * np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]])
+    z = (middles[:, None] + ring).reshape(-1, 2)
+    texts = plotting.latent_plane(z, np.repeat(np.arange(4), 5)).axes[0].texts
+    at = np.array([text.get_position() for text in texts])
+    assert [text.get_text() for text in texts] == list("0123")
+    distances = np.linalg.norm(at[:, None] - at, axis=-1)[~np.eye(4, dtype=bool)]
+    assert distances.min() > 0.05 * 4.4  # of what the points span
+    np.testing.assert_allclose(at[3], (4, 4))
+    assert np.linalg.norm(at[:3], axis=1).max() < 0.3
