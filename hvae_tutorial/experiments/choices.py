@@ -12,3 +12,8 @@ DRAWS = 20
 LABELS = (100, 600, 1000)
 # With the first of these sizes the accuracy is also measured for every k up to this one.
 MOST_NEIGHBOURS = 15
+# And along this many of the first principal axes.
+AXES = (2, 5, 10, 20, 30)
+
+# A coordinate is active if its latent mean varies by more than this over the test images (Burda et al. 2016).
+ACTIVE = 0.01

@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hvae_tutorial.data import Dataset, binarize
 from hvae_tutorial.experiments import names
-from hvae_tutorial.experiments.choices import FEW_SAMPLES, PASSES
+from hvae_tutorial.experiments.choices import ACTIVE, FEW_SAMPLES, PASSES
 from hvae_tutorial.experiments.run import Run
 from hvae_tutorial.models.vae import VAE
 from hvae_tutorial.objectives import ElboTerms, elbo, iwae_bound
@@ -115,6 +116,11 @@ def kl_by_images(model: VAE, data: Dataset) -> dict[str, float]:
     }
     device = next(model.parameters()).device
     return {name: model.posterior.kl(model.encode(x.to(device))).mean().item() for name, x in others.items()}
+
+
+def active_units(means: np.ndarray) -> int:
+    """Return in how many coordinates latent means, `(n, m)`, vary by more than `ACTIVE` (Burda et al. 2016)."""
+    return int((means.var(axis=0) > ACTIVE).sum())
 
 
 def log_likelihood(model: VAE, x: Tensor, samples: int) -> dict[str, float]:

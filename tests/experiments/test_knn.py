@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hvae_tutorial.experiments.knn import knn_accuracies, knn_accuracies_by_k
+from hvae_tutorial.experiments.knn import knn_accuracies, knn_accuracies_by_axes, knn_accuracies_by_k
 
 
 def two_classes(n: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -110,3 +110,29 @@ def test_no_accuracy_by_k_where_the_classes_or_the_sets_are_too_small() -> None:
     assert knn_accuracies_by_k(*arguments, metric="euclidean", size=42) == {}
     assert knn_accuracies_by_k(*arguments, metric="euclidean", size=14) == {}
     assert len(knn_accuracies_by_k(*arguments, metric="euclidean", size=40)) == 15
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_accuracies_by_axes_end_with_that_of_all_coordinates(metric: str) -> None:
+    """And axes without a class harm: ten classes in five coordinates, turned among thirty of little noise."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(2000) % 10
+    centres = 3 * rng.standard_normal((10, 5))
+    x = np.hstack([centres[labels] + 0.9 * rng.standard_normal((2000, 5)), 0.8 * rng.standard_normal((2000, 35))])
+    x = x @ np.linalg.qr(rng.standard_normal((40, 40)))[0] + (7.0 if metric == "euclidean" else 0.0)
+    arguments = (x[:1000], labels[:1000], x[1000:], labels[1000:])
+    found = knn_accuracies_by_axes(*arguments, metric=metric, size=100, seed=3)
+    assert list(found) == ["2", "5", "10", "20", "30", "40"]
+    (whole,) = knn_accuracies(*arguments, metric=metric, labels=(100,), seed=3).values()
+    assert found["40"] == pytest.approx(whole["mean"], abs=1e-12)
+    assert max(found, key=lambda count: found[count]) == "5"
+    assert found["5"] > found["40"] + 0.02
+    assert list(knn_accuracies_by_axes(*(a[..., :4] if a.ndim == 2 else a for a in arguments), metric=metric)) == [
+        "2",
+        "4",
+    ]
+
+
+def test_no_accuracy_by_axes_where_a_class_is_too_small() -> None:
+    train, labels = np.random.default_rng(0).standard_normal((100, 2)), np.repeat([0, 1], [80, 20])
+    assert knn_accuracies_by_axes(train, labels, train, labels, metric="euclidean", size=42) == {}

@@ -11,6 +11,7 @@ from hvae_tutorial.data import load
 from hvae_tutorial.experiments import names, protocol
 from hvae_tutorial.experiments.knn import knn_accuracies
 from hvae_tutorial.experiments.protocol import (
+    active_units,
     binarized,
     curves,
     elbo_terms,
@@ -170,3 +171,11 @@ def test_training_has_the_settings_of_the_run_and_its_device():
     found = dataclasses.asdict(training_settings(run))
     assert found == {**chosen, "device": "cuda:1"}
     assert not found.items() & dataclasses.asdict(TrainingSettings()).items()
+
+
+def test_active_units_are_those_whose_means_vary() -> None:
+    """Far from zero is not active, and the threshold is of the variance."""
+    n = np.linspace(-1, 1, 1001)  # variance 1/3
+    means = np.stack([n, 0.18 * n, 0.17 * n, 5 + 0 * n, 0 * n], axis=1)
+    assert 0.17**2 / 3 < 0.01 < 0.18**2 / 3
+    assert active_units(means) == 2

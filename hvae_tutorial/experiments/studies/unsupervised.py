@@ -10,8 +10,9 @@ from torch import Tensor
 from hvae_tutorial import plotting
 from hvae_tutorial.data import Dataset
 from hvae_tutorial.experiments import names
-from hvae_tutorial.experiments.knn import knn_accuracies, knn_accuracies_by_k
+from hvae_tutorial.experiments.knn import knn_accuracies, knn_accuracies_by_axes, knn_accuracies_by_k
 from hvae_tutorial.experiments.protocol import (
+    active_units,
     binarized,
     curves,
     kl_by_images,
@@ -75,8 +76,10 @@ def measure(model: VAE, data: Dataset, run: Run) -> dict[str, Any]:
     return {
         **measure_vae(model, test, importance_samples=run.settings["importance_samples"]),
         "knn": knn_accuracies(*means, metric=metric, seed=run.seed),
+        "knn_by_axes": knn_accuracies_by_axes(*means, metric=metric, seed=run.seed),
         "knn_by_k": knn_accuracies_by_k(*means, metric=metric, seed=run.seed),
         "kl_by_images": kl_by_images(model, data),
+        "active_units": active_units(means[2]),
     }
 
 

@@ -8,7 +8,7 @@ import torch
 from example_records import example_record
 
 from hvae_tutorial.data import Dataset, load
-from hvae_tutorial.experiments.protocol import binarized, kl_by_images, latent_means, measure_vae
+from hvae_tutorial.experiments.protocol import active_units, binarized, kl_by_images, latent_means, measure_vae
 from hvae_tutorial.experiments.registry import EXPERIMENTS
 from hvae_tutorial.experiments.run import Run
 from hvae_tutorial.experiments.studies import barrier, circle, m1m2, unsupervised
@@ -85,7 +85,13 @@ def test_the_test_images_are_measured_with_the_samples_that_were_asked_for(
         return {"1": 0.25}
 
     monkeypatch.setattr(unsupervised, "knn_accuracies", noted)
+
+    def noted_by_axes(*arrays: np.ndarray, **options: Any) -> dict:
+        seen.update(by_axes=arrays, options_by_axes=options)
+        return {"2": 0.125}
+
     monkeypatch.setattr(unsupervised, "knn_accuracies_by_k", noted_by_k)
+    monkeypatch.setattr(unsupervised, "knn_accuracies_by_axes", noted_by_axes)
     torch.manual_seed(1)
     results = unsupervised.measure(model, digits, run)
     images = binarized(digits)
@@ -93,12 +99,15 @@ def test_the_test_images_are_measured_with_the_samples_that_were_asked_for(
     assert results == {
         **measure_vae(model, images.test, importance_samples=7),
         "knn": results["knn"],
+        "knn_by_axes": {"2": 0.125},
         "knn_by_k": {"1": 0.25},
         "kl_by_images": kl_by_images(model, digits),
+        "active_units": active_units(latent_means(model, images.test).numpy()),
     }
-    for name, array in zip(("train", "train_labels", "test", "labels"), seen["by_k"], strict=True):
-        assert seen[name] is array
-    assert seen["options_by_k"] == {"metric": "cosine", "seed": 5}
+    for other in ("by_k", "by_axes"):
+        for name, array in zip(("train", "train_labels", "test", "labels"), seen[other], strict=True):
+            assert seen[name] is array
+        assert seen[f"options_{other}"] == {"metric": "cosine", "seed": 5}
     assert results["log_likelihood"]["samples"] == 7
     assert results["log_likelihood_10"]["samples"] == 10
     assert results["knn"]["100"]["mean"] == 0.5
