@@ -496,7 +496,7 @@ for panel, (name, points) in zip(axes.flat, {"the true circle": true, **codes}.i
     if "β" in name:
         panel.scatter(*models[name].posterior.prior().sample((500,)).T, s=3, color="0.75", linewidths=0)
     if points.shape[1] == 1:
-        panel.scatter(points[:, 0], np.zeros(800), c=colours, s=100, marker="|", linewidths=0.3)
+        panel.scatter(points[:, 0], np.zeros(800), c=colours, s=100, marker="|", linewidths=0.15)
         panel.set(box_aspect=1, xlabel="$z_1$", yticks=[])
         panel.spines["left"].set_visible(False)
     else:

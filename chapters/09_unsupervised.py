@@ -569,7 +569,7 @@ both = m / 2 * np.log((1 + np.sqrt(1 + 4 * 100**2 / m**2)) / 2)
 
 # %% tags=["picture"]
 figure, axes = plotting.subplots(size=(5.8, 3.3))
-for (kappa, curve), colour, place in zip(exact.items(), (GREEN, ORANGE), ((150, 4.2), (150, 23)), strict=True):
+for (kappa, curve), colour, place in zip(exact.items(), (GREEN, ORANGE), ((150, 4.2), (158, 24.2)), strict=True):
     axes.plot(m, curve, color=colour, linewidth=2)
     axes.plot(*peak[kappa], "o", color=colour)
     axes.text(*place, f"exact, κ = {kappa:.0f}", color=colour, ha="center")

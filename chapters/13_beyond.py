@@ -219,7 +219,7 @@ for theta, colour in ((60, "0.4"), (30, GREEN), (10, BLUE), (3, ORANGE)):
 for each in dims:
     kl = paper.TABLE1[each, "s"]["kl"][0]
     axes.plot(each, kl, "o", color="0.2")
-    x, y, side = {2: (-1, 9, "center"), 5: (-5, 6, "right"), 10: (3, 8, "center")}.get(each, (7, -10, "left"))
+    x, y, side = {2: (-5, 8, "center"), 5: (-5, 6, "right"), 10: (3, 8, "center")}.get(each, (7, -10, "left"))
     axes.annotate(f"{bought[each]:.2g}°", (each, kl), (x, y), color="0.2", textcoords="offset points", ha=side)
 axes.set(xlabel="dimension d of the sphere", ylabel="KL (nats)", ylim=(0, 44), xlim=(-3, 64))
 plotting.show(
