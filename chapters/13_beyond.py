@@ -43,7 +43,6 @@ from hvae_tutorial import plotting, records
 from hvae_tutorial.data import binarize, load
 from hvae_tutorial.distributions import HypersphericalUniform, PowerSpherical, SphericalCauchy, VonMisesFisher
 from hvae_tutorial.experiments import paper, products
-from hvae_tutorial.experiments.results import PValue
 from hvae_tutorial.models import (
     VAE,
     BernoulliLikelihood,
@@ -427,6 +426,8 @@ print("Checked: in the mean of three runs S¹¹ is below both products, these be
 # seeds and 300 epochs each (`hvae reproduce products`):
 
 # %% tags=["nbval-ignore-output", "words"]
+from hvae_tutorial.experiments.results import PValue
+
 longer = records.load(experiment="products", data="digits")
 spaces = products.table(longer)
 plotting.say(spaces.markdown())

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -257,7 +258,11 @@ def test_a_killed_command_leaves_no_worker_behind(tmp_path: Path) -> None:
 )
 def test_a_signal_ends_a_command_with_one_line(number: int, code: int, word: str, tmp_path: Path) -> None:
     with subprocess.Popen(
-        long_command(tmp_path, 1), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        long_command(tmp_path, 1),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a suite in the background may ignore it
     ) as process:
         wait_for("*/*.checkpoint", tmp_path, 1, process)
         process.send_signal(number)
