@@ -795,8 +795,9 @@ assert abs(by_axes["s"][41] - 100 * runs("mnist", "s", 40)[0].results["knn"]["10
 print("Checked: in the run on S^40 no axis does harm; in the plane those beyond the tenth do.")
 
 # %% [markdown]
-# So we do not know why the paper's sphere falls behind at $d=40$. Nor does ours: it is ahead there, of an N-VAE that is
-# far behind the paper's. [Chapter 14](14_reproduction_report.ipynb) finds a reason for that in the training.
+# So we do not know why the paper's sphere falls behind at $d=40$. In Table 2 ours does not: it is ahead of an N-VAE
+# that is far behind the paper's. [Chapter 14](14_reproduction_report.ipynb) has another, trained without warm-up, and
+# there the sphere is behind. Look at the rival, too.
 #
 # ## The trap: the same number of coordinates
 #

@@ -361,15 +361,17 @@ plotting.say(
     )
     + "."
 )
-by_warmup = {"with warm-up": usual["mnist", 20], "without": bare["mnist", 20]}
-used = {name: result["active_units"] for name, result in by_warmup.items()}
-at_40 = usual["mnist", 40]["active_units"]
+used = {d: [runs_["mnist", d]["active_units"] for runs_ in (usual, bare)] for d in whole}
 flat = [paper.TABLE1[40, "n"][key][0] - paper.TABLE1[20, "n"][key][0] for key in ("elbo", "kl")]
 plotting.say(
-    "Coordinates are switched off, indeed. Of the 20 coordinates of its means, "
-    + " and ".join(f"{n} are active {name}" for name, n in used.items())
-    + f" ([chapter 7](07_n_vae.ipynb)); at $d=40$, with warm-up, {at_40} of 40. So a model trained without warm-up has "
-    "room to spare at $d=20$, and one with it wants more. The paper's N-VAE looks like the first: from $d=20$ to 40 "
+    "At $d=40$ the run without warm-up goes past the paper: KL is lower than the paper's, and the bound worse, by "
+    "about two standard errors. A shorter warm-up might lie between; we have tried none."
+)
+plotting.say(
+    "Coordinates are switched off, indeed. Active ([chapter 7](07_n_vae.ipynb)) are "
+    + " and ".join(f"{one} of {d} with warm-up, {two} without" for d, (one, two) in used.items())
+    + ". So a model trained without warm-up has room to spare at $d=20$, and one with it wants more. The paper's N-VAE "
+    "looks like the first: from $d=20$ to 40 "
     f"its ELBO changes by ${flat[0]:+.2f}$ and its KL by ${flat[1]:+.2f}$ nats, less than two of their spreads."
 )
 rivals = {"with": usual["mnist", 20], "without": bare["mnist", 20]}
@@ -386,12 +388,14 @@ plotting.say(
 assert saved["mnist-5k", 20] > saved["mnist", 20] > 2
 assert bound["mnist-5k", 20] > 1
 assert min(bound.values()) > 0
-for d in whole:
-    assert max(map(abs, in_errors(bare["mnist", d], d))) < 1
-    assert abs(t_value([bare["mnist", d]["log_likelihood"]["mean"]], *paper.TABLE1[d, "n"]["log_likelihood"], 10)) < 2
+assert whole == [20, 40]
+assert max(map(abs, in_errors(bare["mnist", 20], 20))) < 1
+assert all(-2.5 < t < -1.8 for t in in_errors(bare["mnist", 40], 40))
+for d, off_ in ((20, -1.6), (40, -2.6)):
+    of_ll = t_value([bare["mnist", d]["log_likelihood"]["mean"]], *paper.TABLE1[d, "n"]["log_likelihood"], 10)
+    assert abs(of_ll - off_) < 0.05
     assert in_errors(usual["mnist", d], d)[2] > 4
-assert used == {"with warm-up": 20, "without": 15}
-assert at_40 == 25
+assert used == {20: [20, 15], 40: [25, 14]}
 assert all(abs(gap) < 2 * paper.TABLE1[40, "n"][key][1] for gap, key in zip(flat, ("elbo", "kl"), strict=True))
 assert ahead_in_re["with"] < 1.5
 assert ahead_in_re["without"] > 3.5
@@ -457,8 +461,9 @@ plotting.say(
 )
 
 # %% [markdown]
-# At $d=20$ and 40 both models are behind the paper's. Does the warm-up bear on that, too? The run without it was made
-# for its KL; its neighbours were looked at afterwards.
+# At $d=20$ and 40 both models are behind the paper's. Does the warm-up bear on that, too? The run without it at $d=20$
+# was made for its KL, and its neighbours were looked at afterwards. The run at $d=40$ was then made as a test of what
+# the first had shown: the paper's KL, and better neighbours.
 
 # %% tags=["nbval-ignore-output", "words"]
 near = {
@@ -468,13 +473,20 @@ near = {
 plotting.say(
     "k-NN with 100 labels in the plane, with warm-up, without, and in the paper: "
     + "; ".join(f"at $d={d}$ {one:.1f}, {two:.1f}, {three:.1f}%" for d, (one, two, three) in near.items())
-    + ". Without warm-up it is nearer to the paper, and not there. One run each."
+    + ". Without warm-up they are nearer to the paper, and not there. One run each."
+)
+sphere_at_40 = accuracy(40, "s", 100)
+plotting.say(
+    "The order of the two models at $d=40$ hangs on it. S − N is "
+    f"{points([sphere_at_40 - near[40][0], sphere_at_40 - near[40][1]])} points against the N-VAE with warm-up and "
+    f"without; the paper's is {points([published[40][0]])}."
 )
 
 # %% tags=["checks"]
-for with_warmup, without, published in near.values():
-    assert with_warmup + 2 < without < published
-print("Checked: in the plane at d = 20, k-NN is better after training without warm-up.")
+for with_warmup, without, in_paper in near.values():
+    assert with_warmup + 2 < without < in_paper
+assert near[40][0] + 5 < sphere_at_40 < near[40][1] - 5
+print("Checked: in the plane at d = 20 and 40, k-NN is better after training without warm-up.")
 
 # %% [markdown]
 # What of the reversal? The student program hands both models the same number of coordinates. Its S-VAE "with $d=2$"
@@ -874,9 +886,9 @@ plotting.say(f"""
 # - **Seeds.** Each table says how many runs a cell has. Where it is one, a bad seed cannot be told from a difference in
 #   the protocol. So it is with the ELBO of the first S-VAE at $d=5$.
 # - **The KL that leans.** It is not the binarisation of the test images. Training on another split we have not tried.
-#   Of the N-VAE at $d=20$ one run without warm-up has the paper's ELBO, RE, KL and LL. Whether the paper's N-VAE had no
-#   warm-up we do not know, nor what makes KL lean by up to half a nat at $d\le10$, and that of the S-VAE at $d=40$ by
-#   two nats.
+#   Of the N-VAE at $d=20$ one run without warm-up has the paper's ELBO, RE, KL and LL; at $d=40$ one goes past them.
+#   How the paper's N-VAE was warmed up we do not know, nor what makes KL lean by up to half a nat at $d\le10$, and that
+#   of the S-VAE at $d=40$ by two nats.
 # - **The paper's LL.** Ten samples would explain LL − ELBO at $d=5$, not at $d=2$, and at $d=10$ for neither model. At
 #   $d=20$ our S-VAE has the paper's ELBO to a tenth of a nat, and an LL that is 1.6 nats lower; at $d=40$ a better
 #   ELBO, and an LL that is 2.4 nats lower.
@@ -999,9 +1011,9 @@ if min(len(auc["cora", model]) for model in "ns") > 1:
 #   nats higher, and stands, with ELBO and RE, where the warm-up is left out (one run). At $d=40$ both KL are two nats
 #   higher, both ELBO stand, and the sphere is behind, as claimed. The LL stands for the S-VAE at $d=10$ and the N-VAE
 #   at $d=20$ and 40.
-# - Table 2: one run a cell has the paper's sign at $d=5$, 10 and 20, not at 2 and 40, where neither model has the
-#   paper's accuracy. At $d=2$ forgetting a coordinate costs the sphere more than it wins (three runs a space, a tenth
-#   of MNIST).
+# - Table 2: one run a cell has the paper's sign at $d=5$, 10 and 20, not at 2 and 40. At $d=40$ with 100 labels it is
+#   the N-VAE without warm-up that stands where the paper's stands to the sphere. At $d=2$ forgetting a coordinate costs
+#   the sphere more than it wins (three runs a space, a tenth of MNIST).
 # - Table 4 stands in its order on Cora and Citeseer. In Table 3, in the first runs on a tenth of the data, S+N leads as
 #   claimed, and S+S is last: our largest disagreement.
 # - A constant without a gradient can turn a table around: check that densities integrate to one.
