@@ -369,7 +369,7 @@ plotting.say(
 )
 plotting.say(
     "Coordinates are switched off, indeed. Active ([chapter 7](07_n_vae.ipynb)) are "
-    + " and ".join(f"{one} of {d} with warm-up, {two} without" for d, (one, two) in used.items())
+    + "; ".join(f"{one} of {d} with warm-up, {two} without" for d, (one, two) in used.items())
     + ". So a model trained without warm-up has room to spare at $d=20$, and one with it wants more. The paper's N-VAE "
     "looks like the first: from $d=20$ to 40 "
     f"its ELBO changes by ${flat[0]:+.2f}$ and its KL by ${flat[1]:+.2f}$ nats, less than two of their spreads."
