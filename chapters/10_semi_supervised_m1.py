@@ -782,9 +782,9 @@ for m, found in by_axes.items():
     print(f"{m.upper()}-VAE, d = 40: " + ", ".join(f"{x:.1f}% along {n} axes" for n, x in found.items()))
 best = max(by_axes["n"], key=by_axes["n"].get)
 plotting.say(
-    "**The explanation fails.** On the sphere every axis helps, to the last: no coordinate is to blame. It is the "
-    f"plane that would do better without some. Along {best} axes it has {by_axes['n'][best]:.1f}%, with all 40 "
-    f"{by_axes['n'][40]:.1f}%. One run of each."
+    "**The explanation fails here.** On the sphere more axes are better, to the last: silent ones are not to blame. "
+    f"It is the plane that would do better without some. Along {best} axes it has {by_axes['n'][best]:.1f}%, with all "
+    f"40 {by_axes['n'][40]:.1f}%. One run of each."
 )
 
 # %% tags=["checks"]
@@ -968,8 +968,8 @@ print("Checked: k = 5 and 20 draws; the same labelled sets; the same means and d
 # 2. On unit vectors cosine, chord and geodesic rank alike; each space's distance is the KL of equally wide posteriors.
 # 3. Balanced labels, 20 draws, several seeds: with one draw of 20 labels luck often decides who is ahead.
 # 4. The pull to the origin crowds classes at $d=2$. Silent coordinates are no reason for the sphere at $d=40$: in our
-#    run each axis helps. On MNIST with 100 labels our first runs have the paper's lead at $d=5$, 10 and 20, and not at
-#    $d=2$.
+#    run more axes are better. On MNIST with 100 labels our first runs have the paper's lead at $d=5$, 10 and 20, and
+#    not at $d=2$.
 # 5. $S^d$ has $d+1$ coordinates: at $d=2$ an equal number for both models puts the sphere behind, also on a tenth of
 #    MNIST (three seeds each).
 #

@@ -279,12 +279,12 @@ def results() -> dict[str, dict[str, Table]]:
     return found
 
 
-def particulars(settings: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], but: Collection[str]) -> list[str]:
+def particulars(settings: Mapping[str, Any], others: Sequence[Mapping[str, Any]], but: Collection[str]) -> list[str]:
     """The settings of a group in which it differs from another one, as `name = value`."""
     return [
         f"{name} = {value}"
         for name, value in sorted(settings.items())
-        if name not in but and any(other.get(name) != value for other in groups)
+        if name not in but and any(other.get(name) != value for other in others)
     ]
 
 

@@ -150,6 +150,9 @@ def test_the_run_without_warm_up_has_the_papers_row() -> None:
     (record,) = records.load(experiment="table1", data="mnist", model="n", d=20, warmup_epochs=0)
     found = {name: record.results[name] for name in ("elbo", "reconstruction", "kl")}
     assert "ELBO {elbo:.2f}, RE {reconstruction:.2f} and KL {kl:.2f}: the paper's row".format(**found) in README
+    (wide,) = records.load(experiment="table1", data="mnist", model="n", d=40, warmup_epochs=0)
+    numbers = [wide.results[name] for name in found] + [paper.TABLE1[40, "n"][name][0] for name in found]
+    assert "{:.2f}, {:.2f} and {:.2f}, past the paper's {:.2f}, {:.2f} and {:.2f}.".format(*numbers) in README
     for name, value in found.items():
         mean_, deviation = paper.TABLE1[20, "n"][name]
         assert abs(value - mean_) < 2 * deviation * (1 + 1 / 10) ** 0.5, name
