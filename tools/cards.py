@@ -1,4 +1,7 @@
-"""What cards say of the notation's letters: a script with the lines of the tables in docs/notation.md."""
+"""What cards say of the notation's letters: a script with the lines of the tables in docs/notation.md.
+
+The script is loaded when the first card opens; before that a page needs what `known` says.
+"""
 
 import html
 import json
@@ -17,9 +20,10 @@ CHAPTERS = {
     "With classes": [10, 11],
     "Graphs": [12],
 }
+EVERY = range(100)
 
 
-def letters(notation: str) -> dict[str, list[dict[str, Any]]]:
+def letters(notation: str) -> dict[str, list[dict[str, str]]]:
     r"""Return what each letter means, by its TeX without spaces: a line for each section that has it.
 
     A function such as `\phi_m(\kappa)` is also found by its name alone, `\phi_m`.
@@ -27,7 +31,7 @@ def letters(notation: str) -> dict[str, list[dict[str, Any]]]:
     Args:
         notation: The page in Markdown.
     """
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    found: dict[str, list[dict[str, str]]] = defaultdict(list)
     section = ""
     for line in notation.splitlines():
         if line.startswith("## "):
@@ -37,21 +41,37 @@ def letters(notation: str) -> dict[str, list[dict[str, Any]]]:
         names, meaning, code = (cell.strip() for cell in line.strip("|").split("|"))
         entry = {
             "section": section,
-            "id": slugify(section, "-"),
-            "chapters": CHAPTERS.get(section),
             "text": _inline(meaning),
             "code": _inline(code),
         }
         for tex in re.findall(r"\$(.+?)\$", names):
             name = "".join(tex.split())
             for key in dict.fromkeys([name, name.removesuffix(r"(\kappa)")]):
-                found[key].append({"name": words.plain_formula(key), **entry})
+                found[key].append(entry)
     return dict(found)
 
 
-def script(found: dict[str, list[dict[str, Any]]]) -> str:
+def script(found: dict[str, list[dict[str, str]]]) -> str:
     """Return what `letters` returns as a script."""
     return f"const hvaeLetters = {json.dumps(found, ensure_ascii=False)};\n"
+
+
+def known(found: dict[str, list[dict[str, str]]], page: str) -> dict[str, dict[str, Any]]:
+    """Return the letters that mean something in a page: the name, where it leads to, and the lines that hold there.
+
+    Args:
+        found: What `letters` returns.
+        page: The address within the site. Some lines hold in some chapters alone.
+    """
+    chapter = re.match(r"chapters/(\d\d)_", page)
+    made = {}
+    for tex, lines in found.items():
+        sections = [line["section"] for line in lines]
+        valid = [at for at, name in enumerate(sections) if not chapter or int(chapter[1]) in CHAPTERS.get(name, EVERY)]
+        if valid:
+            first = lines[valid[0]]
+            made[tex] = {"name": words.plain_formula(tex), "id": slugify(first["section"], "-"), "lines": valid}
+    return made
 
 
 def _inline(text: str) -> str:

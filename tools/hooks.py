@@ -18,6 +18,7 @@ import tempfile
 import zipfile
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -47,19 +48,33 @@ from hvae_tutorial.records import Record
 NEEDED_BY = {
     "assets/math/": ("<math",),
     "assets/_mkdocstrings.css": ('class="doc ',),
-    "assets/cards/": ('class="arithmatex"',),
+    "assets/cards/": ("data-tex=", 'href="#ref-'),
     "assets/explorables/": ("data-explorable=",),
 }
 
 # How pages rank in the search, by the beginnings of their paths; others have rank 1.
 RANKS = {"chapters/": 4, "glossary": 3, "api/": 0.5, "formulas": 0.5}
 
+# What the theme's script can show and this site does not use, by the beginnings of its classes.
+FEATURES = (
+    "annotation",
+    "footnote",
+    "md-annotation",
+    "md-source",
+    "md-status",
+    "md-tag",
+    "md-tooltip",
+    "md-version",
+    "tabbed-",
+)
+
 PDF_LINK = f"- [The course as one PDF]({book.PDF.name})."
 
 WORKER = re.compile(r"assets/javascripts/workers/search\.\w+\.min\.js")  # the theme's
 
-# Names, operators, punctuation and spaces in code: they have the colour of the text, and would be half of the page.
-PLAIN = re.compile(r'<span class="(?:n|o|p|w)">([^<]*)</span>')
+# Names, numbers, operators, punctuation and spaces in code: they have the colour of the text, and would be half of the
+# page.
+PLAIN = re.compile(r'<span class="(?:n|o|p|w|mi|mf)">([^<]*)</span>')
 ALIKE = re.compile(r'<span class="(\w+)">[^<]*</span>(?:<span class="\1">[^<]*</span>)+')  # one mark is enough
 
 # What is not searched: code, what it prints and displayed formulas, which would be most of the index; what all chapters
@@ -133,9 +148,14 @@ def on_page_content(html: str, page: Page, **_: object) -> str:
     return UNSEARCHED.sub(r'<\1 data-search-exclude class="', html)
 
 
-def on_post_page(output: str, **_: object) -> str:
+def on_post_page(output: str, page: Page, **_: object) -> str:
     """Typeset the formulas, and leave out what the page does not need: scripts, styles and the marks of plain code."""
-    output = PLAIN.sub(r"\1", typeset.page(output, letters()))
+    known = {} if page.file.src_uri == "notation.md" else cards.known(letters(), page.file.src_uri)
+    output = PLAIN.sub(r"\1", typeset.page(output, known))
+    used = {tex: card for tex, card in known.items() if f'data-tex="{escape(tex)}"' in output}
+    if used:
+        island = f'<script type="application/json" id="hvae-letters">{json.dumps(used, ensure_ascii=False)}</script>'
+        output = output.replace("</body>", f"{island}\n</body>")
     output = ALIKE.sub(lambda found: f'<span class="{found[1]}">{re.sub("<[^>]*>", "", found[0])}</span>', output)
     output = WORKER.sub("assets/search/search.js", output)
     absent = [folder for folder, marks in NEEDED_BY.items() if not any(mark in output for mark in marks)]
@@ -169,7 +189,7 @@ def on_post_build(config: MkDocsConfig) -> None:
         path.unlink()
     texts = [path.read_text(encoding="utf-8") for path in site.rglob("*.html")]
     scripts = [*site.glob("assets/javascripts/*.js"), site / "assets/reach.js", site / "assets/cards/cards.js"]
-    used = slim.used_classes(texts, [path.read_text(encoding="utf-8") for path in scripts])
+    used = slim.used_classes(texts, [path.read_text(encoding="utf-8") for path in scripts], FEATURES)
     schemes = slim.used_schemes(texts)
     theme = {path for name in ("main", "palette") for path in site.glob(f"assets/stylesheets/{name}.*.css")}
     others = [path.read_text(encoding="utf-8") for path in site.rglob("*.css") if path not in theme]
@@ -232,7 +252,7 @@ def searchable(index: dict[str, Any]) -> dict[str, Any]:
 
 
 @functools.cache
-def letters() -> dict[str, list[dict[str, Any]]]:
+def letters() -> dict[str, list[dict[str, str]]]:
     """What the letters mean, by their TeX."""
     return cards.letters((notebooks.ROOT / "docs/notation.md").read_text(encoding="utf-8"))
 

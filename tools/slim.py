@@ -15,10 +15,18 @@ WORD = re.compile(r"[A-Za-z_][\w-]*")
 NESTED = ("@media", "@supports", "@container", "@layer")
 
 
-def used_classes(pages: Collection[str], scripts: Collection[str]) -> set[str]:
-    """Return the classes in some HTML, and all words of scripts, since these may set any of them as a class."""
+def used_classes(pages: Collection[str], scripts: Collection[str], features: Collection[str] = ()) -> set[str]:
+    """Return the classes in some HTML, and the words of scripts, since these may set any of them as a class.
+
+    Args:
+        pages: HTML.
+        scripts: JavaScript.
+        features: Beginnings of classes that a script sets only within what a page has of the same beginning.
+    """
     named = {name for page in pages for value in re.findall(r'\bclass="([^"]*)"', page) for name in value.split()}
-    return named.union(*(WORD.findall(script) for script in scripts))
+    absent = tuple(begin for begin in features if not any(name.startswith(begin) for name in named))
+    words = {word for script in scripts for word in WORD.findall(script)}
+    return named | {word for word in words if not word.startswith(absent)}
 
 
 def used_schemes(pages: Collection[str]) -> set[str]:

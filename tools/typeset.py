@@ -47,17 +47,20 @@ def page(text: str, letters: Collection[str] = ()) -> str:
         key = "".join(tex.split())
         kept = f' data-tex="{html.escape(key)}"' if key in letters else ""
         made = mathml(tex, display=name == "div")
-        if not after:
-            return f"{opening}{kept}>{made}</{name}>"
         first, last = made[: made.rindex("<math")], made[made.rindex("<math") :]
-        if not first:  # no line begins with a full stop
-            return f'<span class="nobr">{opening}{kept}>{made}</{name}>{after}</span>'
-        return f'{opening}{kept}>{first}<span class="nobr">{last}{after}</span></{name}>'
+        if first:  # no line begins with a full stop
+            return f"{opening}{kept}>{first}{_unbreakable(last, after)}</{name}>"
+        whole = f"{opening}{kept}>{made}</{name}>" if kept or name == "div" else made
+        return _unbreakable(whole, after)
 
     text = FORMULA.sub(formula, text)
     parts = LITERAL.split(text)  # every second is a tag, or code
     parts[::2] = [BARE.sub(lambda found: mathml(html.unescape(found[1])), part) for part in parts[::2]]
     return "".join(parts)
+
+
+def _unbreakable(formula: str, after: str) -> str:
+    return f'<span class="nobr">{formula}{after}</span>' if after else formula
 
 
 def spaces(text: str) -> str:

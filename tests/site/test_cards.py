@@ -32,16 +32,27 @@ def test_letters_have_the_meanings_of_the_tables() -> None:
     assert found.keys() == {"m", "u", "v", r"A_m(\kappa)", "A_m"}
     assert found["m"] == [
         {
-            "name": "m",
             "section": "The sphere",
-            "id": "the-sphere",
-            "chapters": None,
             "text": f"number of coordinates of {typeset.mathml(chr(92) + 'mathbb{R}^m')}",
             "code": "<code>m</code>, <code>ambient_dim</code>",
         }
     ]
     assert found["u"][0]["text"] == f"where {typeset.mathml('a < b')}"
-    assert [entry["chapters"] for entry in found["v"]] == [None, [12]]
+
+
+def test_a_page_knows_the_letters_that_mean_something_there() -> None:
+    found = cards.letters(PAGE)
+    assert cards.known(found, "chapters/12_link_prediction.md")["v"] == {
+        "name": "v",
+        "id": "the-sphere",
+        "lines": [0, 1],
+    }
+    assert cards.known(found, "api/special.md")["v"]["lines"] == [0, 1]
+    known = cards.known(found, "chapters/03_bessel.md")
+    assert known["v"]["lines"] == [0]
+    assert r"A_m(\kappa)" not in known
+    graphs = {"N": [{"section": "Graphs", "text": "number of nodes", "code": ""}]}
+    assert cards.known(graphs, "chapters/03_bessel.md") == {}
 
 
 def test_the_script_is_the_page_s() -> None:
@@ -93,6 +104,8 @@ def test_the_keyboard_reaches_each_letter_once_and_it_leads_to_the_notation(chap
 
 @pytest.mark.slow
 def test_graphs_letters_mean_nodes_in_their_chapter_alone(chapter) -> None:
+    chapter.locator(r"article p > [data-tex='\\kappa'] mi").first.hover()
+    chapter.locator("#hvae-card").wait_for(state="visible")  # the letters are loaded
     assert chapter.evaluate("hvaeLetters.N[0].text") == "number of nodes"
     assert chapter.locator("a.letter", has_text="N").filter(has_not_text="_").count() == 0
 

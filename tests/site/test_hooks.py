@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 from types import SimpleNamespace
 
@@ -163,22 +164,32 @@ def test_the_wheel_is_the_one_that_notebooks_install() -> None:
     assert content.startswith(b"PK")
 
 
+def posted(output: str, uri: str = "chapters/02_von_mises_fisher.md") -> str:
+    """What becomes of a page."""
+    return hooks.on_post_page(output, page=SimpleNamespace(file=SimpleNamespace(src_uri=uri)))
+
+
 def test_scripts_are_loaded_where_they_are_needed() -> None:
     script = '<script src="../assets/cards/cards.js"></script>\n'
     explorable = '<script src="../assets/explorables/explorable.js"></script>\n'
     prose = "Text names assets/cards/ and assets/explorables/.\n"
-    assert hooks.on_post_page(prose + script + explorable) == prose
-    formula = '<span class="arithmatex">x</span>\n'
-    assert hooks.on_post_page(formula + script + explorable) == formula + script
+    assert posted(prose + script + explorable) == prose
+    citation = '<a href="#ref-x">x</a>\n'
+    assert posted(citation + script + explorable) == citation + script
     element = '<div data-explorable="vmf"></div>\n'
-    assert hooks.on_post_page(element + script + explorable) == element + explorable
+    assert posted(element + script + explorable) == element + explorable
+    letter = posted(r'<body><span class="arithmatex">\(\kappa\)</span>' + f"\n{script}</body>")
+    (known,) = re.findall(r'<script type="application/json" id="hvae-letters">(.*)</script>', letter)
+    assert json.loads(known).keys() == {r"\kappa"}
+    assert script in letter
+    assert "hvae-letters" not in posted(r'<body><span class="arithmatex">\(+\)</span></body>')
 
 
-def test_names_and_punctuation_in_code_are_not_marked() -> None:
+def test_names_numbers_and_punctuation_in_code_are_not_marked() -> None:
     code = '<span class="kn">import</span><span class="w"> </span><span class="n">a</span><span class="o">.</span>'
-    assert hooks.on_post_page(code) == '<span class="kn">import</span> a.'
+    assert posted(code) == '<span class="kn">import</span> a.'
     text = '<span class="s2">"</span><span class="s2">&lt;b</span><span class="s2">"</span><span class="mi">1</span>'
-    assert hooks.on_post_page(text) == '<span class="s2">"&lt;b"</span><span class="mi">1</span>'
+    assert posted(text) == '<span class="s2">"&lt;b"</span>1'
 
 
 def test_the_page_of_results_has_every_table_of_the_records_and_where_they_come_from() -> None:

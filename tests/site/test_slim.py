@@ -48,6 +48,13 @@ def test_classes_of_pages_and_words_of_scripts_are_used() -> None:
     assert "d" not in used
 
 
+def test_what_a_script_shows_within_other_things_is_used_where_they_are() -> None:
+    script = "e('div', 'tab-label', 'tabular', 'menu-item')"
+    used = slim.used_classes(['<p class="menu">'], [script], ("tab-", "menu"))
+    assert {"menu", "menu-item", "tabular"} <= used
+    assert "tab-label" not in used
+
+
 def test_schemes_and_colours_of_pages_are_used() -> None:
     pages = ['<input data-md-color-scheme="slate" data-md-color-primary="custom" data-md-color-media="dark">']
     assert slim.used_schemes(pages) == {"slate", "custom"}

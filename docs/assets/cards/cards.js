@@ -1,14 +1,15 @@
 // Cards: what a citation refers to, and what a letter means, beside the place where it stands.
 //
 // A card opens under the pointer, at the keyboard's focus and by a tap; it closes when pointer or focus leave, by Escape
-// and by a tap elsewhere. Its text is the item in the list of references, or lines of the page of notation
-// (hvaeLetters in letters.js, made from it). The first occurrence of a letter is a link to that page, so that the
-// keyboard reaches each letter once. A classic script: it also works from file://.
+// and by a tap elsewhere. Its text is the item in the list of references, or lines of the page of notation: hvaeLetters
+// in letters.js, made from it, which is loaded when the first letter's card opens. The first occurrence of a letter is a
+// link to that page, so that the keyboard reaches each letter once. A classic script: it also works from file://.
 (() => {
   "use strict";
-  const notation = new URL("../../notation.html", document.currentScript.src);
+  const here = document.currentScript.src;
+  const notation = new URL("../../notation.html", here);
   const wait = 200; // milliseconds before a card opens, and before it closes: time to move onto it
-  let card, owner, timer;
+  let card, owner, timer, loading;
 
   function make(tag, className, ...children) {
     const node = document.createElement(tag);
@@ -23,10 +24,20 @@
     return item && make("div", "", ...[...item.cloneNode(true).childNodes].filter((node) => !node.id));
   }
 
-  /** The lines on a letter. */
-  function meaning(lines) {
+  function loaded() {
+    loading ??= new Promise((resolve, reject) => {
+      const script = Object.assign(document.createElement("script"), { onload: resolve, onerror: reject });
+      script.src = new URL("letters.js", here);
+      document.head.append(script);
+    });
+    return loading;
+  }
+
+  /** Those of the lines on a letter that hold here. */
+  async function meaning(tex, lines) {
+    await loaded();
     const list = make("dl", "");
-    for (const { section, text, code } of lines) {
+    for (const { section, text, code } of lines.map((line) => hvaeLetters[tex][line])) {
       const line = make("dd", "");
       line.innerHTML = code ? `${text} <span class="code">${code}</span>` : text;
       list.append(make("dt", "", section), line);
@@ -34,11 +45,13 @@
     return list;
   }
 
-  function open(trigger, content) {
+  async function open(trigger, content) {
     if (owner === trigger) return;
     close();
     owner = trigger;
-    card.replaceChildren(content);
+    const shown = await content();
+    if (owner !== trigger) return; // it was left meanwhile
+    card.replaceChildren(shown);
     card.hidden = false;
     trigger.setAttribute("aria-describedby", card.id);
     const box = trigger.getBoundingClientRect();
@@ -61,46 +74,44 @@
     timer = setTimeout(action, wait);
   }
 
-  /** Let an element open a card; `content()` makes it. */
+  /** Let an element open a card; `content()` makes it, or promises it. */
   function attach(trigger, content) {
     let touched = false;
     trigger.addEventListener("pointerdown", (event) => (touched = event.pointerType === "touch"));
     trigger.addEventListener("pointerenter", (event) => {
-      if (event.pointerType !== "touch") later(() => open(trigger, content()));
+      if (event.pointerType !== "touch") later(() => open(trigger, content));
     });
     trigger.addEventListener("pointerleave", (event) => {
       if (event.pointerType !== "touch") later(close);
     });
-    trigger.addEventListener("focus", () => trigger.matches(":focus-visible") && open(trigger, content()));
+    trigger.addEventListener("focus", () => trigger.matches(":focus-visible") && open(trigger, content));
     trigger.addEventListener("blur", () => later(close));
     trigger.addEventListener("click", (event) => {
       if (!touched || owner === trigger) return;
       event.preventDefault(); // the first tap opens the card, a second one follows the link
       clearTimeout(timer);
-      open(trigger, content());
+      open(trigger, content);
     });
   }
 
-  /** Make the letters of an article open their cards: with the meanings that they have in this chapter. */
+  /** Make the letters of an article open their cards. */
   function letters(article) {
-    const chapter = location.pathname.match(/\/chapters\/(\d\d)_/);
-    const valid = ({ chapters }) => !chapter || !chapters || chapters.includes(Number(chapter[1]));
+    const known = JSON.parse(document.getElementById("hvae-letters")?.textContent ?? "{}");
     const linked = new Set();
     for (const formula of article.querySelectorAll("[data-tex]")) {
       const { tex } = formula.dataset;
       if (formula.closest("a, summary, h1, h2, h3, h4, .explorable")) continue;
-      const lines = hvaeLetters[tex].filter(valid);
-      if (!lines.length) continue;
+      const { name, id, lines } = known[tex];
       let trigger = formula;
       if (!linked.has(tex)) {
         trigger = make("a", "letter");
-        trigger.href = `${notation}#${lines[0].id}`;
-        trigger.setAttribute("aria-label", `${lines[0].name}, in the notation`);
+        trigger.href = `${notation}#${id}`;
+        trigger.setAttribute("aria-label", `${name}, in the notation`);
         formula.before(trigger);
         trigger.append(formula);
         linked.add(tex);
       }
-      attach(trigger, () => meaning(lines));
+      attach(trigger, () => meaning(tex, lines));
     }
   }
 
