@@ -199,7 +199,8 @@ plotting.say(
 assert abs(alike[0]) < 0.1
 assert alike[10] > alike[2] + 0.2
 assert alike[40] > 0.95
-assert torch.allclose(F.normalize(features.double(), dim=0)[:, 0].abs(), F.normalize(d.sqrt(), dim=0), atol=0.2)
+limit = F.normalize(torch.linalg.matrix_power(A_hat.double(), 400) @ features.double(), dim=0)
+assert torch.allclose(limit.abs(), F.normalize(d.sqrt(), dim=0)[:, None].expand_as(limit), atol=1e-3)
 print("Checked: the directions of all nodes become one, and the columns become the square roots of the degrees.")
 
 # %% [markdown]
@@ -640,7 +641,7 @@ fallen, with_dropout, on_validation = {}, {}, {}
 for panel, data in zip(axes, ("cora", "citeseer"), strict=True):
     for kind in "ns":
         for found, style in ((ours, "-"), (dropped, "--")):
-            runs = [r for r in of(found, data, kind) if r.settings["seed"] < 3]  # the same splits
+            runs = of(found, data, kind)
             curve = 100 * np.mean([r.history["validation_auc"] for r in runs], axis=0)
             label = NAME[kind] + (", dropout 0.5" if found is dropped else "")
             panel.plot(runs[0].history["epoch"][24:], curve[24:], style, color=COLOUR[kind], label=label)
@@ -653,7 +654,8 @@ axes[0].set_ylabel("validation AUC (%)")
 axes[0].legend(fontsize=8, loc="lower right", frameon=False)
 plotting.show(
     figure,
-    "**Figure 12.6.** AUC on the validation edges from epoch 25 on, means over the splits 0, 1 and 2.",
+    "**Figure 12.6.** AUC on the validation edges from epoch 25 on, means over "
+    f"{min(map(len, with_dropout.values()))} splits.",
     alt="Two panels with four curves each. At the end, without and with dropout: "
     + "; ".join(
         f"{data} {NAME[kind]} {on_validation[data, kind, '-']:.1f} and {on_validation[data, kind, '--']:.1f}%"
@@ -663,12 +665,10 @@ plotting.show(
     + ".",
 )
 plotting.say(
-    "From its best epoch to the last the N-VGAE without dropout loses "
-    + " and ".join(f"{fallen[data, 'n', '-']:.1f} points ({data.capitalize()})" for data in ("cora", "citeseer"))
-    + ". With dropout the S-VGAE's mean test AUC is "
-    + " and ".join(
-        f"{with_dropout[data, 's'].mean():.1f}% ({data.capitalize()}, {len(with_dropout[data, 's'])} splits; without "
-        f"{cell[data, 's'].mean():.1f}%, {len(cell[data, 's'])} splits; paper {published[data, 's']:.1f}%)"
+    "From its best epoch to the last a curve falls, without dropout and with, by: "
+    + "; ".join(
+        f"{NAME[kind]} on {data.capitalize()} {fallen[data, kind, '-']:.1f} and {fallen[data, kind, '--']:.1f} points"
+        for kind in "ns"
         for data in ("cora", "citeseer")
     )
     + "."
@@ -677,12 +677,12 @@ plotting.say(
 # %% tags=["checks"]
 assert all("dirty" not in r.provenance["commit"] for r in ours)
 assert gap["cora", "n"] > -1  # less would be a mistake of ours
-assert all(fallen[data, "n", "-"] > 0.4 for data in ("cora", "citeseer"))  # the plane learns by heart
-assert all(fallen[data, "s", "--"] < 0.2 for data in ("cora", "citeseer"))  # the sphere with dropout still rises
+assert all(fallen[data, "n", "-"] > 0.5 for data in ("cora", "citeseer"))
+assert all(fallen[data, "s", style] < 0.3 for data in ("cora", "citeseer") for style in ("-", "--"))
+assert fallen["citeseer", "n", "--"] > fallen["citeseer", "n", "-"]
 for data in ("cora", "citeseer"):
     assert gap[data, "s"] < -1.5
-    first = [100 * r.results["auc"] for r in of(dropped, data, "s") if r.settings["seed"] < 3]
-    assert abs(np.mean(first) - published[data, "s"]) < 1
+    assert abs(with_dropout[data, "s"].mean() - published[data, "s"]) < 1
     assert results.welch_p_value(list(cell[data, "s"]), list(cell[data, "n"])) < 0.001
     assert cell[data, "s"].mean() > cell[data, "n"].mean() + 1
     assert with_dropout[data, "s"].mean() > with_dropout[data, "n"].mean() + 1
@@ -698,13 +698,26 @@ print("Checked: the signs of all gaps; who is ahead, with and without dropout; w
 splits = min(map(len, with_dropout.values()))
 missed = {data: with_dropout[data, "s"].mean() - published[data, "s"] for data in ("cora", "citeseer")}
 p_pubmed = results.welch_p_value(*(list(cell["pubmed", kind]) for kind in "sn"))
+lifted = {key: after.mean() - cell[key].mean() for key, after in with_dropout.items()}
+p_lifted = {
+    key: results.PValue(results.welch_p_value(list(after), list(cell[key]))) for key, after in with_dropout.items()
+}
 plotting.say(
-    "The plane without dropout does rise and fall. Against the paper's AUC the sphere with dropout is at "
+    "The plane rises and falls. The sphere hardly falls: learning by heart is not what keeps it down. Yet dropout "
+    f"lifts its test AUC, by {lifted['cora', 's']:.1f} points on Cora and {lifted['citeseer', 's']:.1f} on Citeseer. "
+    f"The plane's it changes by ${lifted['cora', 'n']:+.1f}$ and ${lifted['citeseer', 'n']:+.1f}$ points (p-values "
+    f"{p_lifted['cora', 'n']} and {p_lifted['citeseer', 'n']}): it helps there on Cora alone. How it helps we do not "
+    "know."
+)
+plotting.say(
+    "Against the paper's AUC the sphere with dropout is at "
     f"${missed['cora']:+.1f}$ points on Cora and ${missed['citeseer']:+.1f}$ on Citeseer; without it is at "
     f"${gap['cora', 's']:+.1f}$ and ${gap['citeseer', 's']:+.1f}$. So the paper's S-VGAE **may have been trained with "
-    "dropout**, or with something that does the same; `pygcn`'s default makes that plausible. Nothing here proves it"
-    + (f", and {splits} splits are few." if splits < 5 else ".")
+    "dropout**, or with something that does the same; `pygcn`'s default makes that plausible. Nothing here proves it."
 )
+assert min(lifted["cora", "s"], lifted["citeseer", "s"], lifted["cora", "n"]) > 1.5
+assert lifted["citeseer", "n"] < -0.5
+assert max(p.mean for p in p_lifted.values()) < 0.01
 plotting.say(
     "What stands: with one decoder for both heads, the sphere is ahead in AUC on Cora and on Citeseer, on "
     f"{len(cell['cora', 's'])} splits without dropout and on {splits} with it. On Pubmed S − N is "

@@ -340,9 +340,9 @@ assert abs(log_ratio.mean() - head.kl(q)) < 5 * log_ratio.std() / 100_000**0.5
 # %% [markdown]
 # This was sphere × plane × sphere. Is a product better than one sphere? **Than which one?** $S^{11}$ and
 # $S^5 \times S^5$ both have $m = 12$ coordinates, but 11 and 10 dimensions. We hold $m$ fixed: decoders have the same
-# input, posteriors twelve parameters. And a single $S^5$ runs beside: a product should beat its own part. All have one
-# hidden layer of 128 and learn the 8x8 digits for 45 epochs (folded: it leaves the trained VAEs in `models`, three a
-# space, and the binarised test images in `test`).
+# input, posteriors on spheres twelve parameters. And a single $S^5$ runs beside: a product should beat its own part.
+# All have one hidden layer of 128 and learn the 8x8 digits for 45 epochs (folded: it leaves the trained VAEs in
+# `models`, three a space, and the binarised test images in `test`).
 
 # %% tags=["nbval-ignore-output", "words"]
 digits = load("digits")
@@ -410,7 +410,7 @@ big, two, four, plane, part, power_part = names
 assert ELBO[two] > ELBO[big] + 0.2
 assert ELBO[four] > ELBO[big] + 0.4
 assert KL[four] > KL[big] + 0.4
-assert ELBO[plane] > ELBO[four]
+assert ELBO[plane] > max(ELBO[two], ELBO[four])
 assert ELBO[two] < ELBO[part] + 0.5  # one half does about as well as both
 assert KL[big] < 3
 print("Checked: in the mean of three runs S¹¹ is below both products, these below R¹², and S⁵ level with S⁵ × S⁵.")
@@ -419,8 +419,8 @@ print("Checked: in the mean of three runs S¹¹ is below both products, these be
 # After 45 epochs, in the mean of three runs, both products are ahead of the big sphere. They spend more KL, for more
 # reconstruction. That is the direction which the 2019 paper promises, and no more than that. The KL of $S^{11}$ is the
 # smallest of all: a big sphere is slow to spend nats ([chapter 10](10_semi_supervised_m1.ipynb) has one that spends
-# none). So part of the difference may be time. The plane with twelve coordinates is ahead of all. A single $S^5$ does
-# about as well as two.
+# none). So part of the difference may be time. The plane with twelve coordinates is ahead of all; it also has 24
+# parameters for a posterior, and twelve dimensions. A single $S^5$ does about as well as two.
 #
 # Are these three runs of 45 epochs the whole story? The records have the same spaces with the paper's network, five
 # seeds and 300 epochs each (`hvae reproduce products`):
@@ -448,8 +448,8 @@ plotting.say("; ".join(beside(*pair) for pair in ((two, big), (four, big), (plan
 # %% tags=["checks"]
 mean = {name: np.mean(values) for name, values in recorded.items()}
 assert all(len(values) == 5 for values in recorded.values())
-assert mean[two] > mean[big] + ELBO[two] - ELBO[big] > mean[big]
-assert mean[four] > mean[big] + 0.8
+assert all(0.8 < mean[name] - mean[big] < 1.6 for name in (two, four))
+assert all(mean[name] > mean[big] + 0.8 for name in (part, plane))
 assert 0 < mean[plane] - mean[two] < 0.3
 assert abs(mean[part] - mean[two]) < 0.1
 assert min(longer, key=lambda record: record.results["kl"]).settings["d"] == [11]
@@ -458,10 +458,10 @@ print(
 )
 
 # %% [markdown]
-# So time was not the reason: after 300 epochs, too, both products are ahead of the big sphere, by more than before, and
-# $S^{11}$ still spends the fewest nats. But one $S^5$ alone has the ELBO of two, and the plane with twelve coordinates
-# keeps a small lead. On these images a product repairs a sphere that is too big. It does not beat one of the right
-# size.
+# After 300 epochs, and with the larger network, both products are still ahead of the big sphere, by about a nat: 45
+# epochs were not the whole reason. And $S^{11}$ still spends the fewest nats. But one $S^5$ alone has the ELBO of two,
+# and the plane with twelve coordinates keeps a small lead. On these images a product repairs a sphere that is too big.
+# It does not beat one of the right size.
 #
 # ## Power Spherical, or von Mises-Fisher?
 #
@@ -500,8 +500,9 @@ print("Checked: the two laws' mean ELBOs on S⁵ differ by less than 0.6 nats; n
 
 # %% [markdown]
 # On this CPU it is not the faster one: a Beta variable needs two Gamma variables, and the rejection sampler accepts at
-# least about two proposals of three ([chapter 4](04_sampling.ipynb)). On a GPU, where rejection costs more, we have not
-# measured. The ELBOs in the table differ by less than the seeds; five seeds and longer runs follow below.
+# least about two proposals of three ([chapter 4](04_sampling.ipynb)). On one GPU whole training steps with the two laws
+# take the same time (the README has the table). The two ELBOs in the table are close; five seeds and longer runs follow
+# below.
 #
 # ## A third law, without rejection
 #
@@ -586,6 +587,8 @@ for d in (2, 5):
     assert 0.2 < ours["elbo"].mean() - theirs["elbo"].mean() < 0.6
     assert abs(ours["kl"].mean() - theirs["kl"].mean()) < 0.05
     assert 0.05 < ours["ll"].mean() - theirs["ll"].mean() < 0.15
+for d in (2, 5):
+    assert stats.ttest_ind(results[d, "s"]["elbo"], results[d, "ps"]["elbo"], equal_var=False).pvalue > 0.05
 for one, other in (("s", "c"), ("s", "ps"), ("ps", "c")):
     assert stats.ttest_ind(results[10, one]["elbo"], results[10, other]["elbo"], equal_var=False).pvalue > 0.05
 assert all(results[10, "n"]["elbo"].mean() > results[10, kind]["elbo"].mean() + 1 for kind in ("s", "ps", "c"))
@@ -663,6 +666,9 @@ for m in (6, 128):
     assert worst["Power Spherical", False, m].max() > 1  # nats
     high = kappas > 1e3
     assert worst["Power Spherical", False, m][high].median() > 3 * worst["von Mises-Fisher", False, m][high].median()
+    both = [worst[name, False, m] for name in ("Power Spherical", "von Mises-Fisher")]
+    finite = both[1].isfinite()
+    assert (both[0] > both[1])[finite].double().mean() > 0.8
     assert worst["Power Spherical", False, m][~high].max() < 0.01
     assert max(worst[name, True, m].max() for name in ("Power Spherical", "von Mises-Fisher")) < 1e-3
 assert not worst["von Mises-Fisher", False, 128][:5].isfinite().any()
@@ -671,7 +677,8 @@ print("Checked: the textbook's Power Spherical error passes a nat at large κ; t
 # %% [markdown]
 # Large numbers cancel in either formula: $\log\Gamma(\alpha)$ is near $\kappa\log\kappa$, and float32 keeps seven
 # digits of it. The Power Spherical textbook is right where the other fails, at many coordinates and small $\kappa$.
-# Elsewhere it is *worse*, several times at every $\kappa$, and in the end by nats. **Laws are not stable, programs
+# Elsewhere it is *worse*, at most $\kappa$, several times in the median of those above a thousand, and in the end by
+# nats. **Laws are not stable, programs
 # are**: the library is right in both, by doing the cancellation on paper ([chapter 3](03_bessel.ipynb)) or in float64.
 #
 # **The weight that never comes.** Chapter 8 ended with a warning: this $q$ vanishes at the antipode. Importance

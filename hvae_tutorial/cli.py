@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import shutil
 import signal
 import sys
@@ -59,7 +60,7 @@ def add_experiment(to: App, experiment: Experiment) -> None:
     """Give an experiment its command, whose options are the experiment's."""
 
     def command(*, options: Options, dry_run: Annotated[bool, Flag] = False) -> None:
-        with _user_errors():
+        with _user_errors(resumes=True):
             _reproduce(experiment, options, dry_run)
 
     command.__doc__ = (
@@ -86,7 +87,7 @@ def reproduce_all(*, options: Options = Options(), dry_run: Annotated[bool, Flag
         dry_run: Only say which runs would be done, and how long they may take.
     """
     shared = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
-    with _user_errors():
+    with _user_errors(resumes=True):
         for experiment in EXPERIMENTS.values():
             _reproduce(experiment, experiment.options(**shared), dry_run)
 
@@ -118,11 +119,11 @@ def _plan(experiment: Experiment, runs: Sequence["Run"], options: Options) -> No
         estimate = seconds(run, known)
         print(f"{run.title}: {'no estimate' if estimate is None else 'at most ' + in_words(estimate)}")
     time, unknown = total(pending, known)
-    print(
-        f"{experiment.name}: {len(pending)} of {len(runs)} runs to do in {folder}; training takes at most "
-        f"{in_words(time)} on one core, by the records of runs like these"
-        + (f", and {unknown} runs like which there is no record" if unknown else "")
-    )
+    duration = f"training takes at most {in_words(time)} on one core, by the records of runs like these"
+    if unknown:
+        some = unknown < len(pending)
+        duration = f"{duration}; no record is like {unknown} of them" if some else "no record is like these"
+    print(f"{experiment.name}: {len(pending)} of {len(runs)} runs to do in {folder}; {duration}")
 
 
 @app.command
@@ -156,13 +157,17 @@ def sample(
 
     Args:
         model: A model of images that `hvae reproduce` saved.
-        out: The picture to write.
+        out: The picture to write, PNG if its name has no ending; its folder is made.
         count: How many images.
         seed: Of the draws.
     """
     with _user_errors():
         from hvae_tutorial.experiments.execute import draw_samples
 
+        if out.is_dir():
+            raise IsADirectoryError(f"--out must be a file, but {out} is a folder")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out = out if out.suffix else out.with_suffix(".png")
         draw_samples(model, count, seed=seed).savefig(out)
         print(out)
 
@@ -424,10 +429,19 @@ class _Terminated(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def _user_errors() -> Iterator[None]:
-    """Turn what the user can mend into one message and an exit code, without a traceback."""
+def _user_errors(*, resumes: bool = False) -> Iterator[None]:
+    """Turn what the user can mend into one message and an exit code, without a traceback.
+
+    Args:
+        resumes: The same command, if it is stopped, goes on from where it was.
+    """
+    again = "; the same command goes on from here" if resumes else ""
     try:
         yield
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except (OSError, ValueError, ImportError) as error:
         _exit(error, code=2)
     except RuntimeError as error:
@@ -438,9 +452,9 @@ def _user_errors() -> Iterator[None]:
             raise
         _exit(error, code=2 if isinstance(error, DataError) else 1)
     except _Terminated:
-        _exit("terminated; the same command goes on from here", code=143)
+        _exit(f"terminated{again}", code=143)
     except KeyboardInterrupt:
-        _exit("interrupted; the same command goes on from here", code=130)
+        _exit(f"interrupted{again}", code=130)
 
 
 def _exit(message: object, *, code: int) -> None:

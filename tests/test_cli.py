@@ -339,7 +339,9 @@ def test_a_dry_run_says_what_would_be_done_and_for_how_long(
     assert run(["reproduce", "table1", "--data", "fashion-mnist", "--dims", "2", "--seeds", "1", "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "fashion-mnist n d=2 seed=0: no estimate"
-    assert lines[-1].endswith("and 2 runs like which there is no record")
+    assert lines[-1].endswith("; no record is like these")
+    assert run(["reproduce", "table4", "--data", "cora", "karate", "--models", "n", "--seeds", "1", "--dry-run"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("; no record is like 1 of them")
 
 
 def test_a_dry_run_leaves_out_what_is_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -396,6 +398,27 @@ def test_images_are_drawn_from_a_saved_model(
         assert capsys.readouterr().out.strip() == str(out)
         assert out.read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
+
+
+def test_images_are_written_where_it_is_said(
+    finished: tuple, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, path = finished
+    assert run(["sample", str(path), "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"hvae: --out must be a file, but {tmp_path} is a folder\n"
+    assert run(["sample", str(path), "--count", "2", "--out", str(tmp_path / "new" / "picture")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "new" / "picture.png")
+    assert (tmp_path / "new" / "picture.png").exists()
+
+
+def test_a_reader_may_stop_reading() -> None:
+    """As head does."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "hvae_tutorial", "records", "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 0
 
 
 def test_records_are_added_and_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

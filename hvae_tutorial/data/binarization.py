@@ -16,6 +16,14 @@ def binarize(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
 
     Returns:
         Zeros and ones in the shape, dtype and device of `x`.
+
+    Raises:
+        TypeError: `x` is no floating-point tensor.
     """
-    uniform = torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-    return torch.lt(uniform, x, out=uniform)
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        kind = f"a tensor of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
+        raise TypeError(f"x must be a floating-point tensor of probabilities, got {kind}")
+    # In half precision a uniform number would be a multiple of 2^-8 or 2^-11, too coarse for dark pixels.
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    uniform = torch.rand(x.shape, generator=generator, dtype=dtype, device=x.device)
+    return torch.lt(uniform, x, out=uniform).to(x.dtype)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from hvae_tutorial._tables import table
+from hvae_tutorial.distributions._gamma import digamma_difference
 from hvae_tutorial.special import mean_resultant_length_complement, widen
 
 _CHUNK_ELEMENTS = 1 << 17
@@ -46,7 +47,7 @@ def power_spherical_rate(y: Tensor, concentration: Tensor, m: int) -> Tensor:
     """
     half = (m - 1) / 2
     alpha = widen(concentration) + half
-    mean_log = (torch.digamma(alpha) - torch.digamma(alpha + half)).to(y.dtype)  # of log((1 + w) / 2)
+    mean_log = -digamma_difference(alpha, half).to(y.dtype)  # of log((1 + w) / 2)
     return _in_slices(_power_spherical_rate, y, concentration, mean_log, m)
 
 

@@ -6,6 +6,7 @@ derivatives up to the third order (each step doubles the number of right terms, 
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import NamedTuple
 
 import torch
@@ -67,7 +68,7 @@ def concentration_limit(max_concentration: float | None, spread: float, dtype: t
     """
     if max_concentration is None:
         max_concentration = 2 * spread / torch.finfo(dtype).eps ** 2
-    elif isinstance(max_concentration, bool) or not isinstance(max_concentration, int | float):
+    elif isinstance(max_concentration, bool) or not isinstance(max_concentration, Real):
         kind = type(max_concentration).__name__
         raise TypeError(f"max_concentration must be a number, got {max_concentration!r} of type {kind}")
     elif not 0 < max_concentration < math.inf:

@@ -1,9 +1,10 @@
 """Constraints on the parameters and values of distributions on the sphere."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 from torch.distributions.constraints import Constraint
 
 __all__ = ["concatenated", "finite_nonnegative", "unit_vector"]
@@ -31,6 +32,24 @@ class _UnitVector(Constraint):
 def norm_tolerance(dtype: torch.dtype) -> float:
     """How far from one the norm of a unit vector may be that was rounded to ``dtype``."""
     return max(1e-5, 8 * torch.finfo(dtype).eps)
+
+
+def check_shape(name: str, shape: Any) -> Any:
+    """Return a batch's or a sample's shape, as a Size; compiled code, where sizes may be symbols, takes it as it is.
+
+    Raises:
+        TypeError: It is no sequence of integers.
+        ValueError: One of them is negative.
+    """
+    if torch.compiler.is_compiling():
+        return shape
+    try:
+        size = Size(shape)
+    except TypeError as error:
+        raise TypeError(f"{name} must be a tuple of integers or a torch.Size, got {shape!r}") from error
+    if any(n < 0 for n in size):
+        raise ValueError(f"{name} must have no negative size, got {tuple(size)}")
+    return size
 
 
 class _Concatenated(Constraint):

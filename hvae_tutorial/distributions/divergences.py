@@ -7,7 +7,6 @@ from torch.distributions import kl_divergence, register_kl
 from hvae_tutorial import special
 from hvae_tutorial.distributions import _moebius
 from hvae_tutorial.distributions._appell import power_spherical_log_mean
-from hvae_tutorial.distributions._gamma import digamma_difference
 from hvae_tutorial.distributions._laplace import von_mises_fisher_log_mean
 from hvae_tutorial.distributions._logarithm import power_spherical_excess, von_mises_fisher_mean
 from hvae_tutorial.distributions.hyperspherical_uniform import HypersphericalUniform
@@ -80,10 +79,7 @@ def _kl_von_mises_fisher(p: VonMisesFisher, q: VonMisesFisher) -> Tensor:
 @register_kl(HypersphericalUniform, PowerSpherical)
 def _kl_uniform_power_spherical(p: HypersphericalUniform, q: PowerSpherical) -> Tensor:
     """``b(kappa) - kappa b'(0)`` with ``b`` the log normaliser of q relative to the uniform law; always finite."""
-    half = (q.m - 1) / 2
-    kappa = q._kappa
-    mean_log = digamma_difference(torch.full_like(kappa, half), half)  # -b'(0)
-    divergence = (q._log_partition() + kappa * mean_log).clamp(min=0)
+    divergence = q._bregman_from(torch.zeros_like(q._kappa))
     return expand_to(divergence.to(q.concentration.dtype), _joint_batch_shape(p, q))
 
 
@@ -97,9 +93,9 @@ def _kl_power_spherical(p: PowerSpherical, q: PowerSpherical) -> Tensor:
     """
     shape, sine2 = _joint_batch_shape(p, q), _half_angle(p, q)
     k1, k2 = p._kappa, q._kappa
-    radial = q._log_partition() - p._log_partition() - p._mean_log() * (k2 - k1)
+    radial = q._bregman_from(k1)
     angular = k2 * power_spherical_excess(k1, sine2, p.m)
-    return expand_to((radial.clamp(min=0) + angular).to(_joint_dtype(p, q)), shape)
+    return expand_to((radial + angular).to(_joint_dtype(p, q)), shape)
 
 
 @register_kl(VonMisesFisher, PowerSpherical)

@@ -7,7 +7,7 @@ from torch import Size, Tensor
 from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
-from hvae_tutorial.distributions.constraints import unit_vector
+from hvae_tutorial.distributions.constraints import check_shape, unit_vector
 from hvae_tutorial.special import check_ambient_dimension
 from hvae_tutorial.sphere import log_surface_area
 
@@ -58,11 +58,9 @@ class HypersphericalUniform(Distribution):
         self.dtype = torch.get_default_dtype() if dtype is None else dtype
         # torch.get_default_device() cannot be compiled.
         self.device = torch.empty(0).device if device is None else torch.device(device)
-        if not self.dtype.is_floating_point:
-            raise TypeError(f"dtype must be a floating-point type, got {dtype}")
-        if isinstance(batch_shape, int):
-            raise TypeError(f"batch_shape must be a tuple or a torch.Size, got {batch_shape!r}")
-        super().__init__(Size(batch_shape), Size([self.m]), validate_args=validate_args)
+        if not isinstance(self.dtype, torch.dtype) or not self.dtype.is_floating_point:
+            raise TypeError(f"dtype must be a floating-point type, got {dtype!r}")
+        super().__init__(check_shape("batch_shape", batch_shape), Size([self.m]), validate_args=validate_args)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(m: {self.m}, batch_shape: {tuple(self.batch_shape)})"
@@ -71,7 +69,8 @@ class HypersphericalUniform(Distribution):
         """The same law with another batch shape."""
         new = self._get_checked_instance(HypersphericalUniform, _instance)
         new.m, new.dtype, new.device = self.m, self.dtype, self.device
-        super(HypersphericalUniform, new).__init__(Size(batch_shape), self.event_shape, validate_args=False)
+        batch_shape = check_shape("batch_shape", batch_shape)
+        super(HypersphericalUniform, new).__init__(batch_shape, self.event_shape, validate_args=False)
         new._validate_args = self._validate_args
         return new
 
@@ -100,7 +99,8 @@ class HypersphericalUniform(Distribution):
 
     def rsample(self, sample_shape: Any = Size()) -> Tensor:  # noqa: B008  (an empty Size is immutable)
         """Normalised Gaussian vectors, shape sample_shape + batch_shape + (m,); there is nothing to differentiate."""
-        gaussian = torch.randn(self._extended_shape(sample_shape), dtype=self.dtype, device=self.device)
+        shape = self._extended_shape(check_shape("sample_shape", sample_shape))
+        gaussian = torch.randn(shape, dtype=self.dtype, device=self.device)
         return gaussian / torch.linalg.vector_norm(gaussian, dim=-1, keepdim=True)
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -100,9 +100,9 @@ class PowerSpherical(RotationallySymmetric):
         at_zero = log_gamma_difference(kappa.new_full((), half), half)
         return at_zero - log_gamma_difference(kappa + half, half)
 
-    def _mean_log(self) -> Tensor:
-        """``b' = E[log((1 + mu.z) / 2)]`` in float64, negative."""
-        return -digamma_difference(self._kappa + self._half, self._half)
+    def _bregman_from(self, kappa: Tensor) -> Tensor:
+        """``b - b(kappa) - b'(kappa) (self.kappa - kappa)`` in float64, of the joint shape, not negative."""
+        return _bregman(*torch.broadcast_tensors(kappa, self._kappa), self._half)
 
     def log_prob(self, value: Tensor) -> Tensor:
         r"""Log density with respect to surface area, in nats.
@@ -159,6 +159,65 @@ class PowerSpherical(RotationallySymmetric):
         return torch.where(valid, into_open_interval(2 * small / (small + large)), math.nan)
 
     _rate = staticmethod(power_spherical_rate)
+
+
+class _Bregman(torch.autograd.Function):
+    """``b(k2) - b(k1) - b'(k1) (k2 - k1)`` of the log normaliser b relative to the uniform law; shapes are equal.
+
+    Where the concentrations are near one another these terms are nearly equal: there it is the integral of
+    ``(k2 - t) b''(t)``, and its derivative by k2 that of ``b''(t)``, by Gauss' rule.
+    """
+
+    @staticmethod
+    def _between(k1: Tensor, k2: Tensor, half: float) -> tuple[Tensor, Tensor, list[tuple[float, float, Tensor]]]:
+        """Where they are near, the step there, and the rule: nodes, weights and ``b''``, as in `_KLToUniform`."""
+        near = (k2 - k1).abs() < (torch.minimum(k1, k2) + half) / 8
+        step = torch.where(near, k2 - k1, 0.0)
+        gauss = (
+            (0.04691007703066802, 0.11846344252809464),
+            (0.23076534494715845, 0.23931433524968315),
+            (0.5, 0.28444444444444433),
+            (0.7692346550528415, 0.23931433524968315),
+            (0.9530899229693319, 0.11846344252809464),
+        )
+        curvatures = -trigamma_difference(torch.stack([k1 + node * step for node, _ in gauss]) + half, half)
+        return near, step, [(*rule, curvature) for rule, curvature in zip(gauss, curvatures, strict=True)]
+
+    @staticmethod
+    def forward(k1: Tensor, k2: Tensor, half: float) -> Tensor:
+        near, step, rule = _Bregman._between(k1, k2, half)
+        integral = sum(weight * (1 - node) * curvature for node, weight, curvature in rule)
+        rise = log_gamma_difference(k1 + half, half) - log_gamma_difference(k2 + half, half)
+        far = rise + digamma_difference(k1 + half, half) * (k2 - k1)
+        return torch.where(near, step * step * integral, far)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        k1, k2, ctx.half = inputs
+        ctx.save_for_backward(k1, k2)
+        ctx.save_for_forward(k1, k2)
+
+    @staticmethod
+    def _slopes(k1: Tensor, k2: Tensor, half: float) -> tuple[Tensor, Tensor]:
+        near, step, rule = _Bregman._between(k1, k2, half)
+        far = digamma_difference(k1 + half, half) - digamma_difference(k2 + half, half)
+        by_second = torch.where(near, step * sum(weight * curvature for _, weight, curvature in rule), far)
+        return trigamma_difference(k1 + half, half) * (k2 - k1), by_second
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        k1, k2 = ctx.saved_tensors
+        by_first, by_second = _Bregman._slopes(k1, k2, ctx.half)
+        return grad * by_first, grad * by_second, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent1: Tensor, tangent2: Tensor, _: None) -> Tensor:
+        k1, k2 = ctx.saved_tensors
+        by_first, by_second = _Bregman._slopes(k1, k2, ctx.half)
+        return tangent1 * by_first + tangent2 * by_second
+
+
+_bregman = differentiable(_Bregman)
 
 
 class _KLToUniform(torch.autograd.Function):

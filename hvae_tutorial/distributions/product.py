@@ -51,9 +51,14 @@ class Product(Distribution):
     arg_constraints: dict[str, Constraint] = {}  # noqa: RUF012  (torch declares it so)
 
     def __init__(self, parts: Sequence[Distribution], validate_args: bool | None = None) -> None:
+        if isinstance(parts, Tensor) or not isinstance(parts, Iterable):
+            raise TypeError(f"parts must be a sequence of distributions, got {type(parts).__name__}")
+        parts = tuple(parts)
         if not parts:
             raise ValueError("parts must have at least one distribution, got none")
         for part in parts:
+            if not isinstance(part, Distribution):
+                raise TypeError(f"parts must be distributions, got {type(part).__name__}")
             if len(part.event_shape) != 1:
                 raise ValueError(f"parts must have event shapes (m,), got {tuple(part.event_shape)} of {part}")
         shapes = [part.batch_shape for part in parts]

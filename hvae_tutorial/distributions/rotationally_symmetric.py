@@ -13,7 +13,7 @@ from torch.distributions.constraints import Constraint
 from hvae_tutorial._autograd import differentiable
 from hvae_tutorial.distributions._maximum_likelihood import WeightedPoints, concentration_limit, weighted_points
 from hvae_tutorial.distributions._sampling import displacement
-from hvae_tutorial.distributions.constraints import finite_nonnegative, norm_tolerance, unit_vector
+from hvae_tutorial.distributions.constraints import check_shape, finite_nonnegative, norm_tolerance, unit_vector
 
 __all__ = ["RotationallySymmetric"]
 
@@ -117,7 +117,7 @@ class RotationallySymmetric(Distribution):
 
     def expand(self, batch_shape: Any, _instance: Self | None = None) -> Self:
         """The same law with its batch expanded to ``batch_shape``."""
-        new = self._get_checked_instance(type(self), _instance)
+        new = self._get_checked_instance(RotationallySymmetric, _instance)
         batch_shape = Size(batch_shape)
         new.loc = self.loc.expand(batch_shape + self.event_shape)
         new.concentration = self.concentration.expand(batch_shape)
@@ -270,6 +270,7 @@ class RotationallySymmetric(Distribution):
     def _draw(self, sample_shape: Any) -> tuple[Tensor, Tensor]:
         """Differences ``z - mu`` of samples z, and their complements ``y = 1 - mu . z``, in float32 or float64."""
         dtype = torch.promote_types(self.loc.dtype, torch.float32)
+        sample_shape = check_shape("sample_shape", sample_shape)
         # Not the `numel()` of a Size, which takes a symbolic size for a number.
         repeats = math.prod(sample_shape)
         # Detached also from forward mode, which torch's Gamma sampler refuses.

@@ -43,10 +43,17 @@ class Normalize(Transform):
         return isinstance(other, Normalize)
 
     def _call(self, x: Tensor) -> Tensor:
+        x = x / _largest(x)  # squares of large and of small numbers leave the dtype's range
         return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
 
     def _inverse(self, y: Tensor) -> Tensor:
         return y
+
+
+def _largest(x: Tensor) -> Tensor:
+    """The largest absolute coordinate, (..., 1), or 1 where it is 0; without a gradient, as it cancels in results."""
+    largest = x.detach().abs().amax(-1, keepdim=True)
+    return torch.where(largest > 0, largest, 1.0)
 
 
 class Stereographic(Transform):
@@ -84,8 +91,10 @@ class Stereographic(Transform):
         return isinstance(other, Stereographic)
 
     def _call(self, x: Tensor) -> Tensor:
+        scale = _largest(x).clamp(min=1)  # of numerator and denominator, against overflow
+        one, x = scale.reciprocal().square(), x / scale
         squared = x.square().sum(-1, keepdim=True)
-        return torch.cat([2 * x, 1 - squared], dim=-1) / (1 + squared)
+        return torch.cat([2 * x / scale, one - squared], dim=-1) / (one + squared)
 
     def _inverse(self, y: Tensor) -> Tensor:
         rest, last = y[..., :-1], y[..., -1:]
@@ -96,7 +105,9 @@ class Stereographic(Transform):
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         """``(m - 1) log(2 / (1 + |x|^2))``, shape (...)."""
-        return x.shape[-1] * (math.log(2) - torch.log1p(x.square().sum(-1)))
+        scale = _largest(x).clamp(min=1)
+        squared = (x / scale).square().sum(-1) + (scale.reciprocal().square() - 1).squeeze(-1)
+        return x.shape[-1] * (math.log(2) - 2 * scale.log().squeeze(-1) - torch.log1p(squared))
 
     def forward_shape(self, shape: Sequence[int]) -> Size:
         """Shape of the result for an argument of the given shape."""

@@ -62,7 +62,8 @@ def value(args: tuple[Any, ...], truth: Any, *, rtol: float, atol: float = 0.0) 
 
     Args:
         args: Arguments.
-        truth: The right answer; an answer must have its type and, for tensors, its shape and dtype.
+        truth: The right answer; an answer must have its type and, for tensors, its shape and dtype. For a tuple any
+            sequence of as many will do.
         rtol: Relative accuracy.
         atol: Absolute accuracy.
     """
@@ -186,8 +187,9 @@ def misfit(answer: Any, like: Any) -> str | None:
             return f"the result has dtype {_dtype(answer)}, should be {_dtype(like)}, that of the arguments"
         return None
     if isinstance(like, tuple | list):
-        if not isinstance(answer, type(like)) or len(answer) != len(like):
-            length = f" of {len(answer)}" if isinstance(answer, tuple | list) else ""
+        sequence = isinstance(answer, tuple | list) or (isinstance(answer, np.ndarray) and answer.ndim == 1)
+        if not sequence or len(answer) != len(like):
+            length = f" of {len(answer)}" if sequence else ""
             return f"it returns {_type(answer)}{length}, should be a {type(like).__name__} of {len(like)}"
         for number, (part, wanted) in enumerate(zip(answer, like, strict=True), start=1):
             found = misfit(part, wanted)

@@ -302,9 +302,12 @@ def defended_log_weight(log_p: Tensor, log_q: Tensor, share: float) -> Tensor:
 
 
 def _defended_cases(rng: Generator) -> Iterator[Case]:
-    for n in (3, *(int(k) for k in rng.integers(1, 8, 7))):
+    for n in (3, 4, *(int(k) for k in rng.integers(1, 8, 7))):
         log_p, log_q = rng.normal(-5, 3, n), rng.normal(-5, 6, n)
-        log_q[0] = -2000.0 if n % 2 else log_q[0]
+        if n % 3 == 0:
+            log_q[0] = -2000.0
+        elif n % 3 == 1:
+            log_p[0] = -2000.0
         log_p[-1], log_q[-1] = log_p[-1] - 2000, log_q[-1] - 2000  # both underflow
         share = float(rng.uniform(0.01, 0.5))
         truth = log_p - logsumexp(np.stack([log_q, log_p]), axis=0, b=np.array([[1 - share], [share]]))
@@ -315,6 +318,10 @@ def _defended_cases(rng: Generator) -> Iterator[Case]:
 def _naive(log_p: Tensor, log_q: Tensor, share: float) -> Tensor:
     p, q = log_p.exp(), log_q.exp()
     return torch.log(p / ((1 - share) * q + share * p))
+
+
+def _by_the_ratio(log_p: Tensor, log_q: Tensor, share: float) -> Tensor:
+    return -torch.log((1 - share) * torch.exp(log_q - log_p) + share)
 
 
 check_defended_log_weight = Exercise(
@@ -339,7 +346,8 @@ mixture is at least $\\epsilon p$, so no weight passes $1/\\epsilon$.""",
         "`torch.logaddexp(a, b)` is log(exp(a) + exp(b)) without overflow.",
     ),
     cases=_defended_cases,
-    checked="log q from about -25 to 15 and near -2000, share from 0.01 to 0.5, against SciPy's weighted log-sum-exp",
+    checked="log q from about -25 to 15, either or both near -2000, share from 0.01 to 0.5, against SciPy's weighted "
+    "log-sum-exp",
     mistakes=(
         Mistake(lambda log_p, log_q, share: log_p - log_q, "this is p/q: the draws came from the mixture."),
         Mistake(
@@ -355,5 +363,6 @@ mixture is at least $\\epsilon p$, so no weight passes $1/\\epsilon$.""",
             "a mixture of logarithms is not the logarithm of a mixture.",
         ),
         Mistake(_naive, "p and q have underflowed to zero on the way: stay with logarithms (torch.logaddexp)."),
+        Mistake(_by_the_ratio, "q/p overflows where p is far smaller: stay with logarithms (torch.logaddexp)."),
     ),
 )

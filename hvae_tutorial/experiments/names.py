@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+LARGEST_DIMENSION = 10_000
+
 
 class Head(NamedTuple):
     """What a head is called."""
@@ -75,10 +77,11 @@ def space_of(text: str) -> tuple[str, tuple[int, ...]]:
     """
     kind = text.rstrip("0123456789,")
     dimensions = text.removeprefix(kind).split(",")
-    if kind not in HEADS or not all(d.isdecimal() and int(d) > 0 for d in dimensions):
+    if kind not in HEADS or not all(d.isdecimal() and 0 < int(d) <= LARGEST_DIMENSION for d in dimensions):
         known = ", ".join(map(repr, HEADS))
         raise ValueError(
-            f"a space must be one of {known} and the dimensions of its factors, as s11 or s5,5; got {text!r}"
+            f"a space must be one of {known} and the dimensions of its factors, 1 to {LARGEST_DIMENSION}, as s11 or "
+            f"s5,5; got {text!r}"
         )
     return kind, tuple(map(int, dimensions))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_origin
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
-from hvae_tutorial.experiments.names import HEADS, PLAIN, legend
+from hvae_tutorial.experiments.names import HEADS, LARGEST_DIMENSION, PLAIN, legend
 from hvae_tutorial.sources import REGISTRY
 
 
@@ -27,7 +27,7 @@ def whole(type_: Any, tokens: Sequence[Token]) -> Any:
 
 
 # Beyond these, which nothing of ours is near, torch fails with messages that name neither option nor value.
-LARGEST_COUNT, LARGEST_DIMENSION = 10**9, 10_000
+LARGEST_COUNT = 10**9
 
 Count = Annotated[int | None, Parameter(converter=whole, validator=Number(gte=1, lte=LARGEST_COUNT))]
 CountFrom0 = Annotated[int | None, Parameter(converter=whole, validator=Number(gte=0, lte=LARGEST_COUNT))]

@@ -10,7 +10,7 @@ from cyclopts.validators import Number
 from hvae_tutorial.experiments import names, paper
 from hvae_tutorial.experiments.choices import PASSES
 from hvae_tutorial.experiments.experiment import TRAINING, Experiment
-from hvae_tutorial.experiments.options import LARGEST_DIMENSION, Images, Pairs, PointOptions, Several, combinations
+from hvae_tutorial.experiments.options import Images, Pairs, PointOptions, Several, combinations
 from hvae_tutorial.experiments.results import Table, binarization, cells_of, comparison, statistics, training
 from hvae_tutorial.records import Record
 
@@ -48,9 +48,9 @@ def cells(options: Table3Options) -> list[dict[str, Any]]:
 
 def _dimensions(text: str) -> tuple[int, int]:
     first, _, second = text.partition(",")
-    allowed = range(1, LARGEST_DIMENSION + 1)
+    allowed = range(1, names.LARGEST_DIMENSION + 1)
     if not (first.isdecimal() and second.isdecimal() and int(first) in allowed and int(second) in allowed):
-        raise ValueError(f"configs must be pairs of dimensions in 1 to {LARGEST_DIMENSION}, as 5,10; got {text!r}")
+        raise ValueError(f"configs must be pairs of dimensions in 1 to {len(allowed)}, as 5,10; got {text!r}")
     return int(first), int(second)
 
 

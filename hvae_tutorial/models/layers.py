@@ -1,7 +1,8 @@
 """What the networks are built of: their sizes, their linear layers, and the precision of what follows them."""
 
+import math
 from collections.abc import Iterable
-from numbers import Integral
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,19 @@ def check_integer(name: str, value: int, *, least: int = 1) -> int:
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
     return int(value)
+
+
+def check_number(name: str, value: float, *, least: float = -math.inf, above: float = -math.inf) -> float:
+    """Return `value` as a plain `float` if it is a finite number >= `least` and > `above`, and no boolean.
+
+    Raises:
+        ValueError: if it is not; the message begins with `name`.
+    """
+    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or value < least or value <= above:
+        bound = f" > {above:g}" if above > -math.inf else f" >= {least:g}"
+        raise ValueError(f"{name} must be a finite number{bound}, got {value!r}")
+    return float(value)
 
 
 def check_choice(name: str, value: str, choices: Iterable[str]) -> str:

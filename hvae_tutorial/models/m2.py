@@ -146,7 +146,12 @@ class M2(nn.Module):
         self.decoder = decoder
         self.likelihood = likelihood
         self.num_classes = check_integer("num_classes", num_classes)
-        self.register_buffer("classes", torch.eye(self.num_classes).unsqueeze(1), persistent=False)  # (C, 1, C)
+
+    @property
+    def classes(self) -> Tensor:
+        """All classes, one-hot: (C, 1, C), in the precision and on the device of the model's parameters."""
+        like = next(self.parameters())
+        return torch.eye(self.num_classes, dtype=like.dtype, device=like.device).unsqueeze(1)
 
     def class_logits(self, x: Tensor) -> Tensor:
         """Return the logits of q(y|x), not normalised, for `x`, (batch, x_dim): (batch, C)."""
@@ -160,9 +165,10 @@ class M2(nn.Module):
         """
         if x.ndim != 2 or x.shape[1] != self.likelihood.x_dim:
             raise ValueError(f"x must have shape (batch, {self.likelihood.x_dim}), got {tuple(x.shape)}")
-        q = self.posterior(self.encoder(x, self.classes))  # batch shape (C, batch)
+        classes = self.classes
+        q = self.posterior(self.encoder(x, classes))  # batch shape (C, batch)
         z = q.rsample()  # (C, batch, ambient_dim)
-        reconstruction = self.likelihood.log_prob(x, self.decoder(z, self.classes))
+        reconstruction = self.likelihood.log_prob(x, self.decoder(z, classes))
         return ClassTerms(self.class_logits(x), reconstruction, self.posterior.kl(q))
 
 

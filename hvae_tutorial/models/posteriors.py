@@ -9,7 +9,7 @@ precision: softplus, normalisation, draws, KL and densities then lose nothing.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
 
 import torch
@@ -22,6 +22,8 @@ from hvae_tutorial.distributions.product import total
 from hvae_tutorial.distributions.rotationally_symmetric import RotationallySymmetric
 from hvae_tutorial.models.layers import at_least_float32, check_integer, glorot_linear
 from hvae_tutorial.sphere import geodesic_distance
+
+_NO_DIRECTION = 1e-12  # a shorter vector has none
 
 
 class Posterior(nn.Module, ABC):
@@ -191,7 +193,11 @@ class _SpherePosterior(Posterior):
 
     def forward(self, h: Tensor) -> Distribution:
         """Return q(z|x) for features `h`, (..., in_features): batch shape (...), event shape (m,)."""
-        loc = F.normalize(_of(self.direction, h), dim=-1)
+        direction = _of(self.direction, h)
+        norm = torch.linalg.vector_norm(direction, dim=-1, keepdim=True)
+        # A fresh head makes 0 of features that are all 0, as a node without words or neighbours has. Any unit vector
+        # will do there; division by a tiny number would hand the bias a gradient of 1e12, and Adam freezes it for good.
+        loc = torch.where(norm > _NO_DIRECTION, direction / norm.clamp_min(_NO_DIRECTION), self.ambient_dim**-0.5)
         concentration = F.softplus(_of(self.raw_concentration, h)).squeeze(-1) + 1
         return self.family(loc, concentration, validate_args=False)
 
@@ -298,10 +304,17 @@ class ProductPosterior(Posterior):
             heads: one or more heads that read the same features; z has their coordinates in this order.
 
         Raises:
+            TypeError: if `heads` is no sequence of posterior heads.
             ValueError: if there are no heads.
         """
+        if not isinstance(heads, Iterable):
+            raise TypeError(f"heads must be a sequence of posterior heads, got {type(heads).__name__}")
+        heads = list(heads)
         if not heads:
             raise ValueError("heads must have at least one posterior head, got none")
+        for head in heads:
+            if not isinstance(head, Posterior):
+                raise TypeError(f"heads must be posterior heads, got {type(head).__name__}")
         super().__init__()
         self.heads = nn.ModuleList(heads)  # type: ignore[assignment]
         self.d = sum(head.d for head in heads)

@@ -97,8 +97,9 @@ class VAE(nn.Module):
 
         Raises:
             NotImplementedError: for a plain autoencoder, which has no prior.
+            ValueError: if `n` is not an integer >= 0.
         """
-        return self.decode(self.posterior.prior().sample((n,))).mean
+        return self.decode(self.posterior.prior().sample((check_integer("n", n, least=0),))).mean
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from hvae_tutorial.models.layers import check_choice, check_integer
+from hvae_tutorial.models.layers import check_choice, check_integer, check_number
 from hvae_tutorial.models.posteriors import POSTERIORS, Posterior, laws
 
 
@@ -26,6 +26,11 @@ def normalized_adjacency(edges: Tensor, num_nodes: int, *, dtype: torch.dtype = 
         num_nodes: N.
         dtype: of the entries.
 
+    Raises:
+        TypeError: `edges` is no tensor of int64.
+        ValueError: `edges` has another shape, names a node outside 0, ..., N - 1, joins a node to itself, or has an
+            edge twice, in one direction or in both.
+
     Examples:
         >>> import torch
         >>> from hvae_tutorial.models import normalized_adjacency
@@ -34,6 +39,21 @@ def normalized_adjacency(edges: Tensor, num_nodes: int, *, dtype: torch.dtype = 
                 [0.5000, 0.5000, 0.0000],
                 [0.0000, 0.0000, 1.0000]])
     """
+    check_pairs("edges", edges)
+    num_nodes = check_integer("num_nodes", num_nodes)
+    first, second = edges.aminmax(dim=0)
+    if edges.numel() and not 0 <= int(first.min()) <= int(second.max()) < num_nodes:
+        raise ValueError(
+            f"edges must name nodes from 0 to {num_nodes - 1}, got {int(first.min())} to {int(second.max())}"
+        )
+    if bool((first == second).any()):
+        raise ValueError(f"edges must join different nodes, got {int(first[first == second][0])} and itself")
+    repeated = edges.shape[1] - len(torch.unique(first * num_nodes + second))
+    if repeated:
+        raise ValueError(
+            f"edges must have each undirected edge once, but {repeated} of {edges.shape[1]} are there already, in this "
+            "direction or the other: keep those with edges[0] < edges[1]"
+        )
     loops = torch.arange(num_nodes, device=edges.device)
     rows = torch.cat([edges[0], edges[1], loops])
     columns = torch.cat([edges[1], edges[0], loops])
@@ -41,6 +61,21 @@ def normalized_adjacency(edges: Tensor, num_nodes: int, *, dtype: torch.dtype = 
     values = (degrees[rows] * degrees[columns]).rsqrt()
     indices = torch.stack([rows, columns])
     return torch.sparse_coo_tensor(indices, values, (num_nodes, num_nodes), check_invariants=True).coalesce()
+
+
+def check_pairs(name: str, pairs: Tensor, *, least: int = 0) -> None:
+    """Refuse what is no tensor of at least so many pairs of nodes, int64 of shape (2, n), in a message with its name.
+
+    Raises:
+        TypeError: it is no tensor of int64.
+        ValueError: it has another shape.
+    """
+    if not isinstance(pairs, Tensor) or pairs.dtype != torch.int64:
+        kind = f"a tensor of {pairs.dtype}" if isinstance(pairs, Tensor) else type(pairs).__name__
+        raise TypeError(f"{name} must be a tensor of int64, got {kind}")
+    if pairs.ndim != 2 or pairs.shape[0] != 2 or pairs.shape[1] < least:
+        few = f" with n >= {least}" if least else ""
+        raise ValueError(f"{name} must have shape (2, n){few}, a pair in each column, got {tuple(pairs.shape)}")
 
 
 class InnerProductDecoder(nn.Module):
@@ -82,12 +117,10 @@ class InnerProductDecoder(nn.Module):
         """Start at b = 0 and s = `scale`.
 
         Raises:
-            ValueError: if `scale` is not positive.
+            ValueError: if `scale` is not a positive, finite number.
         """
         super().__init__()
-        if not scale > 0:
-            raise ValueError(f"scale must be > 0, got {scale!r}")
-        self.log_scale = nn.Parameter(torch.tensor(float(scale)).log())
+        self.log_scale = nn.Parameter(torch.tensor(check_number("scale", scale, above=0)).log())
         self.offset = nn.Parameter(torch.zeros(()))
 
     @property
@@ -144,7 +177,7 @@ class VGAE(nn.Module):
             ValueError: if a size is not an integer >= 1, or `dropout` is out of range.
         """
         super().__init__()
-        if not 0 <= dropout < 1:
+        if check_number("dropout", dropout, least=0) >= 1:
             raise ValueError(f"dropout must be in [0, 1), got {dropout!r}")
         self.weight = nn.Parameter(torch.empty(check_integer("x_dim", x_dim), check_integer("hidden", hidden)))
         nn.init.xavier_uniform_(self.weight)
@@ -215,6 +248,6 @@ def gcn_vgae(kind: str, d: int, *, x_dim: int, hidden: int = 32, dropout: float 
     """
     posterior = POSTERIORS[check_choice("kind", kind, laws())](check_integer("hidden", hidden), d)
     # Of z under the prior, whose mean is 0: d in the plane, 1 on the sphere.
-    square_norm = posterior.prior().variance.sum().item()
+    square_norm = posterior.d if posterior.metric == "euclidean" else 1
     decoder = InnerProductDecoder(scale=posterior.ambient_dim / square_norm)
     return VGAE(x_dim, hidden, posterior, decoder, dropout=dropout)

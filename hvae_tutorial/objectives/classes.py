@@ -6,6 +6,7 @@ With the bound $\mathcal{L}$ on $\log p(x, y)$ and $\mathcal{U}$ on $\log p(x)$ 
 
 import math
 
+import torch
 from torch import Tensor
 
 from hvae_tutorial.models import M1M2, M2, ClassTerms
@@ -52,6 +53,7 @@ def labelled_bound(model: M2 | M1M2, x: Tensor, y: Tensor, beta: float = 1.0) ->
         Three tensors of shape (batch,), with gradients for the model's parameters.
 
     Raises:
+        TypeError: if `y` is not int64.
         ValueError: if `x` or `y` has another shape.
 
     Examples:
@@ -61,9 +63,17 @@ def labelled_bound(model: M2 | M1M2, x: Tensor, y: Tensor, beta: float = 1.0) ->
         >>> labelled_bound(mlp_m2("s", 2, x_dim=64), torch.zeros(2, 64), torch.tensor([7, 3])).elbo.shape
         torch.Size([2])
     """
+    check_classes(y)
     if y.shape != x.shape[:1]:
         raise ValueError(f"y must have shape {tuple(x.shape[:1])}, one class a data point, got {tuple(y.shape)}")
     return bound_of_class(model.class_terms(x), y, beta)
+
+
+def check_classes(y: Tensor) -> None:
+    """Raise a TypeError unless `y` is a tensor of int64; whether a class exists, a GPU could only say by waiting."""
+    if not isinstance(y, Tensor) or y.dtype != torch.int64:
+        kind = f"a tensor of {y.dtype}" if isinstance(y, Tensor) else type(y).__name__
+        raise TypeError(f"y must be a tensor of int64, a class for each data point, got {kind}")
 
 
 def bound_over_classes(terms: ClassTerms, beta: float) -> ElboTerms:

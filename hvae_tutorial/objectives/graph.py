@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from hvae_tutorial.models.vgae import VGAE
+from hvae_tutorial.models.vgae import VGAE, check_pairs
 from hvae_tutorial.objectives.vae import ElboTerms
 
 
@@ -50,6 +50,10 @@ def graph_elbo(model: VGAE, x: Tensor, adjacency: Tensor, edges: Tensor, pairs: 
         Three tensors of shape (), with gradients for the model's parameters: reconstruction - kl, reconstruction (the
         bracket above, halved) and kl (the last term).
 
+    Raises:
+        TypeError: `edges` or `pairs` is no tensor of int64.
+        ValueError: one of them has another shape, or is empty.
+
     Examples:
         >>> import torch
         >>> from hvae_tutorial.objectives import all_pairs, graph_elbo
@@ -60,6 +64,8 @@ def graph_elbo(model: VGAE, x: Tensor, adjacency: Tensor, edges: Tensor, pairs: 
         >>> bool(terms.elbo < terms.reconstruction)
         True
     """
+    check_pairs("edges", edges, least=1)
+    check_pairs("pairs", pairs, least=1)
     q = model.encode(x, adjacency)
     return terms_of_pairs(model, q.rsample(), model.posterior.kl(q).sum(), edges, pairs)
 
@@ -90,7 +96,13 @@ def held_out_elbo(model: VGAE, q: Distribution, edges: Tensor, non_edges: Tensor
 
     Returns:
         Three tensors of shape (), from one draw of z a node.
+
+    Raises:
+        TypeError: `edges` or `non_edges` is no tensor of int64.
+        ValueError: one of them has another shape, or is empty.
     """
+    check_pairs("edges", edges, least=1)
+    check_pairs("non_edges", non_edges, least=1)
     z = q.rsample()
     ones, zeros = F.logsigmoid(model.decoder(z, edges)), F.logsigmoid(-model.decoder(z, non_edges))
     reconstruction = 0.5 * (ones.mean() + zeros.mean())

@@ -9,7 +9,6 @@ $$J = \sum_u \mathcal{U}(x_u) + \sum_l \mathcal{L}(x_l, y_l) + \alpha N \; \frac
 without it the labels would reach $q(y|x)$ only through the unlabelled points.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -18,8 +17,8 @@ from torch import Tensor
 from hvae_tutorial.checkpoints import fingerprint
 from hvae_tutorial.data import binarize
 from hvae_tutorial.models import M1M2, M2
-from hvae_tutorial.models.layers import check_integer
-from hvae_tutorial.objectives.classes import bound_of_class, bound_over_classes
+from hvae_tutorial.models.layers import check_integer, check_number
+from hvae_tutorial.objectives.classes import bound_of_class, bound_over_classes, check_classes
 from hvae_tutorial.objectives.vae import ElboTerms
 
 
@@ -67,8 +66,10 @@ class SemiSupervised:
             )
         for name in ("num_unlabelled", "batch_size"):
             object.__setattr__(self, name, check_integer(name, getattr(self, name)))
-        if not (math.isfinite(self.alpha) and self.alpha >= 0):
-            raise ValueError(f"alpha must be a finite number >= 0, got {self.alpha!r}")
+        object.__setattr__(self, "alpha", check_number("alpha", self.alpha, least=0))
+        check_classes(self.y)
+        if int(self.y.min()) < 0:
+            raise ValueError(f"y must be classes from 0 on, got {int(self.y.min())}")
 
     def __repr__(self) -> str:
         """All that decides the weights of a run with this objective."""

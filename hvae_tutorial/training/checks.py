@@ -13,9 +13,19 @@ def check_data(model: VAE | M2 | M1M2, train: Tensor, validation: Tensor, settin
     """Check that model and data can be trained with these settings, and on each other.
 
     Raises:
-        TypeError: the data are no tensors.
-        ValueError: the model is in half precision, or the data have a wrong shape, dtype or range.
+        RuntimeError: gradients are switched off.
+        TypeError: the model is none of these, the settings are no `TrainingSettings`, or the data are no tensors.
+        ValueError: the model is in half precision or has nothing to train, or the data have a wrong shape, dtype or
+            range.
     """
+    if not isinstance(model, VAE | M2 | M1M2):
+        raise TypeError(f"model must be a VAE, M2 or M1M2, got {type(model).__name__}")
+    if not isinstance(settings, TrainingSettings):
+        raise TypeError(f"settings must be TrainingSettings, got {type(settings).__name__}")
+    if not torch.is_grad_enabled():
+        raise RuntimeError("fit needs gradients, which torch.no_grad or torch.inference_mode has switched off here")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError("the model must have a parameter that requires a gradient, but all are frozen")
     for name, parameter in model.named_parameters():
         if parameter.dtype not in (torch.float32, torch.float64):
             raise ValueError(

@@ -9,10 +9,11 @@ which judges them by the validation ELBO at the final $\beta$: during warm-up th
 chosen then would be chosen for its reconstruction alone.
 """
 
-import math
 from dataclasses import dataclass
 
-from hvae_tutorial.models.layers import check_integer
+import numpy as np
+
+from hvae_tutorial.models.layers import check_integer, check_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +38,14 @@ class TrainingSettings:
         """Check the ranges."""
         for name, least in (("epochs", 1), ("batch_size", 1), ("warmup_epochs", 0), ("patience", 1), ("seed", 0)):
             object.__setattr__(self, name, check_integer(name, getattr(self, name), least=least))
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(f"learning_rate must be a finite number > 0, got {self.learning_rate!r}")
-        if not (math.isfinite(self.beta) and self.beta >= 0):
-            raise ValueError(f"beta must be a finite number >= 0, got {self.beta!r}")
-        for name, plain in (("learning_rate", float), ("beta", float), ("dynamic_binarization", bool)):
-            object.__setattr__(self, name, plain(getattr(self, name)))  # NumPy's numbers go into no checkpoint or JSON
+        if self.seed >= 2**63:
+            raise ValueError(f"seed must be below 2^63, got {self.seed}")
+        # Plain numbers: NumPy's go into no checkpoint or JSON.
+        object.__setattr__(self, "learning_rate", check_number("learning_rate", self.learning_rate, above=0))
+        object.__setattr__(self, "beta", check_number("beta", self.beta, least=0))
+        if not isinstance(self.dynamic_binarization, bool | np.bool_):
+            raise ValueError(f"dynamic_binarization must be True or False, got {self.dynamic_binarization!r}")
+        object.__setattr__(self, "dynamic_binarization", bool(self.dynamic_binarization))
 
     def kl_weight(self, epoch: int) -> float:
         """Return beta_e, the weight of the KL term in epoch `epoch` = 1, 2, ..."""

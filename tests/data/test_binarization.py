@@ -22,6 +22,21 @@ def test_binarize_draws_bernoulli(dtype):
     assert correlation.abs().max() < 5 / n**0.5
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_binarize_in_half_precision(dtype):
+    """Uniform numbers of eight or eleven bits would make dark pixels three to twenty times as bright."""
+    n, probability = 400_000, torch.tensor([1e-4, 1e-3, 0.99], dtype=dtype)
+    drawn = binarize(probability.expand(n, 3), torch.Generator().manual_seed(0))
+    assert drawn.dtype == dtype
+    p = probability.double()
+    assert ((drawn.double().mean(0) - p).abs() <= 4.5 * (p * (1 - p) / n).sqrt()).all()
+
+
+def test_binarize_refuses_integers():
+    with pytest.raises(TypeError, match=r"^x must be a floating-point tensor of probabilities, got .* torch\.uint8$"):
+        binarize(torch.zeros(3, dtype=torch.uint8))
+
+
 def test_binarize_is_exact_where_the_uniform_number_is_zero(monkeypatch):
     monkeypatch.setattr(torch, "rand", lambda shape, **arguments: torch.zeros(shape))
     assert binarize(torch.tensor([0.0, 2**-24, 1.0])).tolist() == [0.0, 1.0, 1.0]

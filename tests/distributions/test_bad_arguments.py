@@ -205,5 +205,22 @@ def test_integers_are_no_points_of_the_sphere(law):
 def test_dtype_and_batch_shape_of_the_uniform_law():
     with pytest.raises(TypeError, match=r"dtype must be a floating-point type, got torch\.int64"):
         HypersphericalUniform(3, dtype=torch.int64)
-    with pytest.raises(TypeError, match=r"batch_shape must be a tuple or a torch\.Size, got 4"):
-        HypersphericalUniform(3, batch_shape=4)
+    with pytest.raises(TypeError, match=r"dtype must be a floating-point type, got 'float32'"):
+        HypersphericalUniform(3, dtype="float32")
+    for shape in (4, None):
+        with pytest.raises(TypeError, match=rf"batch_shape must be a tuple of integers or a torch\.Size, got {shape}"):
+            HypersphericalUniform(3, batch_shape=shape)
+    with pytest.raises(ValueError, match=r"batch_shape must have no negative size, got \(-1,\)"):
+        HypersphericalUniform(3, batch_shape=(-1,))
+    with pytest.raises(ValueError, match=r"batch_shape must have no negative size, got \(-1,\)"):
+        HypersphericalUniform(3).expand((-1,))
+
+
+@pytest.mark.parametrize("law", laws(), ids=lambda law: type(law).__name__)
+def test_sample_shapes_that_are_none(law):
+    with pytest.raises(TypeError, match=r"^sample_shape must be a tuple of integers or a torch\.Size, got \(2\.5,\)$"):
+        law.sample((2.5,))
+    with pytest.raises(TypeError, match=r"^sample_shape must be a tuple of integers or a torch\.Size, got 3$"):
+        law.sample(3)
+    with pytest.raises(ValueError, match=r"^sample_shape must have no negative size, got \(-1,\)$"):
+        law.sample((-1,))

@@ -199,6 +199,23 @@ def test_bad_parts(make, message):
         Product(make())
 
 
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (normal((2,)), "parts must be a sequence of distributions, got Independent"),
+        (torch.ones(2), "parts must be a sequence of distributions, got Tensor"),
+        ([torch.ones(2)], "parts must be distributions, got Tensor"),
+    ],
+)
+def test_what_is_no_part(parts, message):
+    with pytest.raises(TypeError, match=f"^{message}"):
+        Product(parts)
+
+
+def test_parts_may_come_one_by_one():
+    assert Product(normal((2,)) for _ in range(2)).event_shape == Product([normal((2,))] * 2).event_shape
+
+
 def test_divergence_between_different_products():
     other = Product([normal(()), HypersphericalUniform(3, dtype=torch.float64)])
     with pytest.raises(ValueError, match=r"parts of the same sizes, got \(3, 2, 4\) and \(2, 3\)"):

@@ -3,6 +3,7 @@
 import math
 import pickle
 
+import mpmath
 import pytest
 import torch
 from torch import Tensor
@@ -180,3 +181,18 @@ def test_a_law_is_carried_to_the_sphere():
     # the uniform law on S^2 becomes 1 / (pi (1 + |x|^2)^2)
     torch.testing.assert_close(flat_uniform.log_prob(x), -math.log(math.pi) - 2 * torch.log1p(x.square().sum(-1)))
     assert kl_divergence(uniform, uniform) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_numbers_whose_squares_leave_the_range(dtype):
+    """The largest number and the smallest normal one, and some between."""
+    info = torch.finfo(dtype)
+    for size in (info.max / 4, info.max**0.6, 300.0, 1.0, info.tiny**0.6, info.tiny):
+        x = torch.tensor([size, -size], dtype=dtype)
+        diagonal = torch.tensor([0.5**0.5, -(0.5**0.5)], dtype=torch.float64)
+        torch.testing.assert_close(Normalize()(x).double(), diagonal, rtol=2e-3, atol=0)
+        z = Stereographic()(x)
+        assert unit_vector.check(z)
+        exact = 2 * (mpmath.log(2) - mpmath.log(1 + 2 * mpmath.mpf(float(x[0])) ** 2))
+        found = Stereographic().log_abs_det_jacobian(x, z)
+        torch.testing.assert_close(found.double().item(), float(exact), rtol=2e-3, atol=1e-6)

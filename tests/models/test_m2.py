@@ -260,3 +260,17 @@ def test_integers_of_numpy():
     for model in (m2, m1m2):
         assert type(model.num_classes) is type(model.likelihood.x_dim) is int
         assert unlabelled_bound(model, torch.ones(5, 12)).elbo.shape == (5,)
+
+
+def test_a_model_may_be_built_without_memory():
+    torch.manual_seed(0)
+    source = mlp_m2("n", 2, x_dim=8, num_classes=3)
+    with torch.device("meta"):
+        model = mlp_m2("n", 2, x_dim=8, num_classes=3)
+    model.to_empty(device="cpu").load_state_dict(source.state_dict())
+    bounds = []
+    for each in (source, model):
+        torch.manual_seed(1)
+        bounds.append(unlabelled_bound(each, torch.ones(4, 8)).elbo)
+    assert torch.equal(*bounds)
+    assert model.double().classes.dtype == torch.float64

@@ -82,6 +82,21 @@ def test_sphere_formulas(head_class):
 
 
 @pytest.mark.parametrize("head_class", SPHERE)
+def test_features_that_are_all_zero_have_a_direction_and_no_part_in_its_gradient(head_class):
+    """As of a node without words and neighbours: a zero divided by 1e-12 gave the bias a gradient of 1e12."""
+    head = head_class(5, 3)
+    h = torch.randn(8, 5)
+    gradients = []
+    for silent in (0, 3):
+        q = head(torch.cat([h, torch.zeros(silent, 5)]))
+        torch.testing.assert_close(q.loc.norm(dim=-1), torch.ones(8 + silent))
+        torch.testing.assert_close(q.rsample().norm(dim=-1), torch.ones(8 + silent))
+        (gradient,) = torch.autograd.grad(q.loc[:, 0].sum(), head.direction.bias)
+        gradients.append(gradient)
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("head_class", SPHERE)
 def test_fault_6_the_concentration_has_no_cap(head_class):
     head = head_class(5, 5).double()
     h = torch.zeros(1, 5, dtype=torch.float64)

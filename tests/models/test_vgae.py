@@ -67,9 +67,21 @@ def test_a_constant_vector_scaled_by_degrees_is_kept() -> None:
     assert torch.linalg.eigvalsh(adjacency.to_dense()).abs().max() == pytest.approx(1)
 
 
-def test_edges_of_nodes_that_are_not_there() -> None:
-    with pytest.raises(RuntimeError):
-        normalized_adjacency(EDGES, 3)
+@pytest.mark.parametrize(
+    ("edges", "error", "message"),
+    [
+        (EDGES.T, ValueError, "edges must have shape (2, n), a pair in each column, got (4, 2)"),
+        (EDGES.float(), TypeError, "edges must be a tensor of int64, got a tensor of torch.float32"),
+        ([[0], [1]], TypeError, "edges must be a tensor of int64, got list"),
+        (EDGES + 2, ValueError, "edges must name nodes from 0 to 5, got 2 to 6"),
+        (EDGES - 1, ValueError, "edges must name nodes from 0 to 5, got -1 to 3"),
+        (torch.tensor([[0, 2], [1, 2]]), ValueError, "edges must join different nodes, got 2 and itself"),
+        (torch.cat([EDGES, EDGES.flip(0)], 1), ValueError, "each undirected edge once, but 4 of 8 are there already"),
+    ],
+)
+def test_edges_in_another_form(edges, error, message: str) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        normalized_adjacency(edges, NODES)
 
 
 # The encoder
@@ -192,7 +204,8 @@ def test_every_parameter_is_trained() -> None:
         ({"x_dim": 0}, "x_dim must be an integer >= 1, got 0"),
         ({"hidden": 2.5}, "hidden must be an integer >= 1, got 2.5"),
         ({"dropout": 1.0}, "dropout must be in [0, 1), got 1.0"),
-        ({"dropout": -0.1}, "dropout must be in [0, 1), got -0.1"),
+        ({"dropout": -0.1}, "dropout must be a finite number >= 0, got -0.1"),
+        ({"dropout": "x"}, "dropout must be a finite number >= 0, got 'x'"),
     ],
 )
 def test_bad_arguments(change: dict[str, object], message: str) -> None:
@@ -200,9 +213,9 @@ def test_bad_arguments(change: dict[str, object], message: str) -> None:
         gcn_vgae(**{"kind": "n", "d": 2, "x_dim": 7, **change})
 
 
-@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan")])
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf"), "x"])
 def test_a_scale_that_is_not_positive(scale: float) -> None:
-    with pytest.raises(ValueError, match="scale must be > 0"):
+    with pytest.raises(ValueError, match="scale must be a finite number > 0"):
         InnerProductDecoder(scale)
 
 
@@ -223,3 +236,15 @@ def test_integers_of_numpy():
     assert model.encode(X, adjacency).batch_shape == (NODES,)
     assert uniform_pairs(np.int64(NODES), np.int64(4)).shape == (2, 4)
     assert all_pairs(np.int64(NODES)).shape == (2, NODES**2)
+
+
+@pytest.mark.parametrize("kind", ["n", "s"])
+def test_a_model_may_be_built_without_memory(kind: str) -> None:
+    torch.manual_seed(0)
+    source = gcn_vgae(kind, 2, x_dim=7)
+    with torch.device("meta"):
+        model = gcn_vgae(kind, 2, x_dim=7)
+    model.to_empty(device="cpu").load_state_dict(source.state_dict())
+    adjacency = normalized_adjacency(EDGES, NODES)
+    assert torch.equal(model.encode(X, adjacency).mean, source.encode(X, adjacency).mean)
+    assert model.decoder.scale == source.decoder.scale

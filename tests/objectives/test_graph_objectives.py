@@ -4,6 +4,8 @@ Statistical checks fix the seed and allow 4.5 standard errors: each fails by cha
 four.
 """
 
+import re
+
 import pytest
 import torch
 from torch import Tensor
@@ -125,3 +127,17 @@ def test_gradients_reach_the_network_through_every_term() -> None:
             graph_elbo(model, X, ADJACENCY, SPLIT.train, uniform_pairs(N, 100))[term].backward()
             assert model.weight.grad is not None
             assert model.weight.grad.abs().sum() > 0
+
+
+def test_edges_and_pairs_in_another_form() -> None:
+    edges, x = torch.tensor([[0, 1], [1, 2]]), torch.eye(3, 4)
+    model, adjacency = gcn_vgae("s", 2, x_dim=4), normalized_adjacency(edges, 3)
+    for given, message in (
+        ((torch.tensor([[0, 1], [1, 2], [0, 2]]), all_pairs(3)), "edges must have shape (2, n) with n >= 1"),
+        ((edges[:, :0], all_pairs(3)), "edges must have shape (2, n) with n >= 1, a pair in each column, got (2, 0)"),
+        ((edges, all_pairs(3)[:, :0]), "pairs must have shape (2, n) with n >= 1"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            graph_elbo(model, x, adjacency, *given)
+    with pytest.raises(TypeError, match="non_edges must be a tensor of int64"):
+        held_out_elbo(model, model.encode(x, adjacency), edges, edges.float())

@@ -144,6 +144,8 @@ def test_the_table_of_mnist_is_that_of_the_records() -> None:
         cells = [str(record.settings["d"]), names[record.settings["model"]], *(f"{value:.2f}" for value in values)]
         row = " | ".join([*cells, str(record.training["epochs"])])
         assert re.search(rf"^\| {re.escape(row)} \|$", README, flags=re.MULTILINE), row
+    pace = [record.training["seconds_per_epoch"] for record in found]
+    assert f"on one core: {min(pace):.0f} to {max(pace):.0f} seconds an epoch" in README
 
 
 def test_the_run_without_warm_up_has_the_papers_row() -> None:

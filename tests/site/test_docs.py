@@ -100,7 +100,12 @@ def test_every_public_function_has_a_place(page: str, module) -> None:
 
 
 def test_the_citation_has_the_version() -> None:
-    assert f"version = {{{notebooks.project()['version']}}}" in text("cite.md")
+    version = notebooks.project()["version"]
+    assert f"version = {{{version}}}" in text("cite.md")
+    root = DOCS.parent
+    (date,) = re.findall(rf"^## \[{version}\] - ([\d-]+)$", (root / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert f'date-released: "{date}"' in (root / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"year    = {{{date[:4]}}}" in text("cite.md")
 
 
 def test_what_is_others_comes_with_its_licence() -> None:

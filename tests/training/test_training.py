@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, TensorDataset
 
 from hvae_tutorial.data import binarize, load
-from hvae_tutorial.models import VAE, mlp_vae
+from hvae_tutorial.models import VAE, gcn_vgae, mlp_vae
 from hvae_tutorial.objectives import ElboTerms, elbo
 from hvae_tutorial.training import HISTORY, TrainingResult, TrainingSettings, fit, journal, loop, resolve_device
 
@@ -332,11 +332,29 @@ def test_no_step_waits_for_the_device():
         ("learning_rate", math.inf, "learning_rate must be a finite number > 0, got inf"),
         ("beta", -0.1, "beta must be a finite number >= 0, got -0.1"),
         ("beta", math.nan, "beta must be a finite number >= 0, got nan"),
+        ("beta", True, "beta must be a finite number >= 0, got True"),
+        ("learning_rate", "0.1", "learning_rate must be a finite number > 0, got '0.1'"),
+        ("learning_rate", None, "learning_rate must be a finite number > 0, got None"),
+        ("seed", 2**63, "seed must be below 2\\^63, got 9223372036854775808"),
+        ("dynamic_binarization", "no", "dynamic_binarization must be True or False, got 'no'"),
+        ("dynamic_binarization", 1, "dynamic_binarization must be True or False, got 1"),
     ],
 )
 def test_settings_out_of_range(setting, value, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         TrainingSettings(**{setting: value})
+
+
+def test_what_cannot_be_trained():
+    x = binarize(data(8))
+    with pytest.raises(TypeError, match=r"^model must be a VAE, M2 or M1M2, got VGAE$"):
+        fit(gcn_vgae("s", 2, x_dim=4), x, x, SETTINGS, progress=False)
+    with pytest.raises(TypeError, match=r"^settings must be TrainingSettings, got dict$"):
+        fit(new_model(), x, x, {"epochs": 1}, progress=False)
+    with pytest.raises(ValueError, match=r"^the model must have a parameter that requires a gradient"):
+        fit(new_model().requires_grad_(False), x, x, SETTINGS, progress=False)
+    with torch.no_grad(), pytest.raises(RuntimeError, match=r"^fit needs gradients"):
+        fit(new_model(), x, x, SETTINGS, progress=False)
 
 
 def test_numbers_of_numpy_become_plain_ones(checkpoint):
