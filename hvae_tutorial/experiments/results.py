@@ -259,7 +259,8 @@ def comparison(
             if model != base and (key, base) in cells and (key, model) in cells:
                 pairs = zip(values[key, model], values[key, base], strict=True)
                 tests = [PValue(welch_p_value(a, b)) for a, b in pairs]
-                rows.append(Row(label, name(model), TEST, cells=tests))
+                if any(test.mean is not None for test in tests):  # none where a cell has one run
+                    rows.append(Row(label, name(model), TEST, cells=tests))
     return rows
 
 

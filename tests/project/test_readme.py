@@ -134,7 +134,7 @@ def test_links_to_files_lead_somewhere(document: str) -> None:
 
 
 def test_the_table_of_mnist_is_that_of_the_records() -> None:
-    names = {"n": "N-VAE", "s": "S-VAE"}
+    names = {"n": "N-VAE", "s": "S-VAE", "ps": "PS-VAE", "c": "C-VAE"}
     found = records.load(experiment="table1", data="mnist", warmup_epochs=100)
     assert len({(record.settings["d"], record.settings["model"]) for record in found}) == len(found)
     for record in found:
