@@ -105,9 +105,9 @@ plotting.show(
 )
 
 # %% [markdown]
-# Look at a place on the left and at the same place on the right. Where one digit has a place to itself, as 4, 7 and 2
-# have, the drawing is that digit. Where groups meet or overlap it is a blend, and sometimes a blob. How well are the
-# digits kept apart? Ask each image for its nearest neighbour on the globe. How often is it the same digit?
+# Look at a place on the left and at the same place on the right. Where one digit has a place to itself, the drawing is
+# that digit. Where groups meet or overlap it is a blend, and sometimes a blob. How well are the digits kept apart? Ask
+# each image for its nearest neighbour on the globe. How often is it the same digit?
 
 # %%
 angles = model.posterior.distance(codes, codes).fill_diagonal_(math.inf)
@@ -229,7 +229,7 @@ for kappa, z in samples.items():
 #
 # ## Letters
 #
-# Text, formulas and code use the same letters. These are the most frequent; the notation page of the site has all.
+# Text, formulas and code use the same letters. These are the most frequent; the notation page of the site has more.
 #
 # | letter | in code | meaning |
 # |---|---|---|

@@ -368,9 +368,9 @@ assert ends[0] <= reference(3, 5)[1] * 5 / 3 <= ends[1] < ends[0] + 1e-12
 print("Checked: both bounds and their gap on 244 points, the slope of A, 600 steps from 1, and the bracket.")
 
 # %% [markdown]
-# The gap between the bounds is below $1/(m-1)$, and closes at large $\kappa$, where the recurrence is slow. Here the
-# bounds save eight digits. They also certify: a step is a decreasing function, so starts that bracket the truth end in
-# values that bracket it.
+# The relative gap between the bounds is below $1/(m-1)$, and closes at large $\kappa$, where the recurrence is slow.
+# Here the bounds save eight digits. They also certify: a step is a decreasing function, so starts that bracket the
+# truth end in values that bracket it.
 #
 # For numbers one at a time we could stop here. A library wants many $\kappa$ at once, on a GPU, with gradients, and no
 # branches. Ideally it would look up one smooth curve. The next section finds one, and $x_0$ is the key to it.
@@ -699,7 +699,8 @@ print("Checked: the library agrees with our table and with 40 digits to 11 digit
 # $$
 #
 # The expansion is *uniform*: $p$ never leaves $(0,1]$, so the terms stay bounded for all $\kappa$. The textbook's
-# polynomials $U_j(p)$ (DLMF 10.41.10) are the coefficients of its exponential: a check.
+# polynomials $U_j(p)$ (DLMF 10.41.10) are the coefficients of its exponential, up to a factor free of $p$: divide
+# $\sum_jU_j(p)/\nu^j$ by its value at $p=1$. That is a check.
 
 
 # %%

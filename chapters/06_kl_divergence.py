@@ -375,8 +375,8 @@ print("Checked: no divergence in the picture is negative; on the axis, far out, 
 
 # %% [markdown]
 # The lines are stretched away from the origin. On the axis only the concentration differs, and there its *ratio*
-# counts, $\rho=\kappa_2/\kappa_1$. Put the forms for large $\kappa$ into the first part: it becomes
-# $\frac d2\,(\rho-1-\log\rho)$, the same at every $\kappa_1$.
+# counts, $g=\kappa_2/\kappa_1$. Put the forms for large $\kappa$ into the first part: it becomes
+# $\frac d2\,(g-1-\log g)$, the same at every $\kappa_1$.
 
 # %% tags=["words"]
 plotting.say(
@@ -524,16 +524,22 @@ assert errors["$κA_m-φ_m$"][:60].max() < 1e-5 < 0.1 < errors["$κA_m-φ_m$"][-
 (slope,) = torch.autograd.grad(forms["closed form"].sum(), single)
 for wrong in (errors["closed form"], (slope / (k * mean_resultant_length_derivative(k, 3)) - 1).abs()):
     assert wrong[:10].max() > 0.5
-print("Checked: where each form fails, and that the gradient of the closed form fails with it.")
+doubles = torch.tensor([1e-8, 1e16])  # below and above the figure's range, in float64
+assert doubles.dtype == torch.float64
+wrong = closed_form(doubles) / cured_kl(doubles, 3)
+assert wrong[0] == 0
+assert abs(wrong[1] - 1) > 0.03
+print("Checked: where each form fails, the closed form also in float64, and that its gradient fails with it.")
 
 # %% [markdown]
 # There is only one $\kappa$ for an image, so to compute in float64 costs next to nothing. But float64 alone would not
-# have saved the closed form: in float64 it fails in the same way, at smaller and at larger $\kappa$.
+# have saved the closed form: in float64 it fails in the same way, at smaller and at larger $\kappa$. At
+# $\kappa=10^{-8}$ it is 0.
 #
 # ## A floor and a ceiling
 #
 # A *head* is the last layer of the encoder. Networks return any real number $b$; the authors' head makes
-# $\kappa=\log(1+e^b)+1$ of it: softplus, plus 1, "to prevent collapsing behaviors", says a comment
+# $\kappa=\log(1+e^b)+1$ of it: softplus, plus 1, which is there to "prevent collapsing behaviors", says a comment
 # (`nicola-decao/s-vae-pytorch`, commit 671c46c, `examples/mnist.py`, line 68). KL grows with $\kappa$, so $\kappa>1$
 # sets a **floor**, $\mathrm{KL}>\mathrm{KL}(1)\approx1/(2m)$. A Gaussian head has none. Its divergence from $N(0,I)$,
 # the sum of $\frac12(\mu_i^2+\sigma_i^2-1)-\log\sigma_i$ over coordinates, is 0 at $\mu=0$, $\sigma=1$.
@@ -766,8 +772,13 @@ wrong = {m: (m / 2 - 1) * math.log(2) for m in (2, 3, 6, 41, 128)}
 for m, excess in wrong.items():
     theirs = math.lgamma(m / 2) - m / 2 * math.log(2 * math.pi)
     assert math.isclose(-log_surface_area(m) - theirs, excess, abs_tol=1e-9)
+    assert kl(torch.tensor(0.0), m) == 0  # the formula has no surface area in it
+    flat = VonMisesFisher(HypersphericalUniform(m).sample(), torch.tensor(0.0))
+    estimate = (flat.log_prob(flat.sample((5,))) - theirs).mean()  # every log ratio is the constant
+    assert math.isclose(estimate, excess, abs_tol=1e-9)
+assert wrong[2] == 0 < min(wrong[m] for m in (3, 6, 41, 128))
 assert abs(wrong[41] - 13.5) < 0.05
-print("Checked: where both starts end, the jump, and the constant of the next paragraph for five m.")
+print("Checked: where both starts end, the jump, and for five m the constant of the next paragraph, and what sees it.")
 
 # %% tags=["words"]
 plotting.say(
@@ -780,7 +791,9 @@ plotting.say(
 # `svae/vae.py`, line 237). No gradient notices. But every KL that is estimated as the mean of $\log q-\log p$ is too
 # high by that much, at $m=41$ by 13.5 nats.
 #
-# Four tests find all three: KL is 0 at $\kappa=0$, continuous, increasing, with slope $\kappa A_m'$.
+# Four tests find all three: KL is 0 at $\kappa=0$, continuous, increasing, with slope $\kappa A_m'$. The constant
+# fails the first alone, only if the KL is *estimated*, and only for $m\ne2$: no surface area stands in
+# $\kappa A_m-\phi_m$, and at $m=2$ the constant is 0.
 #
 # ## The library's version
 #

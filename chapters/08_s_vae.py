@@ -181,7 +181,8 @@ axes.set(xticks=range(-180, 181, 90), yticks=range(-180, 181, 90))
 plotting.show(
     figure,
     "**Figure 8.1.** The circle behind 800 points of R¹⁰⁰, and where the S-VAE puts them on its own circle, turned to "
-    "fit, in one run. The order around the circle is right; distances are stretched.",
+    "fit, in one run. It goes around once, in the right direction; neighbours closer than a few degrees may change "
+    "places, and distances are stretched.",
     alt="Points along a rising curve around the diagonal, from minus 180 to 180 degrees. They are off the diagonal by "
     f"{astray.abs().median():.0f} degrees in the median and {astray.abs().max():.0f} at most.",
 )
@@ -191,7 +192,14 @@ assert offset.abs() > 0.9  # 1: a perfect rotation
 by_angle = torch.polar(torch.ones(800), latent)[true.argsort()]
 steps = (by_angle.roll(-1) / by_angle).angle() * sign
 assert abs(steps.sum() - math.tau) < 1e-3  # once around, not twice
-print("Checked: up to turning and mirroring the angles agree (0.9 of 1), and the latent circle is gone around once.")
+around, ordered = (torch.cat([x, x + math.tau]) for x in (steps.cumsum(0) - steps, true.sort().values))  # two rounds
+swapped = torch.triu(around[:, None] > around, diagonal=1)
+apart = torch.rad2deg((ordered - ordered[:, None])[swapped].max())
+assert 0 < apart < 8
+print(
+    "Checked: up to turning and mirroring the angles agree (0.9 of 1), the latent circle is gone around once, and only "
+    "points less than 8 degrees apart change places."
+)
 
 # %% [markdown]
 # ## Digits on a sphere
@@ -258,7 +266,7 @@ plotting.show(
 plotting.say(
     f"In this one run: N-VAE: ELBO {measure(plane)[0]:.1f}, KL {measure(plane)[2]:.1f}; S-VAE: ELBO "
     f"{measure(sphere)[0]:.1f}, KL {measure(sphere)[2]:.1f}. The length of $u$ grew from "
-    f"{lengths(fresh):.2f} to {lengths(sphere):.2f}: by now a step turns a direction "
+    f"{lengths(fresh):.2f} to {lengths(sphere):.2f}: a step in $u$ of the same size would now turn a direction "
     f"{lengths(sphere) / lengths(fresh):.0f} times less than at the start."
 )
 
@@ -343,14 +351,16 @@ plotting.show(
 
 # %% tags=["picture", "nbval-ignore-output"]
 returns = (around[0] - around[-1]).abs().max().item()
-sure = {name: (images[-2] - 0.5).abs().mul(2).mean().item() for name, images in (("out", outwards), ("round", around))}
+distance = {name: 2 * (images[-2] - 0.5).abs() for name, images in (("out", outwards), ("round", around))}  # from grey
+sure = {name: pixels.mean().item() for name, pixels in distance.items()}  # 1: all pixels are black or white
 plotting.show(
     plotting.reconstructions({"sphere": around.view(-1, 8, 8), "plane": outwards.view(-1, 8, 8)}),
     "**Figure 8.5.** Two walks from a zero, through a six. Above: once around a great circle, in steps of 30 "
     "degrees. Below: along a straight line in the plane, in steps of one prior standard deviation.",
     alt="Two rows of 13 pictures. On the sphere the zero changes into other digits and is back at the end: the last "
-    f"picture differs from the first by {returns:.3f}. In the plane the pictures change at first, then not any more, "
-    "and their pixels become black or white.",
+    f"picture differs from the first by {returns:.3f}. In the plane the pictures change at first, then hardly any "
+    "more, and most pixels become nearly black or white. From grey (0) to black or white (1) the pixels of the last "
+    f"picture but one are at {sure['out']:.2f} on average, on the sphere at {sure['round']:.2f}.",
 )
 
 # %% tags=["picture", "nbval-ignore-output"]
@@ -386,17 +396,20 @@ assert returns < 1e-3  # back at the start
 assert (outwards[-1] - outwards[-2]).abs().mean() < 0.5 * (outwards[1] - outwards[0]).abs().mean()
 places = HypersphericalUniform(3).sample((5000,))
 assert torch.arccos((places @ on_sphere.T).amax(1).clamp(max=1)).max() < math.radians(45)  # no place is far from all
+assert sure["out"] > 0.85 > sure["round"]
+assert (distance["out"] > 0.9).float().mean() > 0.7  # most pixels
 rounds = (around[1:] - around[:-1]).abs().mean(1)
 assert rounds.min() > 0.01  # every step of the round changes the picture
 print(
     "Checked: the walk stays on the sphere, passes b and returns, changing the picture at each step; the line does "
-    "not; no place of the sphere is further than 45 degrees from the nearest code."
+    "not, and seven pixels of ten come within a tenth of black or white; no place of the sphere is further than 45 "
+    "degrees from the nearest code."
 )
 
 # %% [markdown]
-# The walk in the plane ends in a far field where the decoder has seen nothing and draws with great certainty. The
-# sphere has no far field. Its codes may leave gaps, as those of chapter 1 did on the circle, but here no place is far
-# from all of them.
+# The walk in the plane ends in a far field where the decoder has seen nothing, and makes most pixels nearly black or
+# white all the same. The sphere has no far field. Its codes may leave gaps, as those of chapter 1 did on the circle,
+# but here no place is far from all of them.
 #
 # ### Is the likelihood right?
 #
@@ -423,26 +436,28 @@ print("Checked: L_K rises with K, and at K = 200 it is within 0.05 nats of the e
 # The authors' code differentiates through the accepted proposal, for every $m$ but 3, and so loses the part of
 # $\partial/\partial\kappa$ that [@naesseth2017] put back ([chapter 5](05_gradients.ipynb)). What does that do to a
 # *trained model*? First a prediction. Suppose that the encoder has found the right direction $\mu$, and that near it
-# $\log p(x|z)$ is linear in $w = \mu \cdot z$, with slope $a$. Only $\kappa$ is left to choose. The best one maximises
+# $\log p(x|z)$ is linear in $w = \mu \cdot z$, with slope $s$. Only $\kappa$ is left to choose. The best one maximises
 #
 # $$
-# f(\kappa) = a\, A_m(\kappa) - \mathrm{KL}(\kappa), \qquad f'(\kappa) = (a - \kappa)\, A_m'(\kappa),
+# f(\kappa) = s\, A_m(\kappa) - \mathrm{KL}(\kappa), \qquad f'(\kappa) = (s - \kappa)\, A_m'(\kappa),
 # $$
 #
-# since $\mathrm{KL}' = \kappa A_m'$. So $\kappa^* = a$: *the concentration is what reconstruction pays for $w$*. The
+# since $\mathrm{KL}' = \kappa A_m'$. So $\kappa^* = s$: *the concentration is what reconstruction pays for $w$*. The
 # incomplete gradient moves $w$ at the rate $(1 - w^2)/\rho$ with $\rho = \sqrt{(m-1)^2 + 4\kappa^2}$. Its mean, by
 # $\kappa\, E(1 - w^2) = (m-1) A_m$ (chapter 5), takes the place of $A_m'$ in the first term, while the KL's gradient is
 # exact. Training then stops where
 #
 # $$
-# a\, \frac{(m-1) A_m(\kappa)}{\kappa \rho} = \kappa A_m'(\kappa) .
+# s\, \frac{(m-1) A_m(\kappa)}{\kappa \rho} = \kappa A_m'(\kappa) .
 # $$
 #
-# Reconstruction seems to pay less than it does, and $\kappa$ ends too low, by about the missing share of the gradient.
-# But $f' = 0$ at the top: the loss of $f$ is about $\frac12 A_m'\, (\Delta\kappa)^2$, of second order.
+# Reconstruction seems to pay less than it does. Divide by $A_m'$: the fraction becomes the share of the gradient that
+# arrives, and $\kappa$ is $s$ times that share. So $\kappa$ falls short of $s$ by exactly the share that is missing,
+# taken at the $\kappa$ where it rests. But $f' = 0$ at the top: the loss of $f$ is about
+# $\frac12 A_m'\, (\Delta\kappa)^2$, of second order.
 #
-# The equation says at once which $a$ belongs to a $\kappa$ at rest. Read backwards it is the prediction: an image that
-# the exact gradient gives $\kappa^* = a$ gets this $\kappa$ from the incomplete one.
+# The equation says at once which $s$ belongs to a $\kappa$ at rest. Read backwards it is the prediction: an image that
+# the exact gradient gives $\kappa^* = s$ gets this $\kappa$ from the incomplete one.
 
 
 # %%
@@ -450,8 +465,8 @@ def predicted(exact_kappa, m):
     """Where kappa rests with the incomplete gradient, if it rests at exact_kappa with the exact one."""
     kappa = torch.linspace(1, 300, 29_901, dtype=torch.float64)
     rho = torch.sqrt((m - 1) ** 2 + 4 * kappa**2)
-    a = kappa**2 * rho * mean_resultant_length_derivative(kappa, m) / ((m - 1) * mean_resultant_length(kappa, m))
-    return torch.as_tensor(np.interp(exact_kappa.double(), a, kappa))  # not below 1, where the head's range ends
+    s = kappa**2 * rho * mean_resultant_length_derivative(kappa, m) / ((m - 1) * mean_resultant_length(kappa, m))
+    return torch.as_tensor(np.interp(exact_kappa.double(), s, kappa))  # not below 1, where the head's range ends
 
 
 for m in (3, 6, 11):
@@ -460,15 +475,25 @@ for m in (3, 6, 11):
 # %% tags=["checks"]
 kappa = torch.linspace(1, 40, 39_001, dtype=torch.float64)
 for m in (3, 6, 11):
-    a = 15.0
-    f = a * mean_resultant_length(kappa, m) - kl_to_uniform(kappa, m)
+    s = 15.0
+    f = s * mean_resultant_length(kappa, m) - kl_to_uniform(kappa, m)
     variance = mean_resultant_length_derivative(kappa, m)
-    rest = predicted(torch.tensor(a), m)
+    rest = predicted(torch.tensor(s), m)
     loss = f.max() - f[(kappa - rest).abs().argmin()]
-    assert abs(kappa[f.argmax()] - a) < 0.01
-    assert abs(loss / (0.5 * variance[f.argmax()] * (a - rest) ** 2) - 1) < 0.25
+    assert abs(kappa[f.argmax()] - s) < 0.01
+    assert abs(loss / (0.5 * variance[f.argmax()] * (s - rest) ** 2) - 1) < 0.25
     assert 0.002 < loss < 0.02
-print("Checked: kappa* = a; at the predicted kappa 0.002 to 0.02 nats of f are lost, by the formula to a quarter.")
+for m, s in ((3, 15.0), (6, 15.0), (11, 15.0), (2, 5.0)):
+    rest = predicted(torch.tensor(s), m)
+    at = torch.stack([rest, torch.tensor(s)])
+    found = (m - 1) * mean_resultant_length(at, m) / (at * torch.sqrt((m - 1) ** 2 + 4 * at**2))
+    missing = 1 - found / mean_resultant_length_derivative(at, m)
+    assert abs(missing[0] - (1 - rest / s)) < 1e-5  # where it rests
+assert missing[1] < 0.6 * missing[0]  # at kappa = s it may be another: m = 2, s = 5
+print(
+    "Checked: kappa* = s; kappa falls by the share that is missing at rest; at the predicted kappa 0.002 to 0.02 nats "
+    "of f are lost, by the formula to a quarter."
+)
 
 # %% [markdown]
 # Now the experiment. The biased law has the same samples, and the same gradient in $\mu$. (We use it at $m = 3$ as
@@ -496,7 +521,7 @@ class IncompleteHead(SphereHead):
 # Trained from the start, two things can differ: where the encoder comes to rest, and what the decoder learns from its
 # codes. So we do it twice. **Free**: a new model is trained with the incomplete gradient. **Frozen**: a model that was
 # trained with the exact gradient keeps its decoder, and the encoder goes on learning for 30 epochs, once with either
-# gradient.
+# gradient. There are two runs of each for every $d$.
 
 # %%
 dims, seeds = (2, 5, 10), (0, 1)
@@ -512,7 +537,7 @@ for d in dims:
             models[d, seed, head, "frozen"] = train_digits(copy, epochs=30, seed=seed, warmup=0)
 
 # %% tags=["picture", "nbval-ignore-output"]
-rows = []  # decoder, d, seed, change of kappa as predicted and as observed (percent), change of the ELBO
+rows = []  # decoder, d, seed, change of kappa as predicted and as observed (percent), of the ELBO, and that by formula
 for decoder in ("frozen", "free"):
     for d in dims:
         for seed in seeds:
@@ -520,7 +545,9 @@ for decoder in ("frozen", "free"):
             with torch.no_grad():
                 kappa, lower = (model.encode(test).concentration for model in (exact_model, incomplete))
             change = [100 * (k.mean() / kappa.mean() - 1).item() for k in (predicted(kappa, d + 1), lower)]
-            rows.append([decoder, d, seed, *change, measure(incomplete)[0] - measure(exact_model)[0]])
+            top = mean_resultant_length_derivative(kappa.mean(), d + 1)
+            second_order = -0.5 * (top * (lower.mean() - kappa.mean()) ** 2).item()
+            rows.append([decoder, d, seed, *change, measure(incomplete)[0] - measure(exact_model)[0], second_order])
 
 figure, (left, right) = plotting.subplots(1, 2, size=(7, 3.3))
 torch.manual_seed(4)
@@ -561,12 +588,21 @@ plotting.say(
     f"prediction is off by at most {max(misses):.1f} points. With a free decoder it falls by {-ends['free'][1]:.0f} to "
     f"{-ends['free'][0]:.0f}%, {min(ratios):.1f} to {max(ratios):.1f} times what was predicted."
 )
+both = {  # decoder, d: the change of the ELBO in each run, and what the formula has for it
+    (decoder, d): ", ".join(f"{row[5]:+.3f} ({row[6]:+.3f})" for row in rows if row[:2] == [decoder, d])
+    for decoder in ("frozen", "free")
+    for d in dims
+}
+times = [row[5] / row[6] for row in rows if row[:2] == ["free", 5]]
+chance = max(abs(row[5] - row[6]) for row in rows if row[0] == "frozen")
 plotting.say(
-    "Change of the ELBO, free decoder, in nats: "
-    + "; ".join(f"d = {d}: " + ", ".join(f"{row[5]:+.2f}" for row in rows if row[:2] == ["free", d]) for d in dims)
-    + ". With the decoder frozen: "
-    + ", ".join(f"{row[5]:+.2f}" for row in rows if row[0] == "frozen")
-    + f". The largest loss is {-worst[5]:.2f} nats, at d = {worst[1]}."
+    "Change of the ELBO in nats, and in brackets $-\\frac12 A_m'\\,(\\Delta\\kappa)^2$ with the means of κ. Free: "
+    + "; ".join(f"d = {d}: {both['free', d]}" for d in dims)
+    + ". Frozen: "
+    + "; ".join(f"d = {d}: {both['frozen', d]}" for d in dims)
+    + f". The largest loss is {-worst[5]:.2f} nats, at d = {worst[1]}. With a free decoder and d = 5 the losses are "
+    f"{min(times):.1f} and {max(times):.1f} times what is in the brackets. With a frozen decoder the changes are up to "
+    f"{chance:.2f} nats beside the brackets: so much may be chance."
 )
 
 # %% tags=["checks"]
@@ -575,27 +611,30 @@ kappa = torch.full((100_000,), 2.0, requires_grad=True)
 for law, expected in ((VonMisesFisher, 0.1642), (IncompleteVonMisesFisher, 0.0846)):  # chapter 5, m = 2
     (slopes,) = torch.autograd.grad(law(torch.eye(2)[0], kappa).rsample()[:, 0].sum(), kappa)
     assert abs(slopes.mean() - expected) < 0.002
-for decoder, _, _, expected, observed, loss in rows:
+for decoder, _, _, expected, observed, loss, _ in rows:
     if decoder == "frozen":
         assert abs(observed - expected) < 3
         assert abs(loss) < 0.15
     else:
         assert observed < expected
 assert np.mean(ratios) > 1.5
+assert min(times) > 2  # most of the loss is something else
+assert max(-row[6] for row in rows) < 0.1
 print(
     "Checked: with the decoder frozen, each of six changes of kappa is within 3 points of the prediction, and the ELBO "
-    "within 0.15 nats; with it free, each of six is below the prediction, 1.5 times and more on average."
+    "within 0.15 nats; with it free, each of six is below the prediction, 1.5 times and more on average, and at d = 5 "
+    "each loss is more than twice that of the formula."
 )
 
 # %% [markdown]
 # With the decoder frozen the prediction is right: $\kappa$ falls by the missing share of the gradient, and the ELBO
-# hardly moves, since the loss is of second order. With a free decoder $\kappa$ falls farther in most runs. A likely
-# reason is that the decoder takes part: it learns from more blurred codes, so it pays less for precision; $a$ falls,
-# and $\kappa$ with it. Where training comes to rest the loss is still of second order, but in a larger change of
-# $\kappa$. The largest of the six losses is that of one run.
+# hardly moves, since the loss is of second order. With a free decoder $\kappa$ falls farther, in two runs for each $d$.
+# A likely reason is that the decoder takes part: it learns from more blurred codes, so it pays less for precision; $s$
+# falls, and $\kappa$ with it. At rest the formula would allow a loss of $\frac12 A_m'\,(\Delta\kappa)^2$, the numbers
+# in brackets. At $d = 5$ the losses are several times that, so most of each is not this effect: 45 epochs may simply
+# not have reached rest.
 #
-# Two seeds for each $d$ and 45 epochs decide no more than that; in such short runs a part of it may be slower learning.
-# Whoever reads $\kappa$ as a measure of certainty reads a bias in any case.
+# Two runs each decide no more than that. Whoever reads $\kappa$ as a measure of certainty reads a bias in any case.
 #
 # ## The trap: five faults, seen in training
 #
@@ -891,8 +930,8 @@ print("Checked: with our weights and seed the library's three models have the sa
 #
 # 1. An S-VAE is a VAE with another head; ELBO, bound and training loop stay as they are.
 # 2. Walk along great circles: they return, and the sphere has no far field.
-# 3. Reconstruction buys concentration: $\kappa^* = a$. A biased gradient buys too little, by its missing share if the
-#    decoder stands still, and in most of our runs by more if the decoder learns too.
+# 3. Reconstruction buys concentration: $\kappa^* = s$. A biased gradient buys too little: by its missing share if the
+#    decoder stands still, and in our runs, two for each $d$, by more if the decoder learns too.
 # 4. NaN at the start: `ive`. NaN later, or a sampler that hangs: $\sqrt{1 - w^2}$. A KL or a $\kappa$ that stands
 #    still: a cap, a kink, or the floor.
 # 5. Compare at equal $d$, never at equal numbers of coordinates.

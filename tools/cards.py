@@ -16,6 +16,7 @@ from markdown.extensions.toc import slugify
 # Sections whose letters mean something else elsewhere, and the chapters in which they mean this.
 CHAPTERS = {
     "The spherical Cauchy law": [4, 13],
+    "The envelope": [3, 4, 5],
     "The auto-encoder": [0, 1, 7, 8, 9, 10, 11, 12, 13, 14],
     "With classes": [10, 11],
     "Graphs": [12],

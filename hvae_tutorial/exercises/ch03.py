@@ -1,5 +1,6 @@
 """Chapter 3: the number that is too small to store."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 
@@ -10,7 +11,7 @@ from scipy.special import iv, roots_gegenbauer
 from torch import Tensor
 
 from hvae_tutorial.exercises import _reference
-from hvae_tutorial.exercises._cases import Case, gradient, log_uniform, value
+from hvae_tutorial.exercises._cases import Case, gradient, log_uniform, misfit, value
 from hvae_tutorial.exercises._diagnosis import Mistake
 from hvae_tutorial.exercises._exercise import Exercise
 from hvae_tutorial.special import kl_to_uniform, log_partition, mean_resultant_length
@@ -25,13 +26,16 @@ def log_sinhc(kappa: Tensor) -> Tensor:
         kappa: Concentrations, any shape, float32 or float64, from 0 to 1e30.
 
     Returns:
-        phi_3, of kappa's shape and dtype: 0 at 0, about kappa - log(2 kappa) for large kappa. Its gradient by autograd
-        is finite everywhere, and 0 at 0.
+        phi_3, of kappa's shape and dtype: 0 at 0, about kappa^2 / 6 for small kappa, about kappa - log(2 kappa) for
+        large kappa. Its gradient by autograd is finite everywhere, and 0 at 0. The relative errors of both are below
+        1e-4 in float32 and 1e-8 in float64.
     """
-    positive = kappa > 0
-    safe = torch.where(positive, kappa, 1.0)  # so that no NaN arises, of which the gradient would take a part
-    phi = safe + torch.log(-torch.expm1(-2 * safe) / (2 * safe))
-    return torch.where(positive, phi, 0.0)
+    large = kappa > 1
+    big, small = torch.where(large, kappa, 1.0), torch.where(large, 0.0, kappa)  # each branch gets harmless numbers
+    s = small**2
+    # The series of sinh(kappa) / kappa - 1, from which no digit is lost.
+    rest = s / 6 * (1 + s / 20 * (1 + s / 42 * (1 + s / 72 * (1 + s / 110 * (1 + s / 156 * (1 + s / 210))))))
+    return torch.where(large, big + torch.log(-torch.expm1(-2 * big) / (2 * big)), torch.log1p(rest))
 
 
 def _log_sinhc_truth(kappa: float) -> float:
@@ -47,48 +51,85 @@ def _langevin(kappa: float) -> float:
     return (1 / math.tanh(kappa) if kappa < 20 else 1.0) - 1 / kappa
 
 
+def _cancelling(kappa: Tensor) -> Tensor:
+    """Right for large kappa; for small ones the digits of kappa^2 / 6 are lost."""
+    safe = torch.where(kappa > 0, kappa, 1.0)
+    return torch.where(kappa > 0, safe + torch.log(-torch.expm1(-2 * safe) / (2 * safe)), 0.0)
+
+
 def _log_sinhc_cases(rng: Generator) -> Iterator[Case]:
     grids = [
         (torch.float64, np.array([1.0, 0.5, 20.0]), 1e-9),
         (torch.float64, np.array(0.0), 0.0),
-        (torch.float32, log_uniform(rng, 0.1, 50, (2, 3)), 1e-3),
-        (torch.float64, log_uniform(rng, 1e-2, 300, 5), 1e-9),
+        (torch.float32, log_uniform(rng, 0.3, 50, (2, 3)), 1e-4),
+        (torch.float64, log_uniform(rng, 1e-2, 300, 5), 1e-8),
         (torch.float32, np.array([200.0, 1e4, 1e30]), 1e-5),
         (torch.float64, np.array([800.0, 1e10, 1e30]), 1e-12),
+        (torch.float32, np.array([1e-3, 1e-4, 1e-6, float(log_uniform(rng, 1e-6, 1e-2))]), 1e-4),
+        (torch.float64, np.array([1e-5, 1e-6, 1e-8, float(log_uniform(rng, 1e-8, 1e-4))]), 1e-8),
     ]
     for dtype, numbers, rtol in grids:
         kappa = torch.from_numpy(numbers).to(dtype)
         truth = torch.tensor([_log_sinhc_truth(k) for k in kappa.double().flatten().tolist()], dtype=dtype)
-        yield value((kappa,), truth.reshape(kappa.shape), rtol=rtol)
-    kappa = torch.tensor([0.0, 1e-2, 1.0, 30.0, 1e5], dtype=torch.float64)
-    slope = torch.tensor([_langevin(k) for k in kappa.tolist()], dtype=torch.float64)
-    yield gradient((kappa,), 0, torch.ones_like(kappa), slope, rtol=1e-6)
+        yield _but_for_noise(value((kappa,), truth.reshape(kappa.shape), rtol=rtol))
+    slopes = [
+        (torch.float64, [0.0, 1e-2, 1.0, 30.0, 1e5], 1e-8),
+        (torch.float64, [1e-4, 1e-6, 1e-8], 1e-8),
+        (torch.float32, [1e-2, 1e-3, 1e-4, 1e-6, 0.5, 2.0, 30.0], 1e-4),
+    ]
+    for dtype, numbers, rtol in slopes:
+        kappa = torch.tensor(numbers, dtype=dtype)
+        slope = torch.tensor([_langevin(k) for k in kappa.double().tolist()], dtype=dtype)
+        yield _but_for_noise(gradient((kappa,), 0, torch.ones_like(kappa), slope, rtol=rtol), power=2)
+
+
+def _but_for_noise(case: Case, power: int = 1) -> Case:
+    """The case; for small kappa two answers agree that differ by no more than rounding errors of 1 / kappa^power."""
+    kappa = case.args[0].double()
+    noise = torch.where((kappa > 0) & (kappa < 0.02), 32 * torch.finfo(case.args[0].dtype).eps / kappa**power, -1.0)
+    agree = case.same
+
+    def same(one: object, other: object) -> bool:
+        if isinstance(one, Tensor) and isinstance(other, Tensor) and not misfit(one, other):
+            one = torch.where((one - other).abs() <= noise, other, one)
+        return agree(one, other)
+
+    return dataclasses.replace(case, same=same)
 
 
 check_log_sinhc = Exercise(
     id="ch03.1",
     title="A logarithm without overflow",
     topic="Special functions",
-    difficulty=2,
+    difficulty=3,
     importance=4,
-    minutes=10,
+    minutes=20,
     question="""\
 On $S^2$ the normaliser is elementary: $\\phi_3(\\kappa) = \\log(\\sinh\\kappa / \\kappa)$. Write `log_sinhc` so that
-it is right at $\\kappa = 0$, at $10^{30}$, and in between, in float32 and in float64; and so that its gradient is.""",
+it is right at $\\kappa = 0$, next to 0, at $10^{30}$, and in between, in float32 and in float64; and so that its
+gradient is.""",
     solution=log_sinhc,
     explanation="""\
 $\\sinh\\kappa = e^\\kappa (1 - e^{-2\\kappa})/2$, so $\\phi = \\kappa + \\log\\bigl((1 -
-e^{-2\\kappa})/(2\\kappa)\\bigr)$: nothing overflows, and `expm1` keeps the digits for small $\\kappa$. At 0 the
-quotient is 0/0. `torch.where` alone hides the NaN in the value and not in the gradient: autograd multiplies the
-branch not taken by zero, and zero times NaN is NaN. So the branch gets a harmless argument first.""",
+e^{-2\\kappa})/(2\\kappa)\\bigr)$: nothing overflows. But the logarithm is about $-\\kappa$ for small $\\kappa$, and
+the sum about $\\kappa^2/6$: the digits cancel, as in the chapter's trap. In float32 at $\\kappa = 10^{-4}$ neither the
+value nor the gradient has a right one left. There the series of $\\sinh\\kappa/\\kappa - 1$ has plus signs only, and
+`log1p` keeps its digits. At 0 the quotient is 0/0. `torch.where` alone hides the NaN in the value and not in the
+gradient: autograd multiplies the branch not taken by zero, and zero times NaN is NaN. So each branch gets a harmless
+argument where it is not taken.""",
     hints=(
-        "Take `exp(kappa)` out of sinh, so that the other exponent is negative.",
-        "`kappa + log(-expm1(-2 kappa) / (2 kappa))` is right for all positive kappa.",
-        "At 0: `safe = torch.where(kappa > 0, kappa, 1.0)`, compute with `safe`, and choose with a second "
-        "`torch.where`.",
+        "For large kappa take `exp(kappa)` out of sinh, so that the other exponent is negative. For small kappa the "
+        "result is about kappa^2/6, and must not be what is left of larger numbers.",
+        "`kappa + log(-expm1(-2 kappa) / (2 kappa))` is good for kappa above 1. Below, kappa and the logarithm cancel: "
+        "take the series `sinh(kappa)/kappa = 1 + s/6 (1 + s/20 (1 + s/42 (1 + s/72 (...))))`, with s = kappa^2, "
+        "without its 1, and `log1p`.",
+        "`big = torch.where(kappa > 1, kappa, 1.0)` and `small = torch.where(kappa > 1, 0.0, kappa)`: compute one "
+        "formula with `big` and the other with `small`, and choose with a third `torch.where`. The next factors are "
+        "s/110, s/156 and s/210.",
     ),
     cases=_log_sinhc_cases,
-    checked="kappa from 0 to 1e30, float32 and float64, several shapes, and the gradient, against series and limits",
+    checked="kappa from 0, 1e-8 (in float32 1e-6) to 1e30, float32 and float64, several shapes, and the gradient, "
+    "against series and limits",
     mistakes=(
         Mistake(
             lambda kappa: torch.log(torch.sinh(kappa) / kappa),
@@ -96,15 +137,24 @@ branch not taken by zero, and zero times NaN is NaN. So the branch gets a harmle
         ),
         Mistake(
             lambda kappa: kappa + torch.log(-torch.expm1(-2 * kappa) / (2 * kappa)),
-            "the formula is right for all positive kappa; at 0 it is 0/0.",
+            "at 0 this formula is 0/0; and for small kappa, kappa and -kappa cancel: what is left is kappa^2/6.",
         ),
         Mistake(
             lambda kappa: torch.where(
                 kappa > 0, kappa + torch.log(-torch.expm1(-2 * kappa) / (2 * kappa)), torch.zeros_like(kappa)
             ),
-            "the values are right, but the gradient at 0 is NaN: torch.where multiplies the branch that is not taken "
-            "by "
-            "zero, and zero times NaN is NaN. Give that branch a harmless argument.",
+            "the gradient at 0 is NaN: torch.where multiplies the branch that is not taken by zero, and zero times NaN "
+            "is NaN. Give that branch a harmless argument. And for small kappa, kappa and -kappa cancel: what is left "
+            "is kappa^2/6.",
+        ),
+        Mistake(
+            _cancelling,
+            "right for large kappa and at 0; for small kappa, kappa and -kappa cancel: what is left is kappa^2/6. Take "
+            "the series there.",
+        ),
+        Mistake(
+            lambda kappa: torch.where(kappa > 1e-3, _cancelling(kappa), 0.0 * kappa),
+            "0 is returned for small kappa: the result is about kappa^2/6, and its gradient about kappa/3.",
         ),
         Mistake(
             lambda kappa: kappa - torch.log(2 * kappa),

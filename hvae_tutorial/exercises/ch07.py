@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from itertools import product
 
@@ -166,33 +166,54 @@ give anything. No trained model is needed, and no data: whatever the decoder dra
 # --- 7.2 -------------------------------------------------------------------------------------------------------------
 
 
-def streamed_bound(blocks: list[Tensor]) -> Tensor:
+def streamed_bound(blocks: Iterable[Tensor]) -> Tensor:
     """The importance-weighted bound of each image, from log weights that come in blocks.
 
     Args:
-        blocks: Logarithms of the weights, each block of shape (k_i, n) for n images. The blocks may have different k_i.
-            Log weights of real images are near -100, those of large ones at -10,000.
+        blocks: To go through with `for`: logarithms of the weights, each block of shape (k_i, n) for n images. The
+            blocks may have different k_i. A block is overwritten as soon as the next one is asked for. Log weights of
+            real images are near -100, those of large ones at -10,000.
 
     Returns:
-        L_K = log of the mean weight, with K the sum of all k_i: shape (n,), of the blocks' dtype. Only one block and
-        a vector of n numbers have to be in memory at a time.
+        L_K = log of the mean weight, with K the sum of all k_i: shape (n,), of the blocks' dtype.
     """
-    total, count = torch.full_like(blocks[0][0], -math.inf), 0
+    total, count = torch.tensor(-math.inf), 0
     for block in blocks:
         total = torch.logaddexp(total, block.logsumexp(0))
         count += len(block)
     return total - math.log(count)
 
 
+class _Stream:
+    """Blocks one after another, in one place: when the next is asked for, the one before becomes NaN."""
+
+    def __init__(self, blocks: list[Tensor]) -> None:
+        self.blocks = blocks
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for block in self.blocks:
+            lent = block.clone()
+            yield lent
+            lent.fill_(math.nan)
+
+    def __repr__(self) -> str:
+        return "blocks of shape " + ", ".join(str(tuple(block.shape)) for block in self.blocks)
+
+
+def _all(blocks: Iterable[Tensor]) -> Tensor:
+    return torch.cat([block.clone() for block in blocks])
+
+
 def _bound_cases(rng: Generator) -> Iterator[Case]:
-    yield value(([torch.tensor([[0.0], [math.log(3)]], dtype=torch.float64)],), _exactly([[0, math.log(3)]]), rtol=1e-9)
+    one = _Stream([torch.tensor([[0.0], [math.log(3)]], dtype=torch.float64)])
+    yield value((one,), _exactly([[0, math.log(3)]]), rtol=1e-9)
     for level, n in ((-100, 3), (-10_000, 2), (5, 1), (-90, 4), (800, 2)):
         sizes = [int(k) for k in rng.integers(1, 6, 3)] + [7]
         blocks = [level + 4 * rng.standard_normal((k, n)) for k in sizes]
         truth = _exactly(np.concatenate(blocks).T.tolist())
-        yield value(([torch.from_numpy(block) for block in blocks],), truth, rtol=1e-9)
+        yield value((_Stream([torch.from_numpy(block) for block in blocks]),), truth, rtol=1e-9)
     narrow = [torch.from_numpy(-100 + 3 * rng.standard_normal((k, 2))).float() for k in (4, 1)]
-    yield value((narrow,), _exactly(torch.cat(narrow).T.tolist()).float(), rtol=1e-5)
+    yield value((_Stream(narrow),), _exactly(torch.cat(narrow).T.tolist()).float(), rtol=1e-5)
 
 
 def _exactly(columns: list[list[float]]) -> Tensor:
@@ -210,8 +231,8 @@ check_streamed_bound = Exercise(
     minutes=15,
     question="""\
 With $K = 500$ draws for each of 10,000 images, the weights do not fit into memory at once. Write `streamed_bound`,
-which takes the log weights block by block and returns $L_K$ of each image. Weights are far too small to be
-exponentiated as they are.""",
+which takes the log weights block by block and returns $L_K$ of each image. There is room for one block: the checker
+overwrites it when you ask for the next. Weights are far too small to be exponentiated as they are.""",
     solution=streamed_bound,
     explanation="""\
 $\\log\\sum_k\\omega_k$ can be built up: $\\log(e^a + e^b)$ from $a$ and $b$, without either exponential
@@ -223,10 +244,15 @@ number, and a lower one: by Jensen it is a bound with the $K$ of a block.""",
         "At the end subtract `math.log(K)`, with K the number of rows of all blocks together.",
     ),
     cases=_bound_cases,
-    checked="blocks of 1 to 7 draws, log weights near -10,000, -100, 5 and 800, against decimal arithmetic",
+    checked="blocks of 1 to 7 draws, one at a time, log weights near -10,000, -100, 5 and 800, against decimals",
     mistakes=(
         Mistake(
-            lambda blocks: torch.cat(blocks).exp().mean(0).log(),
+            lambda blocks: torch.cat(list(blocks)).logsumexp(0),
+            "the blocks are kept for later: each is overwritten when the next one is asked for. Take from a block what "
+            "you need while you have it.",
+        ),
+        Mistake(
+            lambda blocks: _all(blocks).exp().mean(0).log(),
             "exp underflows to 0 for log weights of -10,000 and overflows at 800: subtract the largest first "
             "(logsumexp).",
         ),
@@ -238,17 +264,17 @@ number, and a lower one: by Jensen it is a bound with the $K$ of a block.""",
         Mistake(
             lambda blocks: (
                 torch.stack([block.logsumexp(0) - math.log(len(block)) for block in blocks]).logsumexp(0)
-                - math.log(len(blocks))
+                - math.log(sum(1 for _ in blocks))
             ),
             "the mean of the blocks' means gives the draws of a small block more weight: divide by K once, at the end.",
         ),
         Mistake(
-            lambda blocks: torch.cat(blocks).mean(0),
+            lambda blocks: _all(blocks).mean(0),
             "this is the mean of the log weights, the ELBO: take the logarithm of the mean weight.",
         ),
-        Mistake(lambda blocks: torch.cat(blocks).logsumexp(0), "log K is not subtracted: a sum in place of a mean."),
+        Mistake(lambda blocks: _all(blocks).logsumexp(0), "log K is not subtracted: a sum in place of a mean."),
         Mistake(
-            lambda blocks: torch.cat(blocks).logsumexp(0) - math.log(len(blocks)),
+            lambda blocks: _all(blocks).logsumexp(0) - math.log(sum(1 for _ in blocks)),
             "divided by the number of blocks, where it should be the number of draws.",
         ),
     ),
@@ -285,15 +311,23 @@ def warm_up(reconstruction: Tensor, kl: Tensor, warmup: int, patience: int) -> t
     return weights, best, epoch
 
 
-def _chosen(watched: Tensor, first: int, patience: int, *, late: int = 0, restart: bool = False) -> tuple[int, int]:
+def _chosen(
+    watched: Tensor, first: int, patience: int, *, late: int = 0, restart: bool = False, ties: bool = False
+) -> tuple[int, int]:
     """Variants: what is watched, from which epoch on, and when training stops."""
     best = first
     for epoch in range(first, len(watched) + 1):
-        if watched[epoch - 1] > watched[best - 1]:
+        if watched[epoch - 1] > watched[best - 1] or (ties and watched[epoch - 1] == watched[best - 1]):
             best = epoch
         if epoch - best >= patience + late:
             return (epoch, epoch) if restart else (best, epoch)
     return (len(watched), len(watched)) if restart else (best, len(watched))
+
+
+def _foreseen(watched: Tensor, first: int, patience: int) -> tuple[int, int]:
+    """The best of all epochs, and of those after the end of training too."""
+    best = first + int(watched[first - 1 :].argmax())
+    return best, min(len(watched), best + patience)
 
 
 def _betas(kl: Tensor, warmup: int, ahead: int = 0) -> Tensor:
@@ -315,6 +349,10 @@ def _warm_up_truth(re: list[float], kl: list[float], warmup: int, patience: int)
 
 
 def _warm_up_cases(rng: Generator) -> Iterator[Case]:
+    tie, late = [-20.0, -18, -18, -19, -19, -19], [-20.0, -19, -18, -18.5, -18.6, -17]  # late: better after the end
+    for fixed in (tie, late):
+        args = (torch.tensor(fixed, dtype=torch.float64), torch.zeros(6, dtype=torch.float64), 1, 2)
+        yield value(args, _warm_up_truth(fixed, [0.0] * 6, 1, 2), rtol=1e-9)
     for epochs, warmup, patience in [(8, 3, 2), (12, 5, 3), (10, 0, 4), (40, 12, 5), (30, 15, 3), (25, 8, 30)]:
         # KL falls while its weight rises, and RE with it; after that both wander, and stop improving in the end.
         e = np.arange(epochs)
@@ -350,7 +388,7 @@ hardly weighed.""",
         "`epoch - best >= patience`.",
     ),
     cases=_warm_up_cases,
-    checked="6 to 40 epochs, 0 to 15 of them warm-up, ties, against the words of the docstring",
+    checked="6 to 40 epochs, 0 to 15 of them warm-up, ties, a peak after the end, against the words of the docstring",
     mistakes=(
         Mistake(
             lambda re, kl, warmup, patience: (
@@ -385,6 +423,18 @@ hardly weighed.""",
         Mistake(
             lambda re, kl, warmup, patience: (_betas(kl, warmup), *_chosen(re - kl, warmup + 1, patience, late=1)),
             "training stops one epoch late: at epoch - best >= patience, not >.",
+        ),
+        Mistake(
+            lambda re, kl, warmup, patience: (_betas(kl, warmup), *_foreseen(re - kl, warmup + 1, patience)),
+            "the best of all epochs is searched first, and then where training stops: but epochs after the stop are "
+            "never trained. Go forward, and know the past only.",
+        ),
+        Mistake(
+            lambda re, kl, warmup, patience: (
+                _betas(kl, warmup),
+                *_chosen(re - kl, warmup + 1, patience, ties=True),
+            ),
+            "of equal epochs the last is kept, and patience starts anew with it: > keeps the first, >= the last.",
         ),
     ),
 )

@@ -111,6 +111,11 @@ $|u|$.""",
             _head_variant(lambda u: F.normalize(u, dim=0)),
             "normalised along the batch, dim=0: the coordinates of a point are on the last axis.",
         ),
+        Mistake(
+            _head_variant(F.normalize),
+            "F.normalize without dim takes axis 1: right for a matrix by luck. The coordinates are on the last axis, "
+            "dim=-1; with one axis there is no axis 1 at all.",
+        ),
         Mistake(_head_variant(lambda u: u), "u is not normalised: mu has to have the length 1."),
         Mistake(
             _head_variant(lambda u: F.softmax(u, dim=-1)),
@@ -281,6 +286,8 @@ def _walk_cases(rng: Generator) -> Iterator[Case]:
         pairs.append((a, b if a @ b > -0.99 else -b))
     a, b = unit_vectors(rng, 2, 4)
     pairs += [(a, F.normalize(a + 0.01 * b, dim=0)), (a, F.normalize(b - 3 * a, dim=0)), (a, a.clone())]
+    longer = eye[0] * (1 + 2**-52)  # of the length 1 up to rounding, but a . a > 1
+    pairs += [(eye[0], eye[0].clone()), (longer, longer.clone())]
     for a, b in pairs:
         t = np.sort(np.concatenate([[0.0, 1.0], rng.uniform(0, 1, 3)]))
         # Another way: turn a by t theta towards the tangent direction of b.
@@ -296,6 +303,12 @@ def _textbook_walk(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     theta = torch.acos((a @ b).clamp(-1, 1))
     t = t[:, None]
     return (torch.sin((1 - t) * theta) * a + torch.sin(t * theta) * b) / torch.sin(theta)
+
+
+def _unclamped_walk(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    theta, t = torch.acos(a @ b), t[:, None]
+    share_a, share_b = ((x * torch.sinc(x * theta / math.pi)) / torch.sinc(theta / math.pi) for x in (1 - t, t))
+    return share_a * a + share_b * b
 
 
 check_great_circle = Exercise(
@@ -322,7 +335,7 @@ ends.""",
         "`sin(t theta) / sin(theta)` as `t sinc(t theta / pi) / sinc(theta / pi)`.",
     ),
     cases=_walk_cases,
-    checked="m from 2 to 11, near, far and equal points, against a rotation in the plane of both",
+    checked="m from 2 to 11, near, far and equal points, also 1e-16 too long, against a rotation in the plane of both",
     mistakes=(
         Mistake(
             lambda a, b, t: (1 - t[:, None]) * a + t[:, None] * b,
@@ -336,6 +349,11 @@ ends.""",
             _textbook_walk,
             "sin(theta) is 0 when both points are equal, and 0/0 is NaN: use sin(x)/x.",
         ),
+        Mistake(
+            _unclamped_walk,
+            "a . b may be above 1 by rounding, and its acos is NaN: clamp it, or take the angle from the lengths of "
+            "a - b and a + b.",
+        ),
         Mistake(lambda a, b, t: great_circle(b, a, t), "the walk goes from b to a."),
         Mistake(
             lambda a, b, t: great_circle(a, -b, t) if float((a - b).norm()) > 1e-9 else great_circle(a, b, t),
@@ -347,38 +365,38 @@ ends.""",
 # --- 8.4 -------------------------------------------------------------------------------------------------------------
 
 
-def resting_kappa(a: float, m: int) -> float:
+def resting_kappa(s: float, m: int) -> float:
     """Where kappa comes to rest when the gradient of reconstruction lacks its correction.
 
-    Reconstruction is a w, with mean a A_m(kappa). Its slope as the incomplete gradient sees it is
-    a (m-1) A_m(kappa) / (kappa rho), rho = sqrt((m-1)^2 + 4 kappa^2); that of the KL is kappa A_m'(kappa), which is
+    Reconstruction is s w, with mean s A_m(kappa). Its slope as the incomplete gradient sees it is
+    s (m-1) A_m(kappa) / (kappa rho), rho = sqrt((m-1)^2 + 4 kappa^2); that of the KL is kappa A_m'(kappa), which is
     exact.
 
     Args:
-        a: What reconstruction pays for w, from 3 to 300.
+        s: What reconstruction pays for w, from 3 to 300.
         m: Dimension of the ambient space, from 2 to 60.
 
     Returns:
         The kappa > 0 at which both slopes are equal, with a relative error below 1e-6.
     """
-    kappa = torch.linspace(1e-3, a, 5_001, dtype=torch.float64)  # reconstruction pays a at most
+    kappa = torch.linspace(1e-3, s, 5_001, dtype=torch.float64)  # reconstruction pays s at most
     rho = torch.sqrt((m - 1) ** 2 + 4 * kappa**2)
     found = (m - 1) * mean_resultant_length(kappa, m) / (kappa * rho)
-    paid = kappa * mean_resultant_length_derivative(kappa, m) / found  # the a of which this kappa is the rest
-    return float(np.interp(a, paid, kappa))
+    paid = kappa * mean_resultant_length_derivative(kappa, m) / found  # the s of which this kappa is the rest
+    return float(np.interp(s, paid, kappa))
 
 
 def _rest(
-    a: float, m: int, found: Callable[[float, float, float], float], paid: Callable[[float, float, float], float]
+    s: float, m: int, found: Callable[[float, float, float], float], paid: Callable[[float, float, float], float]
 ) -> float:
     """Variants: slopes of reconstruction and KL, each a function of kappa, A and rho."""
 
     def force(kappa: float) -> float:
         A = _A(kappa, m)
         rho = math.hypot(m - 1, 2 * kappa)
-        return a * found(kappa, A, rho) - paid(kappa, A, rho)
+        return s * found(kappa, A, rho) - paid(kappa, A, rho)
 
-    return float(brentq(force, 1e-3, 3 * a + 100, xtol=1e-12))
+    return float(brentq(force, 1e-3, 3 * s + 100, xtol=1e-12))
 
 
 def _A(kappa: float, m: int) -> float:
@@ -389,21 +407,21 @@ def _kl_slope(m: int) -> Callable[[float, float, float], float]:
     return lambda k, A, rho: k * float(mean_resultant_length_derivative(torch.tensor(k, dtype=torch.float64), m))
 
 
-def _first_step(a: float, m: int) -> float:
-    return a * a * (m - 1) * _A(a, m) / (a * math.hypot(m - 1, 2 * a)) / _kl_slope(m)(a, 0.0, 0.0)
+def _first_step(s: float, m: int) -> float:
+    return s * s * (m - 1) * _A(s, m) / (s * math.hypot(m - 1, 2 * s)) / _kl_slope(m)(s, 0.0, 0.0)
 
 
 def _resting_cases(rng: Generator) -> Iterator[Case]:
     laws = [(15.0, 3), (10.0, 2), (20.0, 11)]
     laws += [(float(log_uniform(rng, 3, 300)), int(rng.integers(2, 61))) for _ in range(4)]
-    for a, m in laws:
+    for s, m in laws:
 
-        def force(kappa: float, a: float = a, m: int = m) -> float:
+        def force(kappa: float, s: float = s, m: int = m) -> float:
             w, p = _reference.law(kappa, m)
             slope = (1 - w**2) / math.hypot(m - 1, 2 * kappa)  # of the sample, at an accepted proposal
-            return float(a * (slope @ p) - kappa * _reference.variance(kappa, m))
+            return float(s * (slope @ p) - kappa * _reference.variance(kappa, m))
 
-        yield value((a, m), float(brentq(force, 0.05, 1.01 * a, xtol=1e-10)), rtol=1e-6)
+        yield value((s, m), float(brentq(force, 0.05, 1.01 * s, xtol=1e-10)), rtol=1e-6)
 
 
 check_resting_kappa = Exercise(
@@ -415,37 +433,39 @@ check_resting_kappa = Exercise(
     minutes=20,
     question="""\
 The chapter predicts how much concentration an S-VAE loses when its sampler's gradient is incomplete. Write
-`resting_kappa`, which solves the balance of slopes for $\\kappa$. The exact gradient would rest at $\\kappa = a$.
+`resting_kappa`, which solves the balance of slopes for $\\kappa$. The exact gradient would rest at $\\kappa = s$.
 `mean_resultant_length` and its derivative may be taken from the library.""",
     solution=resting_kappa,
     explanation="""\
-The equation cannot be solved for $\\kappa$, but for $a$: each $\\kappa$ is the rest of one $a$, which grows with it. So
-a table of $a$, read backwards, is enough. The root lies below $a$, since only a part of the gradient arrives. For $m =
-3$ and $a = 15$ it is 13.9. The missing share of the gradient and that of $\\kappa$ are about the same.""",
+The equation cannot be solved for $\\kappa$, but for $s$: each $\\kappa$ is the rest of one $s$, which grows with it. So
+a table of $s$, read backwards, is enough. For $m = 3$ and $s = 15$ it is 13.9. Divided by $A_m'$ the equation says that
+$\\kappa$ is $s$ times the share of the gradient that arrives. So $\\kappa$ falls short of $s$ by exactly the missing
+share, taken where it rests. At $\\kappa = s$ that share may be another: for $m = 2$ and $s = 5$ it is 23% there, and
+$\\kappa$ falls by 40%.""",
     hints=(
-        "Solved for kappa the equation has no formula. Solved for a it has one.",
-        "Make a fine grid of kappa from 0.001 to a, compute the a of each, and interpolate backwards: "
-        "`np.interp(a, a_of_kappa, kappa)`. Or bisect: the difference of the slopes is positive at small kappa and "
-        "negative at kappa = a.",
+        "Solved for kappa the equation has no formula. Solved for s it has one.",
+        "Make a fine grid of kappa from 0.001 to s, compute the s of each, and interpolate backwards: "
+        "`np.interp(s, s_of_kappa, kappa)`. Or bisect: the difference of the slopes is positive at small kappa and "
+        "negative at kappa = s.",
     ),
     cases=_resting_cases,
-    checked="a from 3 to 300, m from 2 to 60, against quadrature over the law of w",
+    checked="s from 3 to 300, m from 2 to 60, against quadrature over the law of w",
     mistakes=(
         Mistake(
-            lambda a, m: a,
+            lambda s, m: s,
             "this is where the exact gradient rests: reconstruction is paid in full.",
         ),
         Mistake(
-            lambda a, m: _rest(a, m, lambda k, A, rho: (m - 1) * A / (k * math.hypot(m - 1, k)), _kl_slope(m)),
+            lambda s, m: _rest(s, m, lambda k, A, rho: (m - 1) * A / (k * math.hypot(m - 1, k)), _kl_slope(m)),
             "the 4 is missing in rho = sqrt((m-1)^2 + 4 kappa^2).",
         ),
         Mistake(
-            lambda a, m: _rest(a, m, lambda k, A, rho: m * A / (k * math.hypot(m, 2 * k)), _kl_slope(m)),
+            lambda s, m: _rest(s, m, lambda k, A, rho: m * A / (k * math.hypot(m, 2 * k)), _kl_slope(m)),
             "m stands where m - 1 should: the sphere has m - 1 dimensions.",
         ),
         Mistake(
             _first_step,
-            "a times the share of the gradient that is found at kappa = a: a first step towards the root only.",
+            "s times the share of the gradient that is found at kappa = s: a first step towards the root only.",
         ),
     ),
 )

@@ -135,7 +135,8 @@ def choose_k(distances: Tensor, labels: Tensor, ks: list[int]) -> tuple[int, flo
 
     Args:
         distances: Between the labelled images, shape (n, n), symmetric, zero on the diagonal. From one image to the
-            others they are all different; one of them may be zero, too: that of a copy.
+            others they are all different; one of them may be zero, too: that of a copy. Leave them as they are:
+            `fill_diagonal_` changes a tensor in place, so work on a clone.
         labels: Their classes, shape (n,), int64, from 0 to 9.
         ks: The numbers of neighbours to try, in rising order, each less than n.
 

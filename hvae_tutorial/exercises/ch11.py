@@ -225,7 +225,7 @@ $N/N_u=1+N_l/N_u$. How many of each kind are in the batch changes the noise, not
 
 
 def alpha_to_win(pi: float, n_u: int, n_l: int, num_unlabelled: int, num_labelled: int) -> float:
-    """The least alpha with which a group of points takes the name that its labels give it.
+    """The least alpha with which the name that its labels give a group of points has an absolute majority.
 
     The classifier cannot tell the points of the group apart: it gives all of them the same q. The model, softmax of
     L(x, y), gives the class of the labels the probability pi.
@@ -238,7 +238,7 @@ def alpha_to_win(pi: float, n_u: int, n_l: int, num_unlabelled: int, num_labelle
         num_labelled: N_l, labelled points of the whole data set.
 
     Returns:
-        The least alpha >= 0 at which the best q of that class is at least 1/2.
+        The least alpha >= 0 at which the best q of that class is at least 1/2, an absolute majority.
     """
     N = num_unlabelled + num_labelled
     return max(0.0, n_u * num_labelled * math.log((1 - pi) / pi) / (2 * N * n_l))
@@ -292,7 +292,8 @@ $\\frac{\\alpha N}{N_l}n_l\\log q$. Write `alpha_to_win`, which returns the leas
 the class of the labels at least one half.""",
     solution=alpha_to_win,
     explanation="""\
-The other classes share what is left in the proportions of $\\pi$, so two classes are enough. The derivative of
+The other classes share what is left in the proportions of $\\pi$, so for an absolute majority two classes are enough.
+(To be first among more than two, less than one half can do.) The derivative of
 $n_u(q\\log\\frac{\\pi}{q}+(1-q)\\log\\frac{1-\\pi}{1-q})+W\\log q$ is
 $n_u(\\log\\frac{\\pi}{1-\\pi}-\\log\\frac{q}{1-q})+W/q$. At $q=\\frac12$ it is zero for
 $W=\\frac{n_u}2\\log\\frac{1-\\pi}{\\pi}$, and $W=\\alpha N n_l/N_l$. If a tenth of all points and a tenth of the labels

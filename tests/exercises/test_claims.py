@@ -41,6 +41,50 @@ def test_what_kappa_no_longer_sees_on_a_ring_with_two_widths() -> None:
     assert ch01.ring_price(100.0) < circle < stretched < round_ring
 
 
+def test_from_where_the_ring_with_two_widths_is_cheaper_than_the_circle() -> None:
+    def circle(kappa: float) -> float:
+        return kappa * _reference.mean(kappa, 2) - _reference.log_partition(kappa, 2)
+
+    def formula(kappa: float) -> float:
+        return 0.5 * math.log(2 * math.pi * kappa / math.e)
+
+    for price, place in ((circle, 1.9), (formula, 0.76)):
+        crossing = brentq(lambda kappa, price=price: ch01.ring_price(kappa) - price(kappa), 0.3, 10)
+        assert crossing == pytest.approx(place, abs=0.05)
+        assert all(ch01.ring_price(kappa) < price(kappa) for kappa in np.geomspace(1.01 * crossing, 3000, 50))
+
+
+def test_where_gamma_overflows() -> None:
+    math.gamma(171.6)
+    with pytest.raises(OverflowError):
+        math.gamma(171.7)
+    texts = [ch01.check_mean_norm.explanation, *ch01.check_mean_norm.hints]
+    texts += [mistake.says for mistake in ch01.check_mean_norm.mistakes]
+    assert sum("overflows beyond 171.6" in text for text in texts) == 3
+
+
+def test_what_is_left_where_kappa_and_minus_kappa_cancel() -> None:
+    for dtype, place in ((torch.float32, 1e-4), (torch.float64, 1e-8)):
+        kappa = torch.tensor(place, dtype=dtype, requires_grad=True)
+        for function, right in ((ch03._cancelling, False), (ch03.log_sinhc, True)):
+            value = function(kappa)
+            (slope,) = torch.autograd.grad(value, kappa)
+            errors = value.item() / (place**2 / 6) - 1, slope.item() / (place / 3) - 1
+            assert all(abs(error) < 1e-6 if right else abs(error) > 1 for error in errors)
+    assert "at $\\kappa = 10^{-4}$ neither" in ch03.check_log_sinhc.explanation
+
+
+def test_the_reference_of_log_sinhc_keeps_its_digits() -> None:
+    for dtype, low, rtol in ((torch.float32, 1e-6, 1e-6), (torch.float64, 1e-8, 1e-10)):
+        kappa = torch.from_numpy(np.geomspace(low, 300, 400)).to(dtype).requires_grad_()
+        value = ch03.log_sinhc(kappa)
+        (slope,) = torch.autograd.grad(value.sum(), kappa)
+        numbers = kappa.detach().double().tolist()
+        for found, truth in ((value, ch03._log_sinhc_truth), (slope, ch03._langevin)):
+            exact = torch.tensor([truth(k) for k in numbers], dtype=torch.float64)
+            assert (found.detach().double() / exact - 1).abs().max() < rtol
+
+
 def test_the_obvious_formula_loses_digits_in_a_small_cap() -> None:
     kappa, angle = 0.001, math.radians(0.01)
     c = math.cos(angle)
@@ -91,10 +135,11 @@ def test_how_many_samples_it_takes_at_5_and_12() -> None:
     log_acceptance = 4 * np.log(t) - t + 4 * a * b / (1 + b) - 4 * math.log(4)
     kept = np.sin(theta) ** (m - 2) * np.exp(np.minimum(log_acceptance, 0))
     w = (1 - (1 + b) * e) / (1 - (1 - b) * e)
-    F = 1 - np.cumsum(kept) / kept.sum()  # w falls as theta grows
+    F = 1 - (np.cumsum(kept) - kept / 2) / kept.sum()  # w falls as theta grows
     D = np.abs(F - _reference.cdf(w, kappa, m)).max()
     assert f"{D:.4f}" == "0.0017"
-    assert 2e6 < (2.9 / D) ** 2 < 4e6
+    assert f"{(ch04._limit(1) / D) ** 2 / 1e6:.1f}" == "2.4"
+    assert "about 2.4 million samples" in ch04.check_find_faults.explanation
 
 
 def test_bad_luck_of_that_size_is_rare_and_the_usual_level_is_passed_by_it() -> None:
@@ -104,7 +149,7 @@ def test_bad_luck_of_that_size_is_rare_and_the_usual_level_is_passed_by_it() -> 
     statistic = math.sqrt(n) * max((np.arange(1, n + 1) / n - F).max(), (F - np.arange(n) / n).max())
     assert statistic == pytest.approx(1.6, abs=0.05)
     assert 2 * math.exp(-2 * 1.6**2) == pytest.approx(1 / 84, rel=0.02)
-    assert pytest.approx(0.4, abs=0.01) == 1 - 0.95**10  # of ten right samplers
+    assert pytest.approx(0.4, abs=0.01) == 1 - 0.95**10  # a right sampler at ten laws
 
 
 def test_the_share_that_is_kept() -> None:
@@ -144,13 +189,14 @@ def test_degrees_of_freedom_lie_between_those_of_one_model_and_of_both() -> None
 
 
 def test_where_the_peak_of_the_divergence_is() -> None:
-    s = brentq(lambda s: math.log((1 + s) / 2) - (s - 1) / s, 2, 4)
-    place = 2 / math.sqrt(s**2 - 1)
-    assert (f"{s:.2f}", f"{place:.3f}", f"{place / 2 * math.log((1 + s) / 2):.3f}") == ("2.81", "0.762", "0.245")
+    g = brentq(lambda g: math.log((1 + g) / 2) - (g - 1) / g, 2, 4)
+    place = 2 / math.sqrt(g**2 - 1)
+    assert (f"{g:.2f}", f"{place:.3f}", f"{place / 2 * math.log((1 + g) / 2):.3f}") == ("2.81", "0.762", "0.245")
     m, nats = ch09.peak(100.0)
     assert m == 76
-    assert (m / 100, nats / 100) == pytest.approx((place, place / 2 * math.log((1 + s) / 2)), abs=0.005)
+    assert (m / 100, nats / 100) == pytest.approx((place, place / 2 * math.log((1 + g) / 2)), abs=0.005)
     assert ch09._sharp_peak(100.0)[0] == 38
+    assert [(ch09.peak(kappa)[0], round(0.762 * kappa)) for kappa in (40.0, 120.0)] == [(31, 30), (92, 91)]
 
 
 def test_what_it_costs_not_to_know_that_spreads_are_equal() -> None:
@@ -217,11 +263,17 @@ def test_the_papers_divergence_needs_a_concentration_above_the_cap() -> None:
 
 
 def test_where_the_incomplete_gradient_comes_to_rest() -> None:
-    def force(kappa: float) -> float:
-        w, p = _reference.law(kappa, 3)
-        return 15 * float((1 - w**2) @ p) / math.hypot(2, 2 * kappa) - kappa * _reference.variance(kappa, 3)
+    def share(kappa: float, m: int) -> float:
+        w, p = _reference.law(kappa, m)
+        return float((1 - w**2) @ p) / math.hypot(m - 1, 2 * kappa) / _reference.variance(kappa, m)
 
-    assert f"it is {brentq(force, 1, 15):.1f}" in ch08.check_resting_kappa.explanation
+    text = " ".join(ch08.check_resting_kappa.explanation.split())
+    rest = {(m, s): brentq(lambda k, m=m, s=s: s * share(k, m) - k, 0.5, s) for m, s in ((3, 15.0), (2, 5.0))}
+    assert f"it is {rest[3, 15.0]:.1f}" in text
+    for (m, s), kappa in rest.items():
+        assert ch08.resting_kappa(s, m) == pytest.approx(kappa, rel=1e-6)
+        assert 1 - kappa / s == pytest.approx(1 - share(kappa, m), rel=1e-6)
+    assert f"it is {1 - share(5.0, 2):.0%} there, and $\\kappa$ falls by {1 - rest[2, 5.0] / 5:.0%}" in text
 
 
 def test_where_i0_and_the_exponential_overflow() -> None:

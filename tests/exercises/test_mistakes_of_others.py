@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 from scipy import special, stats
+from scipy.optimize import brentq
 from torch import Tensor
 from torch.distributions import kl_divergence
 
 from hvae_tutorial import exercises
 from hvae_tutorial.distributions import HypersphericalUniform, VonMisesFisher
-from hvae_tutorial.special import kl_to_uniform
+from hvae_tutorial.special import kl_to_uniform, mean_resultant_length, mean_resultant_length_derivative
 
 normalize = torch.nn.functional.normalize
 
@@ -38,6 +39,27 @@ def textbook_ratio(kappa: float, m: int) -> float:
 
 def sinh_naive(kappa: Tensor) -> Tensor:
     return ((kappa.exp() - (-kappa).exp()) / (2 * kappa)).log()
+
+
+def sinhc_without_a_series(kappa: Tensor) -> Tensor:
+    k = torch.where(kappa == 0, 2.0, kappa)
+    return torch.where(kappa == 0, 0.0, torch.log(-torch.expm1(-2 * k)) - torch.log(2 * k) + k)
+
+
+def mirror_by_torch_sign(w: Tensor, g: Tensor, mu: Tensor) -> Tensor:
+    e1 = torch.zeros_like(mu)
+    e1[0] = 1
+    a = mu + torch.sign(mu[0]) * e1
+    z = w[:, None] * (-torch.sign(mu[0]) * e1)
+    z[:, 1:] += ((1 - w) * (1 + w)).sqrt()[:, None] * normalize(g[:, 1:], dim=1)
+    return z - 2 * torch.outer(z @ a, a) / a.square().sum()
+
+
+def mean_over_all_points(scores: Tensor, block: Tensor) -> int:
+    mean = scores.mean(0)
+    best = int(mean.argmax())
+    gaps = torch.stack([(scores[:, [best]] - scores)[block == b].mean(0) for b in block.unique()])
+    return next(k for k in range(len(mean)) if mean[best] - mean[k] <= gaps[:, k].std() / math.sqrt(len(gaps))) + 1
 
 
 def banerjee(z: Tensor) -> Tensor:
@@ -72,6 +94,7 @@ def five_per_cent(sampler: Callable[..., Tensor], laws: list) -> list:
         if stats.kstest(
             sampler(m, kappa, 20_000).numpy(),
             lambda w, m=m, k=kappa: height_distribution(torch.from_numpy(w), m, k).numpy(),
+            method="asymp",  # exact p-values take longer than the checker waits
         ).pvalue
         < 0.05
     ]
@@ -111,13 +134,74 @@ def blocks_averaged(blocks: list[Tensor]) -> Tensor:
     return sum(bounds) / len(bounds)
 
 
+def blocks_kept(blocks) -> Tensor:
+    kept = [*blocks]
+    return torch.logsumexp(torch.vstack(kept), 0) - math.log(sum(map(len, kept)))
+
+
+def epochs_after_the_end(re: Tensor, kl: Tensor, warmup: int, patience: int) -> tuple[Tensor, int, int]:
+    n = len(kl)
+    weights = torch.tensor([min(1.0, e / warmup) if warmup else 1.0 for e in range(n)], dtype=kl.dtype)
+    best = warmup + 1 + int((re - kl)[warmup:].argmax())
+    return weights, best, min(n, best + patience)
+
+
+def last_of_equals(re: Tensor, kl: Tensor, warmup: int, patience: int) -> tuple[Tensor, int, int]:
+    best, top = 0, -math.inf
+    weights = torch.tensor([min(1.0, e / warmup) if warmup else 1.0 for e in range(len(kl))], dtype=kl.dtype)
+    for epoch, elbo in enumerate((re - kl).tolist(), start=1):
+        if epoch > warmup and elbo >= top:
+            best, top = epoch, elbo
+        if epoch > warmup and epoch - best == patience:
+            break
+    return weights, best, epoch
+
+
 def whole_batch(u: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
     return u / u.square().sum().sqrt(), torch.nn.functional.softplus(raw[..., 0]) + 1
+
+
+def default_axis(u: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+    return u / u.norm(dim=1, keepdim=True), torch.nn.functional.softplus(raw)[..., 0] + 1
+
+
+def textbook_slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    theta = torch.acos(torch.dot(a, b))
+    return torch.outer(((1 - t) * theta).sin() / theta.sin(), a) + torch.outer((t * theta).sin() / theta.sin(), b)
+
+
+def guarded_slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    return a.expand(len(t), -1) if torch.equal(a, b) and torch.dot(a, b) <= 1 else textbook_slerp(a, b, t)
 
 
 def chord(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     points = torch.lerp(a, b, t[:, None])
     return points / points.norm(dim=1, keepdim=True)
+
+
+def by_scan(kappa: float, last: int = 95) -> tuple[int, float]:
+    nats = [kl_to_uniform(torch.tensor(kappa, dtype=torch.float64), m).item() for m in range(2, last + 1)]
+    return 2 + int(np.argmax(nats)), max(nats)
+
+
+def scan_to_79(kappa: float) -> tuple[int, float]:
+    return by_scan(kappa, 79)
+
+
+def by_a_constant(kappa: float) -> tuple[int, float]:
+    m = max(int(0.762 * kappa + 0.5), 2)
+    return m, kl_to_uniform(torch.tensor(kappa, dtype=torch.float64), m).item()
+
+
+def simulated(difference: float, n: int, level: float) -> float:
+    a, b = np.random.default_rng(0).standard_normal((2, 100_000, n))
+    return float(np.mean(stats.ttest_ind(a + difference, b, axis=1).pvalue < level))
+
+
+def without_a_clone(distances: Tensor, labels: Tensor, ks: list[int]) -> tuple[int, float]:
+    nearest = labels[distances.fill_diagonal_(torch.inf).argsort(dim=1)]
+    right = [(nearest[:, :k].mode(dim=1).values == labels).double().mean().item() for k in ks]
+    return ks[int(np.argmax(right))], max(right)
 
 
 WRONG: list[tuple[str, Callable[..., Any], str]] = [
@@ -126,9 +210,12 @@ WRONG: list[tuple[str, Callable[..., Any], str]] = [
     ("ch02.1", lambda degrees, kappa: 1 - math.exp(kappa * (math.cos(math.pi * degrees / 180) - 1)), "normaliser"),
     ("ch02.2", banerjee, "this is Banerjee's approximation"),
     ("ch02.3", kmeans, "this is k-means"),
+    ("ch02.4", mean_over_all_points, "take the means of blocks first"),
     ("ch03.1", sinh_naive, "sinh overflows"),
+    ("ch03.1", sinhc_without_a_series, "kappa and -kappa cancel: what is left is kappa^2/6. Take"),
     ("ch03.2", textbook_ratio, "the quotient of two Bessel functions"),
     ("ch04.3", gram_schmidt_forgotten, "normalised but not projected"),
+    ("ch04.3", mirror_by_torch_sign, "torch.sign(0) is 0"),
     ("ch04.4", five_per_cent, "1.36 is the limit of one test"),
     ("ch04.5", added_noise, "points moved by x0 mu"),
     ("ch04.6", as_for_uniform_points, "is for uniform proposals"),
@@ -140,9 +227,83 @@ WRONG: list[tuple[str, Callable[..., Any], str]] = [
     ("ch06.4", mean_of_log_densities, "not of their logarithms"),
     ("ch07.1", logarithms_added, "this is the logarithm of the total"),
     ("ch07.2", blocks_averaged, "the mean of the blocks' bounds"),
+    ("ch07.2", blocks_kept, "the blocks are kept for later"),
+    ("ch07.3", epochs_after_the_end, "epochs after the stop are never trained"),
+    ("ch07.3", last_of_equals, "of equal epochs the last is kept"),
+    ("ch08.1", default_axis, "F.normalize without dim takes axis 1"),
     ("ch08.1", whole_batch, "divided by one number, the length of the whole batch"),
     ("ch08.3", chord, "the straight line, normalised"),
+    ("ch08.3", textbook_slerp, "0 when both points are equal"),
+    ("ch08.3", guarded_slerp, "its acos is NaN"),
+    ("ch09.2", by_a_constant, "search among its neighbours"),
+    ("ch09.3", simulated, "not a simulation"),
+    ("ch10.2", without_a_clone, "it changes its argument distances in place"),
 ]
+
+
+def in_two_rounds(blocks) -> Tensor:
+    top = torch.stack([block.amax(0) for block in blocks]).amax(0)
+    sums, counts = zip(*((torch.exp(block - top).sum(0), len(block)) for block in blocks), strict=True)
+    return top + torch.log(sum(sums) / sum(counts))
+
+
+def with_arrays(re: Tensor, kl: Tensor, warmup: int, patience: int) -> tuple[Tensor, int, int]:
+    weights = torch.ones_like(kl)
+    weights[:warmup] = torch.arange(warmup, dtype=kl.dtype) / max(warmup, 1)
+    elbo, last = (re - kl).tolist(), len(kl)
+    for epoch in range(warmup + 1, len(kl) + 1):
+        if epoch - (warmup + 1 + int(np.argmax(elbo[warmup:epoch]))) >= patience:
+            last = epoch
+            break
+    return weights, warmup + 1 + int(np.argmax(elbo[warmup:last])), last
+
+
+def by_hand(u: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+    return u / u.square().sum(-1, keepdim=True).sqrt(), torch.logaddexp(raw, torch.zeros_like(raw)).squeeze(-1) + 1
+
+
+def clamped(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    theta, t = torch.acos((a @ b).clamp(max=1)), t[:, None]
+    if theta < 1e-7:
+        return a + t * (b - a)
+    return (torch.sin((1 - t) * theta) * a + torch.sin(t * theta) * b) / torch.sin(theta)
+
+
+def bisected(s: float, m: int) -> float:
+    def force(kappa: float) -> float:
+        k = torch.tensor(kappa, dtype=torch.float64)
+        share = (m - 1) * mean_resultant_length(k, m) / (k * torch.sqrt((m - 1) ** 2 + 4 * k**2))
+        return float(s * share / mean_resultant_length_derivative(k, m) - k)
+
+    return brentq(force, 1e-3, s, xtol=1e-10)
+
+
+RIGHT: list[tuple[str, Callable[..., Any]]] = [
+    ("ch07.2", in_two_rounds),
+    ("ch07.3", with_arrays),
+    ("ch08.1", by_hand),
+    ("ch08.3", clamped),
+    ("ch08.4", bisected),
+    ("ch09.2", by_scan),
+]
+
+
+@pytest.mark.parametrize(("id", "function"), RIGHT, ids=[f"{id}-{f.__name__}" for id, f in RIGHT])
+def test_another_right_solution_passes(id: str, function: Callable[..., Any]) -> None:
+    for seed in range(10):
+        verdict = exercises.find(id).check(function, seed)
+        assert verdict.passed, verdict
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize(
+    ("id", "function"),
+    [("ch07.3", epochs_after_the_end), ("ch07.3", last_of_equals), ("ch08.3", textbook_slerp), ("ch09.2", scan_to_79)],
+)
+def test_what_random_cases_alone_let_pass_is_refused_with_every_seed(
+    id: str, function: Callable[..., Any], seed: int
+) -> None:
+    assert not exercises.find(id).check(function, seed).passed
 
 
 @pytest.mark.parametrize(("id", "function", "says"), WRONG, ids=[f"{id}-{f.__name__}" for id, f, _ in WRONG])

@@ -4,6 +4,7 @@ import html
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -60,6 +61,36 @@ def test_spaces_are_tex_s() -> None:
     assert '\u2061</mo><mspace width="0.1667em"/><mi>|</mi>' in typeset.mathml(r"\max_y|y|", display=True)
 
 
+@contextmanager
+def shown(browser, folder: Path, formulas: list[str]):
+    """A page with formulas, a paragraph each, in the site's font."""
+    styles = (notebooks.ROOT / "docs/assets/math/math.css").as_uri()
+    page = folder / "formulas.html"
+    made = "".join(f"<p>{formula}</p>" for formula in formulas)
+    page.write_text(
+        f'<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="{styles}">{made}', encoding="utf-8"
+    )
+    with opened(browser) as context:
+        tab = context.new_page()
+        tab.goto(page.as_uri())
+        tab.wait_for_function("document.fonts.ready.then(() => true)")
+        yield tab
+
+
+def test_scripts_of_letters_and_brackets_stand_in_one_line(browser, tmp_path: Path) -> None:
+    formulas = [typeset.mathml(tex, display=True) for tex in (r"A_m\phi_mf_m\beta_mI_m", r"w^2(a)^2\phi^2\beta^2A^2")]
+    with shown(browser, tmp_path, formulas) as tab:
+        places = tab.evaluate(
+            """[...document.querySelectorAll("p")].map((p) => [...p.querySelectorAll("msub, msup")].map((pair) => {
+                 const { bottom } = pair.lastElementChild.getBoundingClientRect();
+                 return bottom / parseFloat(getComputedStyle(p).fontSize);
+               }))"""
+        )
+    for line in places:
+        assert len(line) == 5
+        assert max(line) - min(line) < 0.05  # of an em
+
+
 @pytest.mark.parametrize("display", [True, False])
 def test_large_brackets_are_pairs_without_gaps(browser, tmp_path: Path, display: bool) -> None:
     """Also with an exponent or where a line may break behind them; Chromium makes those small, and all too wide."""
@@ -70,16 +101,7 @@ def test_large_brackets_are_pairs_without_gaps(browser, tmp_path: Path, display:
         r"\bigl(a - (b)\bigr) = c",
         r"p(z) \propto \bigl(a\bigr)^2 b",
     )
-    made = "".join(f'<p id="f{i}">{typeset.mathml(tex, display=display)}</p>' for i, tex in enumerate(texts))
-    styles = (notebooks.ROOT / "docs/assets/math/math.css").as_uri()
-    page = tmp_path / "brackets.html"
-    page.write_text(
-        f'<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="{styles}">{made}', encoding="utf-8"
-    )
-    with opened(browser) as context:
-        tab = context.new_page()
-        tab.goto(page.as_uri())
-        tab.wait_for_function("document.fonts.ready.then(() => true)")
+    with shown(browser, tmp_path, [typeset.mathml(tex, display=display) for tex in texts]) as tab:
         brackets = tab.evaluate(
             """[...document.querySelectorAll("p")].map((p) => [...p.querySelectorAll("mo")]
                  .filter((mo) => "()".includes(mo.textContent)).map((mo) => {
