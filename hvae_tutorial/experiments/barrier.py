@@ -1,7 +1,7 @@
 """The barrier: what the law that the authors' sampler draws from, and its gradient, do to training.
 
 Above kappa = 10 their samples have another law than the von Mises-Fisher one, and from m = 13 coordinates on a larger
-kappa makes them, for a while, less concentrated (see `foils`). Some S-VAEs stay below for ever.
+kappa makes them, for a while, less concentrated (see `foils`). Some S-VAEs stay below for as long as they were trained.
 """
 
 from collections.abc import Mapping, Sequence
