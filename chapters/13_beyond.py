@@ -628,8 +628,11 @@ plotting.say(
     )
     + "."
 )
+
+# %% tags=["checks"]
 assert abs(on_mnist["ps"]["elbo"] - on_mnist["s"]["elbo"]) < 0.1
 assert abs(on_mnist["ps"]["log_likelihood"]["mean"] - on_mnist["s"]["log_likelihood"]["mean"]) < 0.1
+print("Checked: on MNIST at d = 5 Power Spherical and von Mises-Fisher differ by less than 0.1 nats, one run each.")
 
 # %% [markdown]
 # At $d = 2$ and $5$ it pays as many nats as von Mises-Fisher and buys less with them: its ELBO is lower by a quarter to

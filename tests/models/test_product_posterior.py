@@ -193,7 +193,7 @@ def test_heads_must_be_there():
     with pytest.raises(ValueError, match=r"^heads must have at least one posterior head, got none$"):
         ProductPosterior([])
     with pytest.raises(TypeError, match=r"^heads must be posterior heads, got Linear$"):
-        ProductPosterior([torch.nn.Linear(2, 2)])
+        ProductPosterior([torch.nn.Linear(2, 2)])  # type: ignore[list-item]
     with pytest.raises(TypeError, match=r"^heads must be a sequence of posterior heads, got GaussianPosterior$"):
         ProductPosterior(GaussianPosterior(8, 2))
     assert ProductPosterior(GaussianPosterior(8, 2) for _ in range(2)).d == 4

@@ -155,7 +155,7 @@ def test_a_data_set_is_loaded_listed_fetched_and_learned(tmp_path: Path, capsys:
 def test_a_head_is_built_named_ranked_and_set_beside_the_others(tmp_path: Path) -> None:
     assert mlp_vae("x", 2, x_dim=9).posterior.d == 2
     options = table1.Table1Options(
-        dims=(2,), models=("x", "n"), preset="smoke", epochs=1, device="cpu", jobs=1, out=tmp_path
+        dims=(2,), models=("x", "n"), preset="smoke", epochs=1, seeds=2, device="cpu", jobs=1, out=tmp_path
     )
     report = reproduce(table1.EXPERIMENT, options)
     assert [row.name for row in report.tables[0].rows] == ["N-VAE", "X-VAE", "p, X-VAE"]
