@@ -18,8 +18,6 @@ from torch import Tensor
 
 from hvae_tutorial._autograd import differentiable
 
-_LARGE = 1000.0  # here the first terms that are left out are smaller than rounding
-
 
 def log_gamma_difference(a: Tensor, h: float) -> Tensor:
     """``log Gamma(a + h) - log Gamma(a)`` for ``a > 0`` and ``h > 0``, of a's shape; differentiable."""
@@ -109,4 +107,6 @@ def _trigamma(x: Tensor) -> Tensor:
 
 def _choose(a: Tensor, small: Callable[[Tensor], Tensor], large: Callable[[Tensor], Tensor]) -> Tensor:
     """Both are evaluated, each where it is good: a branch not taken must not put NaN into gradients."""
-    return torch.where(a < _LARGE, small(a.clamp(max=_LARGE)), large(a.clamp(min=_LARGE)))
+    # From 1000 on the first terms that are left out are smaller than rounding. The number stands here, since
+    # torch.compile takes a module's floats for variables, which it cannot share with the derivative of a derivative.
+    return torch.where(a < 1000.0, small(a.clamp(max=1000.0)), large(a.clamp(min=1000.0)))

@@ -202,3 +202,14 @@ def test_half_precision_is_computed_wide_and_rounded(m, kappa, dtype):
     found = narrow.log_prob(value)
     assert found.dtype == dtype
     torch.testing.assert_close(found.double(), wide.log_prob(value.double()), rtol=2 * eps, atol=2 * eps)
+
+
+@pytest.mark.parametrize("kappa", [1e3, 1e8, 1e12, 1e15])
+def test_gradients_of_samples_at_large_concentrations(kappa):
+    """There the tangent part of a sample shrinks like kappa^(-1/2); a difference of digammas had no digit left."""
+    torch.manual_seed(0)
+    concentration = torch.full((2000,), kappa, dtype=torch.float64, requires_grad=True)
+    tangent = PowerSpherical(torch.eye(3, dtype=torch.float64)[0], concentration).rsample()[:, 1]
+    (gradient,) = torch.autograd.grad(tangent.sum(), concentration)
+    error = (gradient / (-tangent.detach() / (2 * kappa)) - 1).abs().median()
+    assert error < 3 / kappa + 1e-10
