@@ -161,6 +161,17 @@ class PowerSpherical(RotationallySymmetric):
     _rate = staticmethod(power_spherical_rate)
 
 
+def _gauss() -> tuple[tuple[float, float], ...]:
+    """Gauss' rule on [0, 1]: nodes, weights. A function, since torch.compile takes a module's floats for variables."""
+    return (
+        (0.04691007703066802, 0.11846344252809464),
+        (0.23076534494715845, 0.23931433524968315),
+        (0.5, 0.28444444444444433),
+        (0.7692346550528415, 0.23931433524968315),
+        (0.9530899229693319, 0.11846344252809464),
+    )
+
+
 class _Bregman(torch.autograd.Function):
     """``b(k2) - b(k1) - b'(k1) (k2 - k1)`` of the log normaliser b relative to the uniform law; shapes are equal.
 
@@ -173,13 +184,7 @@ class _Bregman(torch.autograd.Function):
         """Where they are near, the step there, and the rule: nodes, weights and ``b''``, as in `_KLToUniform`."""
         near = (k2 - k1).abs() < (torch.minimum(k1, k2) + half) / 8
         step = torch.where(near, k2 - k1, 0.0)
-        gauss = (
-            (0.04691007703066802, 0.11846344252809464),
-            (0.23076534494715845, 0.23931433524968315),
-            (0.5, 0.28444444444444433),
-            (0.7692346550528415, 0.23931433524968315),
-            (0.9530899229693319, 0.11846344252809464),
-        )
+        gauss = _gauss()
         curvatures = -trigamma_difference(torch.stack([k1 + node * step for node, _ in gauss]) + half, half)
         return near, step, [(*rule, curvature) for rule, curvature in zip(gauss, curvatures, strict=True)]
 
@@ -229,15 +234,8 @@ class _KLToUniform(torch.autograd.Function):
         at_zero = log_gamma_difference(at, half)
         divergence = log_gamma_difference(kappa + half, half) - kappa * digamma_difference(kappa + half, half)
         # Below, these terms are nearly equal: the derivative's integral from zero, by Gauss' rule.
-        # Its nearest singularity is at -half: an error of 34^-10. The numbers stand here, since torch.compile takes a
-        # module's floats for variables.
-        gauss = (
-            (0.04691007703066802, 0.11846344252809464),
-            (0.23076534494715845, 0.23931433524968315),
-            (0.5, 0.28444444444444433),
-            (0.7692346550528415, 0.23931433524968315),
-            (0.9530899229693319, 0.11846344252809464),
-        )
+        # Its nearest singularity is at -half: an error of 34^-10.
+        gauss = _gauss()
         small = torch.minimum(kappa, at / 8)
         slopes = trigamma_difference(torch.stack([node * small for node, _ in gauss]) + half, half)
         integral = sum(-weight * node * slope for (node, weight), slope in zip(gauss, slopes, strict=True))
