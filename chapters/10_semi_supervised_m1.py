@@ -888,7 +888,7 @@ print(
 
 # %% [markdown]
 # So we do not know why the paper's sphere falls behind at $d=40$. In Table 2 ours does not: it is ahead of an N-VAE
-# that is far behind the paper's. [Chapter 14](14_reproduction_report.ipynb) has another, trained without warm-up, and
+# that is far behind the paper's. [Chapter 14](14_reproduction_report.ipynb) has a pair trained without warm-up, and
 # there the sphere is behind. Look at the rival, too.
 #
 # ## The trap: the same number of coordinates

@@ -155,6 +155,17 @@ def test_the_run_without_warm_up_has_the_papers_row() -> None:
     (wide,) = records.load(experiment="table1", data="mnist", model="n", d=40, warmup_epochs=0)
     numbers = [wide.results[name] for name in found] + [paper.TABLE1[40, "n"][name][0] for name in found]
     assert "{:.2f}, {:.2f} and {:.2f}, past the paper's {:.2f}, {:.2f} and {:.2f}.".format(*numbers) in README
+    (sphere,) = records.load(experiment="table1", data="mnist", model="s", d=40, warmup_epochs=0)
+    numbers = [sphere.results[name] for name in found] + [paper.TABLE1[40, "s"][name][0] for name in found]
+    text = " ".join(README.split())
+    assert "{:.2f}, {:.2f} and {:.2f} (the paper {:.2f}, {:.2f} and {:.2f}).".format(*numbers) in text
+    warm = [records.load(experiment="table1", data="mnist", model=m, d=40, warmup_epochs=100, seed=0)[0] for m in "sn"]
+    ahead, behind = (
+        100 * (s.results["knn"]["100"]["mean"] - n.results["knn"]["100"]["mean"]) for s, n in (warm, (sphere, wide))
+    )
+    published = paper.TABLE2[40, "n"][100] - paper.TABLE2[40, "s"][100]
+    assert f"better on the sphere by {ahead:.1f} points where both had a warm-up, and worse by {-behind:.1f}" in text
+    assert f"where neither had (the paper: worse by {published:.1f})" in text
     for name, value in found.items():
         mean_, deviation = paper.TABLE1[20, "n"][name]
         assert abs(value - mean_) < 2 * deviation * (1 + 1 / 10) ** 0.5, name
