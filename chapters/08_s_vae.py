@@ -17,7 +17,7 @@
 # - turn an N-VAE into an S-VAE by replacing one module, and check its likelihood against an exact integral;
 # - walk on a latent sphere, and read maps of it;
 # - predict what a biased gradient does to a trained model, and test the prediction;
-# - recognise five faults of published S-VAEs by what they do to training.
+# - recognise five faults of published code by what they do to training.
 #
 # **You need**: [chapter 2](02_von_mises_fisher.ipynb), [chapter 5](05_gradients.ipynb),
 # [chapter 6](06_kl_divergence.ipynb) and [chapter 7](07_n_vae.ipynb).
@@ -402,8 +402,8 @@ rounds = (around[1:] - around[:-1]).abs().mean(1)
 assert rounds.min() > 0.01  # every step of the round changes the picture
 print(
     "Checked: the walk stays on the sphere, passes b and returns, changing the picture at each step; the line does "
-    "not, and seven pixels of ten come within a tenth of black or white; no place of the sphere is further than 45 "
-    "degrees from the nearest code."
+    "not, and seven pixels of ten come within a twentieth of black or white; no place of the sphere is further "
+    "than 45 degrees from the nearest code."
 )
 
 # %% [markdown]
@@ -567,14 +567,14 @@ lowest = min(row[4] for row in rows)
 right.plot([-14, -4], [-14, -4], color="0.6", linewidth=0.8)
 right.text(-13.5, -4, "decoder frozen", color=BLUE)
 right.text(-13.5, lowest + 1, "decoder free", color=ORANGE)
-right.set(xlabel="change of mean κ, predicted (%)", ylabel="observed (%)", title="twelve trainings")
+right.set(xlabel="change of mean κ, predicted (%)", ylabel="observed (%)", title="twelve pairs of trainings")
 ends = {
     decoder: [min(row[4] for row in rows if row[0] == decoder), max(row[4] for row in rows if row[0] == decoder)]
     for decoder in ("frozen", "free")
 }
 worst = min(rows, key=lambda row: row[5])
 misses = [abs(row[3] - row[4]) for row in rows if row[0] == "frozen"]
-ratios = [row[4] / row[3] for row in rows if row[0] == "free"]
+ratios = {d: [row[4] / row[3] for row in rows if row[:2] == ["free", d]] for d in dims}
 plotting.show(
     figure,
     "**Figure 8.7.** Left: how 400 samples move when κ grows, with both gradients. Right: what the incomplete gradient "
@@ -586,23 +586,28 @@ plotting.show(
 plotting.say(
     f"With the decoder frozen κ falls by {-ends['frozen'][1]:.0f} to {-ends['frozen'][0]:.0f}% in six runs, and the "
     f"prediction is off by at most {max(misses):.1f} points. With a free decoder it falls by {-ends['free'][1]:.0f} to "
-    f"{-ends['free'][0]:.0f}%, {min(ratios):.1f} to {max(ratios):.1f} times what was predicted."
+    f"{-ends['free'][0]:.0f}%: as a multiple of what was predicted, "
+    + "; ".join(f"d = {d}: {min(some):.1f} and {max(some):.1f}" for d, some in ratios.items())
+    + "."
 )
 both = {  # decoder, d: the change of the ELBO in each run, and what the formula has for it
     (decoder, d): ", ".join(f"{row[5]:+.3f} ({row[6]:+.3f})" for row in rows if row[:2] == [decoder, d])
     for decoder in ("frozen", "free")
     for d in dims
 }
-times = [row[5] / row[6] for row in rows if row[:2] == ["free", 5]]
+times = [row[5] / row[6] for row in rows if row[0] == "free"]
+beside = sorted(row[6] - row[5] for row in rows if row[0] == "free")  # losses that the formula does not have
 chance = max(abs(row[5] - row[6]) for row in rows if row[0] == "frozen")
 plotting.say(
     "Change of the ELBO in nats, and in brackets $-\\frac12 A_m'\\,(\\Delta\\kappa)^2$ with the means of κ. Free: "
     + "; ".join(f"d = {d}: {both['free', d]}" for d in dims)
     + ". Frozen: "
     + "; ".join(f"d = {d}: {both['frozen', d]}" for d in dims)
-    + f". The largest loss is {-worst[5]:.2f} nats, at d = {worst[1]}. With a free decoder and d = 5 the losses are "
-    f"{min(times):.1f} and {max(times):.1f} times what is in the brackets. With a frozen decoder the changes are up to "
-    f"{chance:.2f} nats beside the brackets: so much may be chance."
+    + f". The largest loss is {-worst[5]:.2f} nats, at d = {worst[1]}. With a free decoder "
+    f"{sum(ratio > 2 for ratio in times)} of six losses are {min(ratio for ratio in times if ratio > 2):.1f} to "
+    f"{max(times):.1f} times what is in the brackets. Beyond the brackets go {beside[-1]:.2f} nats of the largest, and "
+    f"at most {beside[-2]:.2f} of the others. With a frozen decoder the changes are up to {chance:.2f} nats beside the "
+    "brackets: so much may be chance."
 )
 
 # %% tags=["checks"]
@@ -615,24 +620,26 @@ for decoder, _, _, expected, observed, loss, _ in rows:
     if decoder == "frozen":
         assert abs(observed - expected) < 3
         assert abs(loss) < 0.15
-    else:
-        assert observed < expected
-assert np.mean(ratios) > 1.5
-assert min(times) > 2  # most of the loss is something else
+assert min(ratios[2] + ratios[5]) > 1.4
+assert np.allclose(ratios[10], 1, atol=0.2)
+assert sum(ratio > 2 for ratio in times) >= 4  # most of most losses is something else
+assert worst[:2] == ["free", 5]
+assert beside[-1] > 2 * max(beside[-2], chance)  # one loss stands out
 assert max(-row[6] for row in rows) < 0.1
 print(
     "Checked: with the decoder frozen, each of six changes of kappa is within 3 points of the prediction, and the ELBO "
-    "within 0.15 nats; with it free, each of six is below the prediction, 1.5 times and more on average, and at d = 5 "
-    "each loss is more than twice that of the formula."
+    "within 0.15 nats; with it free, those at d = 2 and 5 are more than 1.4 times the prediction, those at d = 10 "
+    "within a fifth of it; at least four of six losses are more than twice that of the formula, and one stands out."
 )
 
 # %% [markdown]
 # With the decoder frozen the prediction is right: $\kappa$ falls by the missing share of the gradient, and the ELBO
-# hardly moves, since the loss is of second order. With a free decoder $\kappa$ falls farther, in two runs for each $d$.
-# A likely reason is that the decoder takes part: it learns from more blurred codes, so it pays less for precision; $s$
-# falls, and $\kappa$ with it. At rest the formula would allow a loss of $\frac12 A_m'\,(\Delta\kappa)^2$, the numbers
-# in brackets. At $d = 5$ the losses are several times that, so most of each is not this effect: 45 epochs may simply
-# not have reached rest.
+# hardly moves, since the loss is of second order. With a free decoder $\kappa$ falls about twice as far in the runs at
+# $d = 2$ and 5, and as predicted in those at $d = 10$. Where it falls farther, a likely reason is that the decoder
+# takes part: it learns from more blurred codes, so it pays less for precision; $s$ falls, and $\kappa$ with it. At rest
+# the formula would allow a loss of $\frac12 A_m'\,(\Delta\kappa)^2$, the numbers in brackets. Most of the free runs
+# lose several times that. But only one loss, at $d = 5$, clearly exceeds what the frozen runs show to be chance. 45
+# epochs may simply not have reached rest.
 #
 # Two runs each decide no more than that. Whoever reads $\kappa$ as a measure of certainty reads a bias in any case.
 #
@@ -753,9 +760,9 @@ assert kl_to_uniform(kappas["no"], 2).mean() > limit + 0.1
 print("Checked: more than half of the points are at the cap, others learn more than 220; the capped KL stands still.")
 
 # %% [markdown]
-# **A kink.** Chapter 6 has a normaliser whose slope jumps at $\kappa = 100$ ([@graphnet]). A fit climbs while that
-# slope is below the mean length of the data. So all true $\kappa$ over a wide range come to rest at 100: if $\kappa$ is
-# the same for all data and not at the head's floor, suspect a kink or a cap.
+# **A kink.** Chapter 6 has a normaliser whose slope jumps at $\kappa = 100$ ([@graphnet]; not an S-VAE, but the same
+# normaliser). A fit climbs while that slope is below the mean length of the data. So all true $\kappa$ over a wide
+# range come to rest at 100: if $\kappa$ is the same for all data and not at the head's floor, suspect a kink or a cap.
 
 # %% tags=["checks"]
 grid = torch.arange(20.0, 8000.0, dtype=torch.float64)
@@ -791,8 +798,9 @@ print("Checked: d = 2 gives three coordinates on the sphere and two in the plane
 #
 # That is the Beta law with parameters $\alpha$ and $\beta$. Libraries draw from it, and torch differentiates the draw,
 # so we need no rejection of our own. At $\kappa = 0$ both are $\beta$, the uniform law. So the density of the law
-# against the uniform one is the quotient of the two Beta densities, $t^\kappa B(\beta, \beta)/B(\alpha, \beta)$. And
-# since $E \log t = \psi(\alpha) - \psi(\alpha + \beta)$ with the digamma function $\psi$,
+# against the uniform one is the quotient of the two Beta densities, $t^\kappa B(\beta, \beta)/B(\alpha, \beta)$, with
+# the Beta function $B(\alpha, \beta) = \Gamma(\alpha)\Gamma(\beta)/\Gamma(\alpha + \beta)$. ($\beta$ is here no KL
+# weight.) And since $E \log t = \psi(\alpha) - \psi(\alpha + \beta)$ with the digamma function $\psi$,
 #
 # $$
 # \mathrm{KL} = \kappa\, [\psi(\alpha) - \psi(\alpha + \beta)] + \log \frac{B(\beta, \beta)}{B(\alpha, \beta)} .
@@ -888,13 +896,14 @@ print("Checked: with our weights and seed the library's three models have the sa
 #
 # </details>
 #
-# **2.** Why can the S-VAE's ELBO gain at most what a single $\kappa$ per image allows, where the N-VAE has $d$ widths?
+# **2.** An N-VAE has $d$ widths for each image, an S-VAE one $\kappa$. When does that cost the S-VAE, and which term of
+# $\log p(x) = \mathrm{ELBO} + \mathrm{KL}(q \Vert p(z|x))$ shows it?
 #
 # <details markdown="1">
 # <summary>Answer</summary>
 #
 # The von Mises-Fisher law is round: equally wide in all $d$ tangent directions. If the posterior $p(z|x)$ is elongated,
-# no $\kappa$ fits it, and the gap $\mathrm{KL}(q \Vert p(z|x))$ stays. This matters more for large $d$.
+# no $\kappa$ fits it, and the gap $\mathrm{KL}(q \Vert p(z|x))$ stays. This may matter more for large $d$.
 #
 # </details>
 #
@@ -931,7 +940,8 @@ print("Checked: with our weights and seed the library's three models have the sa
 # 1. An S-VAE is a VAE with another head; ELBO, bound and training loop stay as they are.
 # 2. Walk along great circles: they return, and the sphere has no far field.
 # 3. Reconstruction buys concentration: $\kappa^* = s$. A biased gradient buys too little: by its missing share if the
-#    decoder stands still, and in our runs, two for each $d$, by more if the decoder learns too.
+#    decoder stands still. If the decoder learns too, it was about twice that in our runs at $d = 2$ and 5, and no more
+#    at $d = 10$.
 # 4. NaN at the start: `ive`. NaN later, or a sampler that hangs: $\sqrt{1 - w^2}$. A KL or a $\kappa$ that stands
 #    still: a cap, a kink, or the floor.
 # 5. Compare at equal $d$, never at equal numbers of coordinates.

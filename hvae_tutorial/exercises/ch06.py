@@ -197,11 +197,12 @@ A training log shows the KL, and you want to know $\\kappa$. Write `concentratio
 library may be used. Then find the $\\kappa$ of the paper's 13.35 nats at $m = 6$.""",
     solution=concentration_with_kl,
     explanation="""\
-By $\\log\\kappa$ the divergence has the slope $\\kappa^2 A_m'$, which starts at 0 and settles at $(m-1)/2$: the
-curve bends up and then becomes straight, which is what Newton's method likes. Started left of the root, at the
-small-$\\kappa$ form $\\sqrt{2m\\,\\mathrm{KL}}$, the first step lands right of it, and for $m \\ge 3$ the iterates
-fall to the root from there. By $\\kappa$ itself the curve bends down at large $\\kappa$, and a start that is too
-far right jumps to a negative concentration. The paper's 13.35 nats need a $\\kappa$ of about 900.""",
+By $\\log\\kappa$ the divergence has the slope $\\kappa^2 A_m'$, which starts at 0 and settles at $(m-1)/2$. For
+$m \\ge 3$ this slope only rises, so the curve is convex: started left of the root, at the small-$\\kappa$ form
+$\\sqrt{2m\\,\\mathrm{KL}}$, the first step lands right of it, and the iterates fall to the root. (For $m = 2$ the
+slope overshoots and returns to $1/2$; a first step can then land short of the root. Newton still converges.) By
+$\\kappa$ itself the curve bends down at large $\\kappa$, and a start that is too far right jumps to a negative
+concentration. The paper's 13.35 nats need a $\\kappa$ of about 900.""",
     hints=(
         "Newton: `x = x - (f(x) - target) / f'(x)`. The derivative of KL by kappa is `kappa * A'`.",
         "Iterate on `x = log(kappa)`: kappa stays positive, and the slope becomes `kappa**2 * A'`.",

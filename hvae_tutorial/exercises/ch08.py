@@ -330,7 +330,8 @@ it is 0/0: $\\sin(x)/x$ cures that. Normalising the straight line gives the same
 ends.""",
     hints=(
         "The point is a combination of a and b. Its angle to a should be t theta.",
-        "`(sin((1-t) theta) a + sin(t theta) b) / sin(theta)`, with theta the angle between a and b.",
+        "`(sin((1-t) theta) a + sin(t theta) b) / sin(theta)`, with theta the angle between a and b. `a @ b` may "
+        "exceed 1 by rounding: clamp it before `acos`, or take `theta = 2 atan2(|a - b|, |a + b|)`.",
         "When a = b that is 0/0. `torch.sinc(x)` is `sin(pi x) / (pi x)`, and 1 at x = 0: write "
         "`sin(t theta) / sin(theta)` as `t sinc(t theta / pi) / sinc(theta / pi)`.",
     ),

@@ -167,7 +167,7 @@ def test_the_circle_loses_most_at_the_stated_place() -> None:
     kappa = torch.linspace(0.5, 5, 901, dtype=torch.float64)
     share = ch05.found_share(kappa, 2)
     assert f"{float(share.min()):.2f}" == "0.51"
-    assert float(kappa[share.argmin()]) == pytest.approx(1.65, abs=0.02)
+    assert float(kappa[share.argmin()]) == pytest.approx(1.66, abs=0.005)
 
 
 def test_the_root_of_the_mean_square_is_a_little_above_the_mean() -> None:
@@ -251,6 +251,18 @@ def test_newton_in_log_kappa_falls_to_the_root_and_in_kappa_may_leave_the_positi
             assert steps[0] <= math.log(root)
             assert all(b <= a + 1e-5 for a, b in itertools.pairwise(steps[1:]))
             assert steps[1] > math.log(root) - 1e-6
+    slopes = np.array([k**2 * _reference.variance(k, 2) for k in grid])
+    assert slopes.max() > 1.2 * slopes[-1]  # m = 2: the slope overshoots, and returns
+    assert slopes[-1] == pytest.approx(0.5, rel=1e-3)
+    for root, short in ((0.1, False), (3.35, False), (6.7, True), (111.0, True), (1e4, True)):
+        target = price(root, 2)
+        log_kappa = 0.5 * math.log(4 * target)
+        for step in range(12):
+            kappa = math.exp(log_kappa)
+            log_kappa -= (price(kappa, 2) - target) / (kappa**2 * _reference.variance(kappa, 2))
+            if step == 0:
+                assert (log_kappa < math.log(root) - 1e-6) == short
+        assert log_kappa == pytest.approx(math.log(root), abs=1e-5)
     start = 1000.0  # for a root at 5
     assert start - (price(start, 3) - price(5.0, 3)) / (start * _reference.variance(start, 3)) < 0
 
