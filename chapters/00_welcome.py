@@ -247,7 +247,7 @@ for kappa, z in samples.items():
 # Three quantities carry the whole course: two of these letters and a divergence. Here they are in plain words.
 #
 # - The log normaliser $\phi_m(\kappa)$ makes probabilities add up to one. The higher the bump, the more it has to be
-#   divided by; $\phi$ is the logarithm of that divisor.
+#   divided by; $\phi$ is the logarithm of that divisor (for the density relative to the uniform law).
 # - The mean resultant length $A_m(\kappa)$ says how far along $\mu$ the draws are on average: the number that is
 #   printed under Figure 0.3. It is the slope of $\phi$.
 # - The KL divergence is what the model pays for saying "about there" rather than "anywhere". It is counted in nats: to

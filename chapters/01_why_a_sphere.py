@@ -397,8 +397,8 @@ plotting.show(
     "**Figure 1.3.** The price of knowing an angle, at equal mean cosine, with finer precision to the right. Where "
     f"precision is fine, each halving of the error costs about log 4 = {math.log(4):.2f} nats in the plane with a "
     f"round posterior, and about log 2 = {math.log(2):.2f} on the circle. "
-    "There a posterior stretched along the radius saves more than half of "
-    "the difference; at coarse precision it saves little.",
+    "In the plane, a posterior stretched along the radius saves more than half of the difference there, and little at "
+    "coarse precision.",
     alt=f"Three rising curves of the price in nats against angular precision, from {degrees[0]:.0f} degrees to "
     f"{degrees[-1]:.1f}. At the right the "
     f"round posterior has {costs[1000.0][0]:.1f}, the stretched one {ellipses[-1]:.1f} and the circle "
@@ -417,6 +417,7 @@ assert np.allclose(np.subtract(fine[1000.0], fine[250.0]), [math.log(4), math.lo
 coarse = np.log1p(3.65 / 2) - np.log1p(0.91 / 2), circle_kl(3.65) - circle_kl(0.91)
 assert coarse[0] < coarse[1]  # from 60 to 30 degrees it is the circle that pays more
 assert all(2 * stretched < rounded + on_circle for rounded, stretched, on_circle in (costs[100.0], costs[1000.0]))
+assert all(on_circle < stretched < rounded for rounded, stretched, on_circle in costs.values())
 
 # The wedge: density of N(0, I) times that of the angle relative to the uniform law, summed over the plane.
 x, y = np.meshgrid(*2 * [np.linspace(-7, 7, 1401)])
@@ -512,14 +513,21 @@ for panel, (name, points) in zip(axes.flat, {"the true circle": true, **codes}.i
         panel.set(aspect="equal", adjustable="datalim", box_aspect=1, xlabel="$z_1$", ylabel="$z_2$")
     panel.locator_params(nbins=4)
 radius = {name: points.square().sum(-1).mean().sqrt().item() for name, points in codes.items()}  # root mean square
+order = circle.train_angles.argsort()
+walk = codes["N-VAE on a line"][order, 0]
+leaps = (walk.roll(-1) - walk).abs() / (walk.max() - walk.min())  # from each point to the next on the true circle
+here = leaps.argmax().item()
+sides = circle.train_angles[order].rad2deg()
+others = leaps[torch.arange(800) != here].max()
 plotting.show(
     figure,
     "**Figure 1.4.** 800 codes in five latent spaces, coloured by the true angle, which no model has seen. "
     "Grey: samples of the prior in the plane. Mind the different scales.",
     alt=f"Six panels. The true circle with three clusters; the autoencoder's wide ring, of radius "
     f"{radius['autoencoder']:.1f}; two Gaussian rings, of radius {radius['N-VAE, β = 0.1']:.1f} and "
-    f"{radius['N-VAE, β = 1']:.1f}, with grey prior samples in the hole; a line that begins and ends with colours that "
-    "are neighbours on the circle; and the S-VAE's unit circle with colours in order.",
+    f"{radius['N-VAE, β = 1']:.1f}, with grey prior samples in the hole; a line on which the "
+    f"neighbours at {sides[here]:.0f} and {sides[(here + 1) % 800]:.0f} degrees are far apart; and the S-VAE's unit "
+    "circle with colours in order.",
 )
 for name, model in models.items():
     torch.manual_seed(0)
@@ -530,13 +538,6 @@ for name, model in models.items():
     print(
         f"{name:16s} radius {radius[name]:5.2f}   KL {kl:5.2f}   reconstruction {reconstruction:6.1f}   σ {sigma:.3f}"
     )
-
-order = circle.train_angles.argsort()
-walk = codes["N-VAE on a line"][order, 0]
-leaps = (walk.roll(-1) - walk).abs() / (walk.max() - walk.min())  # from each point to the next on the true circle
-here = leaps.argmax().item()
-sides = circle.train_angles[order].rad2deg()
-others = leaps[torch.arange(800) != here].max()
 
 ring_posterior = posteriors["N-VAE, β = 1"]
 outward = torch.nn.functional.normalize(ring_posterior.mean, dim=-1)  # along the radius; flipped, along the ring
@@ -615,10 +616,17 @@ parts = {name: two_parts(models[full], posteriors[full]) for name, full in COMPA
 for name, (information, mismatch) in parts.items():
     print(f"{name}: KL {information + mismatch:.2f} = information {information:.2f} + mismatch {mismatch:.2f}")
 
+# %% tags=["words", "nbval-ignore-output"]
+information, mismatch = np.subtract(*np.round([parts["N-VAE"], parts["S-VAE"]], 2))  # of the numbers above
+plotting.say(
+    f"Of the {information + mismatch:.2f} nats between the two, {mismatch:.2f} are in the second part: the ring leaves "
+    f"a hole where its prior is densest. (The other {information:.2f} are information, most of it because the N-VAE "
+    "knows the angle more finely.)"
+)
+
 # %% [markdown]
-# Most of what the plane charged in excess is in the second part: the ring leaves a hole where its prior is densest. On
-# the circle that part is small, and not zero: three clusters do not fill a circle. There the mean KL depends on the
-# concentrations alone. If the clusters spread until they *tile* the circle, the sum stays as it is, and mismatch
+# On the circle the mismatch is small, and not zero: three clusters do not fill a circle. There the mean KL depends on
+# the concentrations alone. If the clusters spread until they *tile* the circle, the sum stays as it is, and mismatch
 # becomes information ([chapter 6](06_kl_divergence.ipynb) draws this exchange). Reconstruction wants information, and
 # in this run the encoder has begun: it has spread the clusters further than they are in truth.
 
@@ -680,6 +688,8 @@ assert parts["N-VAE"][1] > 4 * parts["S-VAE"][1]
 assert unspread > parts["S-VAE"][1] + 0.03
 assert torch.allclose(models["S-VAE"].posterior.kl(in_truth), models["S-VAE"].posterior.kl(q))  # the same mean KL
 assert parts["N-VAE"][1] - parts["S-VAE"][1] > 0.5 * (paid["N-VAE"] - paid["S-VAE"])  # most of the difference
+finer = math.log(kappa["N-VAE"] / kappa["S-VAE"]) / 2  # nats, for a narrower bump
+assert finer > 0.5 * (parts["N-VAE"][0] - parts["S-VAE"][0]) > 0.2
 assert astray["N-VAE, β = 1"] > astray["S-VAE"] + 0.2
 assert astray["N-VAE, β = 0.1"] > astray["N-VAE, β = 1"]
 with torch.no_grad():
@@ -882,7 +892,7 @@ print("Checked: the library's two KL divergences are those of this chapter.")
 #
 # - A Gaussian prior pulls every mean to the origin, with the slope $\mu$; a uniform prior on a sphere pulls none.
 # - In many dimensions $|z|$ is near $\sqrt d$, with a width that does not grow: a bubble, empty in the middle.
-# - At equal precision a ring in the plane costs more than a circle: its Gaussian posteriors are round, and no wedges.
+# - At equal precision a ring in the plane costs more than a circle: no Gaussian is a wedge, and round ones cost most.
 # - Mean KL is information plus the mismatch between aggregate posterior and prior. The mismatch sends samples astray.
 # - Compare $S^d$ with $\mathbb{R}^d$: dimensions, not coordinates.
 

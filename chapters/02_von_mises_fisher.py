@@ -91,8 +91,8 @@ print("Checked: circle and globe have the areas that we know; the largest of all
 # $$
 #
 # In code the angle is better: nothing is infinite at the ends. Gauss-Legendre quadrature chooses 200 angles on
-# $[0, \pi]$ and a weight for each, so that sums in place of integrals are exact for polynomials of degree 399. Each
-# angle gets the probability of its band, and an expectation over $w$ is a sum.
+# $[0, \pi]$ and a weight for each, so that sums in place of integrals are exact for polynomials in the angle up to
+# degree 399. Each angle gets the probability of its band, and an expectation over $w$ is a sum.
 
 # %%
 nodes, weight = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(200))
@@ -310,8 +310,9 @@ print("Checked: three forms of phi for m = 2, 3, 6 and 41; the moments of w; the
 # $$
 #
 # The weights $e^{\kappa w}$, normalised, are the von Mises-Fisher law. So $A_m$ is the mean of $w$ under the law, and
-# $A_m' = \phi''$ its variance. By symmetry the part of $z$ across $\mu$ averages to zero: $E\,z = A_m(\kappa)\, \mu$.
-# The mean is inside the sphere; its length $A_m$ is the **mean resultant length**.
+# $A_m' = \phi''$ its variance. By symmetry the part of $z$ across $\mu$ averages to zero. With $E_\kappa$ for means
+# under the law, $E_\kappa z = A_m(\kappa)\, \mu$. The mean is inside the sphere; its length $A_m$ is the **mean
+# resultant length**.
 #
 # It is a quotient of Bessel functions. By the series, $(\kappa/2)^{-\nu} I_\nu = \sum_j (\kappa^2/4)^j / (j!\,
 # \Gamma(\nu+j+1))$. Differentiate term by term. The derivative of $(\kappa^2/4)^j$ is
@@ -549,6 +550,13 @@ print(
 # posterior. **M**: for fixed $r$, `fit` with weights gives each $p_k$, and $\pi_k$ is the mean of $r_{ik}$ over $i$
 # (Lagrange: $\sum_i r_{ik} / \pi_k$ must not depend on $k$). Neither step lowers the likelihood.
 
+# %% tags=["words"]
+expected = [math.degrees(math.atan2(way[1], way[0])) for way in (facing, -facing)]
+plotting.say(
+    "The way a slope faces is printed as an angle, counted from east towards north. The line on the map predicts "
+    f"{expected[0]:.0f} and {expected[1]:.0f} degrees."
+)
+
 
 # %% tags=["nbval-ignore-output"]
 def log_joint(z, laws, shares):
@@ -593,8 +601,8 @@ axes.set(xlabel="the way a slope faces", ylabel="density (per degree)", xlim=(-1
 axes.set_xticks(range(-180, 181, 90), ["west", "south", "east", "north", "west"])
 plotting.show(
     figure,
-    "**Figure 2.5.** Held-out slopes (grey) and the mixtures learned from the other kilometres. Four components are "
-    "not drawn.",
+    "**Figure 2.5.** Held-out slopes (grey) and the mixtures learned from the other kilometres. The mixtures of "
+    "four are not drawn.",
     alt="A histogram with two peaks half a turn apart, south of west and north of east. K = 1 is almost flat; K = 2 "
     "has a narrow hump at the western peak and a broad one in the east; K = 3 follows both peaks and the ground "
     "between.",
@@ -626,6 +634,8 @@ for history in fits.values():
     assert history[-1] - history[-2] < 1e-5  # it rises, and has settled
 (first_mu, first_kappa), (second_mu, second_kappa) = mixtures["3"][0][:2]
 assert first_mu @ east > math.cos(math.radians(8)) < -second_mu @ east
+found = [math.degrees(math.atan2(mu[1], mu[0])) for mu in (first_mu, second_mu)]
+assert np.allclose(found, expected, atol=8)  # as printed
 assert mixtures["2"][0][0][1] < second_kappa < first_kappa  # it was broad, and is now the narrower
 odd = kilometre[kilometre % 2 == 1]
 means = {K: torch.stack([score[odd == i].mean() for i in range(1, 14, 2)]) for K, score in scores.items()}

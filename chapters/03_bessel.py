@@ -136,7 +136,7 @@ axes.loglog(dims, kl, color=GREEN)
 axes.loglog(dims, wrong, "o", color=ORANGE, markersize=3)
 axes.text(20, 3, "$|\\log I_\\nu|$, one of the terms", color=BLUE)
 axes.text(3.2, 1.4e-4, "KL, the sum", color=GREEN)
-axes.text(80, 2e-8, "error of the sum\nin float32", color=ORANGE)
+axes.text(120, 2e-8, "error of the sum\nin float32", color=ORANGE)
 axes.set(xlabel="dimension m", ylabel="nats")
 first = dims[wrong > kl][0]
 plotting.show(
@@ -236,8 +236,8 @@ print("Checked: the series is right to 14 digits at small kappa; 60 terms are to
 # f_m=f_{m+2}+q\,f_{m+4},\quad q=\frac{\kappa^2}{m(m+2)},\qquad f_m'=\frac\kappa m\,f_{m+2}.
 # $$
 #
-# (In Bessel's letters: $I_{\nu-1}-I_{\nu+1}=(2\nu/\kappa)I_\nu$.) The slope says $A_m=f_m'/f_m=(\kappa/m)\,a_m$ with
-# $a_m=f_{m+2}/f_m$. Divide the first equation by $f_{m+2}$, and take logarithms:
+# (In Bessel's letters: $I_\nu-I_{\nu+2}=\frac{2(\nu+1)}\kappa I_{\nu+1}$.) The slope says
+# $A_m=f_m'/f_m=(\kappa/m)\,a_m$ with $a_m=f_{m+2}/f_m$. Divide the first equation by $f_{m+2}$, and take logarithms:
 #
 # $$
 # a_m=\frac1{1+q\,a_{m+2}},\qquad\phi_m=\phi_{m+2}+\log(1+q\,a_{m+2}).
@@ -292,6 +292,7 @@ assert up[0] < 1e-15 < 1 < up[-1]
 assert close(downward(10, 2, 1, exact[1] * (1 + 1e-6))[0] / exact[0] - 1, -1e-6 * (1 - exact[0]), 1e-4)
 step = np.log1p(40 * reference(40, 7)[1] / 5)  # m = 5, kappa = 40: q a_7 = kappa A_7 / 5
 assert close(reference(40, 5)[0], reference(40, 7)[0] + step, 1e-14)
+assert close(ive(1.5, 40) - ive(3.5, 40), 2 * 2.5 / 40 * ive(2.5, 40), 1e-12)  # the same in Bessel's letters
 print("Checked: both recurrences, the factor -(1 - a_m) of an error, and both directions of the figure.")
 
 # %% [markdown]
@@ -475,13 +476,14 @@ plotting.show(
 #
 # That is our curve. Put a polynomial through it, once per dimension, at Chebyshev points, which crowd towards the ends
 # of the interval and keep the polynomial from swinging there. It is stored as a sum of Chebyshev polynomials, which are
-# bounded by 1: no term contributes more than its coefficient.
+# bounded by 1: no term contributes more than its coefficient. The averages $E_x$ are sums, by Gauss' rule for the
+# weight $(1-x^2)^{(m-3)/2}$. SciPy calls it Gegenbauer's and writes $(1-x^2)^{\alpha-1/2}$, with $\alpha=\frac m2-1$.
 
 
 # %%
 def chebyshev_table(m):
     """-log F / x0^2 as a polynomial in x0^2."""
-    x, weights = roots_gegenbauer(256, m / 2 - 1)  # Gauss' rule for E_x
+    x, weights = roots_gegenbauer(256, m / 2 - 1)  # for E_x
 
     def smooth(square):  # x0^2
         u = np.sqrt(square)[:, None] * x  # c = 1 / (1 + u)
@@ -512,7 +514,7 @@ for (m, table), colour in zip(tables.items(), (BLUE, ORANGE, GREEN, PINK), stric
     left.text(-0.03, table(0), f"m = {m}", color=colour, va="center", ha="right")
     size = abs(table.coef)
     right.semilogy(np.arange(len(size)), size, "o-", color=colour, markersize=2)
-    right.text(*{2: (52, 1e-9), 3: (41, 8e-11), 10: (26, 1.5e-17), 128: (2, 1e-12)}[m], f"{m}", color=colour)
+    right.text(*{2: (40, 1e-9), 3: (31, 8e-15), 10: (26, 1.5e-17), 128: (2, 1e-12)}[m], f"{m}", color=colour)
 left.set(xlabel="$x_0^2$, from κ = 0 to κ = ∞", ylabel="$-\\log F_m\\,/\\,x_0^2$", xlim=(-0.42, 1.02))
 left.set_xticks([0, 0.5, 1])
 right.set(xlabel="number of the coefficient", ylabel="size", yticks=[1, 1e-4, 1e-8, 1e-12, 1e-16])
@@ -627,7 +629,8 @@ print("Checked: the library agrees with our table and with 40 digits to 11 digit
 # ## Summary
 #
 # 1. At $m=128$, $\kappa=1.7$, `ive` is 0 in float32, its logarithm $-\infty$, the gradient NaN.
-# 2. A perfect $\log I_\nu$ hardly helps: terms of size $m\log m$ sum to $\kappa^2/2m$. Compute $\phi_m$ directly.
+# 2. A perfect $\log I_\nu$ hardly helps: terms of size $\frac m2\log m$ sum to $\kappa^2/2m$. Compute $\phi_m$
+#    directly.
 # 3. The recurrence $a_m=1/(1+q\,a_{m+2})$ forgets errors downward and amplifies them upward; Amos' bounds start it.
 # 4. In $t=\operatorname{artanh}w$ the integrand is a hill that only moves with $\kappa$; its peak is Amos' $x_0$.
 # 5. Moved back by $w=(x_0+x)/(1+x_0x)$, it leaves $F_m(x_0)$, smooth on $[0,1]$: the library tabulates that.

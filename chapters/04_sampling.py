@@ -58,7 +58,7 @@ def A(m, kappa):
 # z=w\,\mu+\sqrt{1-w^2}\;v,\qquad v\cdot\mu=0,\quad|v|=1,
 # $$
 #
-# the *tangent-normal decomposition*. The directions $v$ form a unit sphere in $m-1$ dimensions.
+# the *tangent-normal decomposition*. The directions $v$ form the unit sphere of a space of $m-1$ dimensions.
 
 # %% tags=["picture"]
 figure, axes = plotting.subplots(size=(5, 3.4))
@@ -166,7 +166,7 @@ for m, kappa in [(5, 3.0), (5, 100.0), (41, 100.0)]:
 figure, panels = plotting.subplots(1, 3, size=(7, 2.6), width_ratios=[1.5, 1, 1])
 left, b = panels[0], 0.25
 left.plot(torch.cos(turn), torch.sin(turn), color="0.6")
-left.plot([-1.45, 2.1], [0, 0], color="0.6", linewidth=0.8)
+left.plot([-1.45, 2.45], [0, 0], color="0.6", linewidth=0.8)
 for theta in (2.15, 1.2):
     start, end = math.tan(theta / 2), math.sqrt(b) * math.tan(theta / 2)
     zoomed = 2 * math.atan(end)
@@ -182,7 +182,7 @@ left.plot([0, 0], [1, -1], "ko", markersize=4)
 left.text(0, 1.12, r"$\mu$", ha="center")
 left.text(0, -1.35, r"$-\mu$", ha="center")
 left.text(1.3, 0.13, r"times $b^{1/2}$", color=ORANGE)
-left.text(-1.45, 0.1, "plane", color="0.4")
+left.text(1.95, -0.3, "plane", color="0.4")
 left.set(aspect="equal", xlim=(-1.55, 2.5), ylim=(-1.5, 1.35))
 points, x0 = unit(torch.randn(700, 3)), (1 - b) / (1 + b)
 height = (x0 + points[:, 2]) / (1 + x0 * points[:, 2])
@@ -456,7 +456,7 @@ print(", ".join(f"r_{m} = {floor(m):.3f}" for m in (2, 3, 10, 1000)))
 # ## A Beta variable from two uniforms
 #
 # Proposals need $x$, or $e=(1-x)/2$, which is Beta$(\frac{m-1}2,\frac{m-1}2)$. Many codes draw it by another
-# rejection. It takes no more than two uniform numbers. On the circle ($m=2$) a coordinate of a uniform point is the
+# rejection. It takes no more than two uniform numbers. On the circle, $m=2$, a coordinate of a uniform point is the
 # cosine of a uniform angle. For $m\ge3$ take the first *two* coordinates of a uniform point, $x_1$ and $x_2$. The first
 # has the density
 #
@@ -790,7 +790,8 @@ print("Checked: the exact sampler passes, and the wrapped normal law of the righ
 # This law has a name. It is the **spherical Cauchy law** of [@kato2020, equation 2], who write
 # $x_0=2\rho/(1+\rho^2)$; on the circle it is the wrapped Cauchy law. It has become a rival of the von Mises-Fisher law
 # in auto-encoders, because it needs no rejection: see [@sablica2025]. In this light Ulrich's sampler says:
-# **a von Mises-Fisher sample is a spherical Cauchy sample that was kept.**
+# **a von Mises-Fisher sample is a spherical Cauchy sample that was kept.** Here the spherical Cauchy law is named by
+# the $\kappa$ that its $x_0$ belongs to.
 
 
 # %%
@@ -813,11 +814,13 @@ axes.semilogy(torch.rad2deg(angle), target, color=BLUE)
 axes.text(95, 0.4, "spherical Cauchy", color=ORANGE)
 axes.text(84, 1e-5, "von Mises-Fisher", color=BLUE, ha="right")
 axes.set(xlabel="angle to $\\mu$ (degrees)", ylabel="density / uniform", xticks=[0, 60, 120, 180])
+crossings = torch.rad2deg(angle[1:][(envelope > target).diff()])
 plotting.show(
     figure,
     "**Figure 4.6.** Envelope and target as laws on the sphere, $m=6$, $\\kappa=12$.",
-    alt="Two curves leave the mode together; far out the von Mises-Fisher density falls below the spherical Cauchy "
-    f"one, at 180 degrees by a factor of {envelope[-1] / target[-1]:,.0f}.",
+    alt=f"At the mode the spherical Cauchy density is {envelope[0] / target[0]:.1f} times the von Mises-Fisher one. "
+    f"From {crossings[0]:.0f} to {crossings[1]:.0f} degrees it is lower, by up to {1 - (envelope / target).min():.0%}. "
+    f"Farther out it is higher, at 180 degrees by a factor of {envelope[-1] / target[-1]:,.0f}.",
 )
 
 # %% tags=["checks"]
@@ -831,6 +834,8 @@ assert close(kept.double().mean(), acceptance_rate(m, kappa), 5 / math.sqrt(4 * 
 scale = (m - 1) / 2e5  # at kappa = 1e5
 assert close((1 - spherical_cauchy(mu, 1e5, n) @ mu).median() / scale, 1, 0.03)
 assert close((1 - A(m, 1e5)) / scale, 1, 0.01)
+assert len(crossings) == 2
+assert close((envelope / target).min(), acceptance_rate(m, kappa), 1e-4)  # where they touch, if scaled by M
 print("Checked: spherical Cauchy samples that were kept pass the test for von Mises-Fisher, all of them do not.")
 
 # %% [markdown]
@@ -901,6 +906,7 @@ axes.set_xticks([1e2, 1e4, 1e6, 1e8])
 beyond = rates[kappas > 1e6, 1]
 low, high = beyond[beyond > 0].min(), beyond.max()
 million, ten_million = (units[np.argmin(abs(kappas - k))] for k in (1e6, 1e7))
+true_units = [2**25 * b / (1 + b) for b in (wood(5, k)[0] for k in (1e6, 1e7))]
 gone = [kappas[np.argmax(column == 0)] for column in rates.T[:2]]
 plotting.show(
     figure,
@@ -911,10 +917,11 @@ plotting.show(
 )
 plotting.say(
     f"The green line is as telling. Its $b$ is right, but $x_0$ and $w$ are stored as numbers just below 1, in units "
-    f"of $2^{{-24}}$. At $\\kappa=10^6$ there are {million:.0f} such units between $x_0$ and 1, at $10^7$ only "
-    f"{ten_million:.0f}. Where $x_0$ is rounded to the wrong unit, the log acceptance is shifted, by order one: "
-    f"downwards, and the rate drops to {low:.2f}; or upwards, above zero, and it rises to {high:.2f}, since too much "
-    f"is kept. From $\\kappa={gone[1] / 1e7:.0f}\\cdot10^7$ on, $x_0$ is 1. Carrying $y$ avoids all of it."
+    f"of $2^{{-24}}$. Between $x_0$ and 1 there should be {true_units[0]:.1f} such units at $\\kappa=10^6$, and "
+    f"{true_units[1]:.1f} at $10^7$; stored are {million:.0f} and {ten_million:.0f}. Where $x_0$ is rounded "
+    "to the wrong unit, the log acceptance is shifted, by order one: downwards, and the rate drops to "
+    f"{low:.2f}; or upwards, above zero, and it rises to {high:.2f}, since too much is kept. From "
+    f"$\\kappa={gone[1] / 1e7:.0f}\\cdot10^7$ on, $x_0$ is 1. Carrying $y$ avoids all of it."
 )
 
 # %% tags=["checks"]
@@ -922,6 +929,7 @@ assert rates[kappas > 1.1e4, 0].max() == 0
 assert rates[-1, 1] == 0
 assert rates[:, 2].min() > 0.67
 assert low < 0.5 < 0.9 < high
+assert np.all(abs(np.subtract(true_units, [million, ten_million])) > 0.5)  # both are rounded to the wrong unit
 assert 0.75 < b / exact_b < 0.81
 w, accepted = textbook(11, 1e4, b, 200_000)
 assert ks(1 - w[accepted].double(), 11, 1e4) > 2 * limit
@@ -949,8 +957,9 @@ print(f"kappa = 5: mean of w {wrapped.mean():.2f} with 1/kappa, should be {A(2, 
 # **Five: half of a formula replaced.** Both public releases of the paper [@davidson2018] know of trap one
 # (`s-vae-pytorch`, commit 671c46c, `von_mises_fisher.py`, lines 88 to 100; `s-vae-tf`, commit b05e8e2, lines 163 to
 # 169). Above $\kappa=10$ they pass from $b$ to its limit for large $\kappa$, $\frac{m-1}{4\kappa}$, which they have
-# reached at $11$. But that is good for $\kappa\gg m$ only. And Wood's test of a proposal has more letters, whose
-# formulas stay those of the exact $b$. (He writes $d$ for $\delta$; here $d$ is the dimension.)
+# reached at $11$. But that is good for $\kappa\gg m$ only. And their test of a proposal, the paper's rewriting of
+# Wood's, has more letters, whose formulas stay those of the exact $b$, with $s=\sqrt{4\kappa^2+(m-1)^2}$ once more.
+# (The paper writes $d$ for $\delta$; here $d$ is the dimension.)
 #
 # $$
 # a=\frac{m-1+2\kappa+s}4,\qquad t=\frac{2ab}{1-(1-b)e},\qquad\delta=\frac{4ab}{1+b}-(m-1)\log(m-1).
@@ -1053,7 +1062,7 @@ for m, kappa in [(6, 12.0), (21, 12.0), (41, 10.0), (41, 12.0), (51, 11.0), (41,
     assert (ks(1 - w, m, kappa) > limit) == (m > 6 and kappa > 10)
     assert (highest > 1) == (m > 20 and 10 < kappa < 100)
 assert 1.045 < public_heights(6, 12.0, 100_000)[1].exp() < 1.055
-for m, kappa in [(2, 3.0), (6, 12.0), (41, 12.0)]:  # Wood's letters with the exact b
+for m, kappa in [(2, 3.0), (6, 12.0), (41, 12.0)]:  # the paper's letters with the exact b
     b, x0 = wood(m, kappa)
     s, x = math.hypot(m - 1, 2 * kappa), torch.linspace(-1, 1, 11)
     a, e = (m - 1 + 2 * kappa + s) / 4, (1 - x) / 2

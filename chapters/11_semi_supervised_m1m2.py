@@ -23,8 +23,8 @@
 # - put M2 on top of a VAE, and give $p(z_1|y,z_2)$ the right density for its space;
 # - train M1+M2 on a hundred labels, and recognise five ways in which it fails.
 #
-# **You need**: calculus, Bayes' rule, chapters [2](02_von_mises_fisher.ipynb), [6](06_kl_divergence.ipynb) and
-# [8](08_s_vae.ipynb).
+# **You need**: calculus, Bayes' rule, chapters [2](02_von_mises_fisher.ipynb), [6](06_kl_divergence.ipynb),
+# [7](07_n_vae.ipynb), [8](08_s_vae.ipynb) and [10](10_semi_supervised_m1.ipynb).
 #
 # **Time**
 
@@ -502,9 +502,9 @@ print("Checked: both forces on κ for m = 2, 3, 6 and 51, and the κ that each o
 # %% [markdown]
 # The Gaussian counts $m$ directions in which $z_1$ may err, where there are $m-1$. So for a tight cluster its $\kappa$
 # is too large by the factor $m/(m-1)$, because then $1-r\approx(m-1)/(2\kappa)$: much on $S^2$, little in many
-# dimensions. A loose cluster it cannot describe at all: $r\ge0$ means $\kappa\ge m/2$. The squared error never pays for
-# width: it is off in every dimension. The cure is one line: `VonMisesFisher(mu, kappa).log_prob(z1)`. For a flat $z_1$
-# the Gaussian is right.
+# dimensions, if $\kappa$ is far above $m$. A loose cluster it cannot describe at all: $r\ge0$ means $\kappa\ge m/2$,
+# and 20 at $m=51$ becomes 39. The squared error never pays for width: it is off in every dimension. The cure is one
+# line: `VonMisesFisher(mu, kappa).log_prob(z1)`. For a flat $z_1$ the Gaussian is right.
 #
 # ## The library's version
 #
@@ -639,8 +639,8 @@ plotting.show(
 plotting.say(
     f"The draws of {at_home} of the ten classes lie nearest to the codes of their own class. Not so those of "
     + ", ".join(f"{c} (nearest to the codes of {where})" for c, where in enumerate(nearest) if c != where)
-    + ". Each shares a region with another class, and of each such pair one is mostly not recognised. The accuracy is "
-    "below one half for "
+    + ". Each shares a region with another class, and of each such pair at least one is mostly not recognised. The "
+    "accuracy is below one half for "
     + ", ".join(f"{c} ({100 * share:.0f}%)" for c, share in enumerate(rightly) if share < 0.5)
     + ". One run."
 )
@@ -981,8 +981,9 @@ plotting.say(
     f"{seed0[1.0, 'nn']:.1f}%, one run each."
 )
 plotting.say(
-    f"The first suspect stays. Of its own hundred labels S+S names {named[0.1, 'ss']:.0f} with $\\alpha=0.1$, N+N "
-    f"{named[0.1, 'nn']:.0f} and S+N {named[0.1, 'sn']:.0f}; with $\\alpha=1$ all three name all. The second does not: "
+    "The first suspect is not cleared. Of its own hundred labels S+S names "
+    f"{named[0.1, 'ss']:.0f} with $\\alpha=0.1$, N+N {named[0.1, 'nn']:.0f} and S+N {named[0.1, 'sn']:.0f}; with "
+    "$\\alpha=1$ all three name all. The second is: "
     f"**the $z_2$ of S+S is not on its floor**, with either $\\alpha$. Its KL is {min(kl_of_s):.2f} to "
     f"{max(kl_of_s):.2f} nats in {len(kl_of_s)} runs, against {floor:.2f}."
 )

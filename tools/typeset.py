@@ -97,6 +97,8 @@ def mathml(tex: str, *, display: bool = False) -> str:
     if display:
         return _written([child for row in root for child in (row if row.tag == "mrow" else [row])], display="block")
     pieces = [list(child) if child.tag == "mrow" and not child.attrib else [child] for child in root]
+    if pieces[0][0].tag == "mspace" and len(pieces[0]) > 1:
+        del pieces[0][0]  # of a formula that begins with \;
     pieces = _unbroken(pieces)
     for piece in pieces[:-1]:
         if piece[-1].tag == "mo" and piece[-1].text not in BRACKETS:
@@ -161,6 +163,18 @@ def _space(row: ET.Element) -> None:
             row.insert(index, ET.Element("mspace", THIN))
 
 
+def _for_firefox(math: ET.Element) -> None:
+    """A space before the unseen sign, as Firefox sets its own behind it; primes in a row, or it makes them large."""
+    for element in list(math.iter()):
+        for index in range(len(element) - 1):
+            if element[index].text == APPLY and element[index + 1].tag == "mspace":
+                element[index], element[index + 1] = element[index + 1], element[index]
+        if element.tag in SCRIPTS and "tml-prime" in element[-1].get("class", ""):
+            row = ET.Element("mrow")
+            row.append(element[-1])
+            element[-1] = row
+
+
 def _unbroken(pieces: list[list[ET.Element]]) -> list[list[ET.Element]]:
     """Join pieces where no line should break.
 
@@ -192,4 +206,5 @@ def _unbroken(pieces: list[list[ET.Element]]) -> list[list[ET.Element]]:
 def _written(elements: list[ET.Element], **attributes: str) -> str:
     math = ET.Element("math", attributes)
     math.extend(elements)
+    _for_firefox(math)
     return ET.tostring(math, encoding="unicode").replace(" />", "/>")

@@ -204,7 +204,7 @@ check_fit_concentration = Exercise(
     question="""\
 Write `fit_concentration`, which returns the $\\hat\\kappa$ of unit vectors: the solution of $A_m(\\kappa) = r$ with
 $r = \\lVert \\bar z \\rVert$. `mean_resultant_length` of the library may be used. $A_m'$ is the variance of
-$w$: use the chapter's `moments`, or bisection; chapter 5 derives a closed form.""",
+$w$: use the chapter's `moments`, or bisection; chapter 3 derives a closed form.""",
     solution=fit_concentration,
     explanation="""\
 $A_m' = 1 - A_m^2 - \\frac{m-1}\\kappa A_m$ is positive, so there is one solution. Newton's method starts at $r(m -
@@ -330,7 +330,7 @@ check_em_step = Exercise(
     minutes=30,
     question="""\
 Write `em_step`: E and M for a mixture of von Mises-Fisher laws in any dimension, without a loop over points. The
-library's `log_partition` and `concentration_from_mean_resultant_length` may be used. Then run it on three clusters.""",
+library's `log_partition` and `concentration_from_mean_resultant_length` may be used.""",
     solution=em_step,
     explanation="""\
 E: the posterior of the component is proportional to share times density, and both the share and the normaliser

@@ -333,9 +333,9 @@ check_log_normaliser = Exercise(
     importance=5,
     minutes=25,
     question="""\
-This is how the library computes $\\phi_m$. A Gauss rule for $E\\,e^{\\kappa w}$ fails for large $\\kappa$, where all
-is in one corner. Substitute $w = (x_0 + x)/(1 + x_0x)$ first, and use the same rule for $x$. Write `log_normaliser`;
-`gauss_rule(m)` is given.""",
+This is how the library computes the values from which its table of $\\phi_m$ is made. A Gauss rule for
+$E\\,e^{\\kappa w}$ fails for large $\\kappa$, where all is in one corner. Substitute $w = (x_0 + x)/(1 + x_0x)$ first,
+and use the same rule for $x$. Write `log_normaliser`; `gauss_rule(m)` is given.""",
     solution=log_normaliser,
     explanation="""\
 After the substitution the integrand is $(c\\,e^{1-c})^{m-1} \\le 1$ with $c = 1/(1 + x_0x)$, smooth and broad at

@@ -357,14 +357,14 @@ check_place = Exercise(
     question="""\
 Only the height $w$ of a sample is hard to draw. Write `place`, which makes points $z = w\\mu + \\sqrt{1-w^2}\\,v$ of
 it, with $v$ uniform across $\\mu$. Take the directions from Gaussian vectors: by projection, or by a mirror that
-carries an axis to $\\mu$. Mind the poles: at $\\mu = e_1$ and next to it Householder's vector $e_1 - \\mu$
-vanishes.""",
+carries an axis to $\\mu$. Mind the poles: Householder's vector $e_1 - \\mu$ vanishes at $\\mu = e_1$,
+and is small next to it.""",
     solution=place,
     explanation="""\
 Projecting $g$ onto the tangent space and normalising is the short way, and passes too. The mirror $I -
 2aa^\\top/|a|^2$ with $a = \\mu + \\sigma e_1$, $\\sigma = \\operatorname{sign}\\mu_1$ (1 at 0), carries
-$-\\sigma e_1$ to $\\mu$, and $|a|^2 = 2(1 + |\\mu_1|) \\ge 2$ never vanishes. The patch found in public code, $a/(|a| +
-\\varepsilon)$, is no mirror near $e_1$: points leave the sphere.""",
+$-\\sigma e_1$ to $\\mu$, and $|a|^2 = 2(1 + |\\mu_1|) \\ge 2$ never vanishes. The patch found in public code,
+$(e_1 - \\mu)/(|e_1 - \\mu| + \\varepsilon)$, is no mirror near $e_1$: points leave the sphere.""",
     hints=(
         "A Gaussian vector without its part along mu has a uniform direction in the tangent space: normalise it.",
         "By a mirror: with `s = 1.0 if mu[0] >= 0 else -1.0` (torch.sign(0) is 0) and `a = mu + s e1`, "
@@ -592,13 +592,15 @@ check_find_faults = Exercise(
 `published_sampler` is the sampler of trap five as it was published: exact up to $\\kappa = 10$, then passing to the
 other constant. Its samples look right. Write `find_faults`, a Kolmogorov-Smirnov test that tells where its law is
 wrong; `height_distribution` has the exact distribution function. Try it on $(m, \\kappa) = (5, 5)$, $(41, 10)$ and
-$(41, 12)$. From which $\\kappa$ on is it wrong at $m = 41$? And how many samples would it take to see it at
-$m = 5$, $\\kappa = 12$?""",
+$(41, 12)$. At which $\\kappa$ does it become wrong at $m = 41$, and can the test still see it at $\\kappa = 1000$? And
+how many samples would it take to see it at $m = 5$, $\\kappa = 12$?""",
     solution=find_faults,
     explanation="""\
 Beyond $\\kappa = 10$ the code passes to $b = (m-1)/(4\\kappa)$, which is close to the exact $b$ only if $\\kappa
 \\gg m$. At $(41, 12)$ it is 0.83 in place of 0.57, and the other constants no longer belong to the proposals: the
-log acceptance exceeds 0, nearly every proposal is kept, and the mean height is 0.09 in place of 0.27. At $(5, 12)$
+log acceptance exceeds 0, nearly every proposal is kept, and the mean height is 0.09 in place of 0.27. At $m = 41$ the
+law is wrong for every $\\kappa > 10$. With $D$ between the two laws and $n = 20\\,000$, $\\sqrt n\\,D$ is 5.8 at
+$\\kappa = 10.05$, 35 at 20 and 4.8 at 100; at 1000 it is 0.02, and no test of this size sees it. At $(5, 12)$
 the two laws differ by $D = 0.0017$. To see it takes about 2.4 million samples, at the limit for one pair: tests in few
 dimensions see nothing. A limit for one test is not a limit for ten: divide the error rate by their number.""",
     hints=(
@@ -882,7 +884,8 @@ check_keep = Exercise(
     question="""\
 Write `keep`, which throws away some of the draws of a spherical Cauchy law, so that the others have the von
 Mises-Fisher law exactly. The heights' densities are proportional to $e^{\\kappa w}$ and to $(1 - x_0w)^{-(m-1)}$,
-each times $(1-w^2)^{(m-3)/2}$. Keep as many as you can. With `spherical_cauchy` you have a complete sampler.""",
+each times $(1-w^2)^{(m-3)/2}$. Keep as many as you can. With your `spherical_cauchy` of exercise 4.5, with
+this $x_0$, you have a complete sampler.""",
     solution=keep,
     explanation="""\
 Keep $z$ with a probability proportional to the quotient of the densities, $e^{\\kappa w}(1 - x_0w)^{m-1}$. It is

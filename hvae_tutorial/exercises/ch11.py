@@ -133,7 +133,7 @@ def minibatch_objective(
         log_q: log q(y|x) of the labelled points in the batch with their classes, shape (b,), float64.
         num_labelled: N_l, the number of labelled points of the whole data set.
         num_unlabelled: N_u, the number of unlabelled points of the whole data set.
-        alpha: Weight of the classifier's term.
+        alpha: Weight of the classifier's term, which has the factor alpha (N_l + N_u) / N_l.
 
     Returns:
         The estimate, a scalar tensor of float64.
@@ -173,9 +173,10 @@ check_minibatch_objective = Exercise(
     importance=4,
     minutes=10,
     question="""\
-$J$ sums over all points, a batch has a few of each kind. Write `minibatch_objective`, which returns an unbiased
-estimate of $J/N_u$. The unlabelled points in the batch are a fair sample of the $N_u$, and the labelled ones of the
-$N_l$.""",
+$J=\\sum\\mathcal U+\\sum\\mathcal L+\\frac{\\alpha N}{N_l}\\sum\\log q(y|x)$ sums over all points: $\\mathcal U$ over
+the $N_u$ unlabelled ones, the others over the $N_l$ labelled ones, and $N=N_u+N_l$. A batch has a few of each kind.
+Write `minibatch_objective`, which returns an unbiased estimate of $J/N_u$. The unlabelled points in the batch are a
+fair sample of the $N_u$, and the labelled ones of the $N_l$.""",
     solution=minibatch_objective,
     explanation="""\
 A sum over $N_l$ points is $N_l$ times a mean, and the mean of a fair sample is unbiased for it. So $J/N_u$ is the mean
@@ -288,8 +289,8 @@ check_alpha_to_win = Exercise(
     question="""\
 Take a group of points that the classifier cannot tell apart. The unlabelled points pull $q$ to the model's $\\pi$, by
 $-n_u\\,\\mathrm{KL}(q\\Vert\\pi)$; the group's $n_l$ labels pull it to their class, by
-$\\frac{\\alpha N}{N_l}n_l\\log q$. Write `alpha_to_win`, which returns the least $\\alpha$ at which the best $q$ gives
-the class of the labels at least one half.""",
+$\\frac{\\alpha N}{N_l}n_l\\log q$, with $N=N_u+N_l$. Write `alpha_to_win`, which returns the least $\\alpha$ at which
+the best $q$ gives the class of the labels at least one half.""",
     solution=alpha_to_win,
     explanation="""\
 The other classes share what is left in the proportions of $\\pi$, so for an absolute majority two classes are enough.
@@ -302,7 +303,7 @@ odds of 1.2 to 1, $\\alpha=1$ against 7.4 to 1.""",
     hints=(
         "Write down the group's part of J as a function of the one number q, and set its derivative to zero.",
         "At q = 1/2 the logarithm of q / (1 - q) is zero, and the label's pull W / q is 2 W.",
-        "W = alpha N n_l / N_l. If pi is above 1/2 the labels have won without alpha.",
+        "W = alpha N n_l / N_l, N = N_u + N_l. If pi is above 1/2 the labels have won without alpha.",
     ),
     cases=_alpha_cases,
     checked="pi from 0.01 to 0.7, groups and data sets of many sizes, against a search for the best q",

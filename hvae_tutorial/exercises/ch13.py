@@ -21,10 +21,10 @@ from hvae_tutorial.special import log_partition
 
 
 def least_nats(angle: float, d: int) -> float:
-    """The least divergence from the uniform law with which a law on a sphere points within an angle.
+    """The chapter's lower bound of the divergence from the uniform law of a law on a sphere with E w = cos(angle).
 
     Args:
-        angle: In degrees, from 0.01 to 90: E w is its cosine.
+        angle: In degrees, from 0.01 to 90.
         d: Dimension of the sphere, from 1 to 1000.
 
     Returns:
@@ -50,8 +50,9 @@ check_least_nats = Exercise(
     importance=3,
     minutes=3,
     question="""\
-A warm-up. Write `least_nats`: how many nats must a law on $S^d$ pay at least to point within an angle? How many would
-the code of an image cost that is known to 2 degrees on $S^{40}$?""",
+A warm-up. Write `least_nats`, the chapter's lower bound $d\\log(1/\\sin\\theta)$ (not the exact $K(r)$) of the nats
+that a law on $S^d$ with $E\\,w=\\cos\\theta$ pays. How many would the code of an image cost that is known to 2 degrees
+on $S^{40}$?""",
     solution=least_nats,
     explanation="""\
 Every dimension charges $\\log(1/\\sin\\theta)$. Two degrees on $S^{40}$: 134 nats, four times what the paper's
@@ -342,7 +343,7 @@ $\\log p-\\log((1-\\epsilon)q+\\epsilon p)$, with the sum by `logaddexp`, which 
 mixture is at least $\\epsilon p$, so no weight passes $1/\\epsilon$.""",
     hints=(
         "The draws come from the mixture `(1 - share) * q + share * p`: this is the density to divide by.",
-        "log of a product: `log(1 - share) + log_q` and `log(share) + log_p` are the two logarithms to be added up.",
+        "log of a product: the two terms have the logarithms `log(1 - share) + log_q` and `log(share) + log_p`.",
         "`torch.logaddexp(a, b)` is log(exp(a) + exp(b)) without overflow.",
     ),
     cases=_defended_cases,

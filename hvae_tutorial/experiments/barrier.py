@@ -151,10 +151,10 @@ def ends(records: Sequence[Record]) -> Table:
         label="d",
         model="sampler",
         columns=list(columns),
-        rows=comparison(found, columns, {}, digits=2, name=names.sampler, base="s"),
+        rows=comparison(found, columns, {}, digits=2, name=names.sampler, base="s", paired=True),
         notes=[
             f"Runs that have passed the barrier, which there is from d = {LEAST_D} on. "
-            + statistics("the exact sampler"),
+            + statistics("the exact sampler", shared="their initial weights"),
             "LL, ELBO and KL with the density of the law that is sampled. Reported: with that of the von Mises-Fisher "
             "law, as public code has it; where the laws differ, this ELBO is a looser bound up to d = 62, this LL no "
             "bound. LL by importance sampling, number of samples in brackets; ELBO, RE and KL averaged over "

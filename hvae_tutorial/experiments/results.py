@@ -160,6 +160,24 @@ def welch_p_value(a: Sequence[float], b: Sequence[float]) -> float | None:
     return float(ttest_ind_from_stats(*moments, equal_var=False).pvalue)
 
 
+def paired_p_value(a: Sequence[float], b: Sequence[float]) -> float | None:
+    """Return the two-sided p-value of the paired t-test: Student's, of the differences, for a mean of 0.
+
+    For runs that come in pairs, such as those of one seed where the seed draws the labels or the split of a graph: what
+    the two have in common is not in their difference. None where there is no test: with fewer than two pairs, or if all
+    differences are equal.
+
+    Raises:
+        ValueError: there are not as many values in `a` as in `b`.
+    """
+    from scipy.stats import ttest_rel  # takes a second to import, which a command need not wait for
+
+    differences = [x - y for x, y in zip(a, b, strict=True)]
+    if len(differences) < 2 or stdev(differences) == 0:
+        return None
+    return float(ttest_rel(a, b).pvalue)
+
+
 def number(record: Record, *path: str) -> float:
     """Return one of a record's results by its name, or by name and name.
 
@@ -214,6 +232,7 @@ def comparison(
     scale: float | Mapping[str, float] = 1,
     published_digits: int | None = None,
     base: str = "n",
+    paired: bool = False,
     complete: bool = False,
 ) -> list[Row]:
     """Return the rows of a table by d (or data) and model: ours, each publication's, the difference, p-values.
@@ -227,13 +246,12 @@ def comparison(
         scale: by which our numbers are multiplied, one for all columns or one for some: 100 for per cent.
         published_digits: decimals of the figures of others, where they have fewer than ours.
         base: the model that the others are tested against.
+        paired: whether runs with one seed share what the seed draws, and are tested as pairs, the others not at all;
+            else by Welch's test.
         complete: also show cells in which there are only published figures.
     """
     factors = scale if isinstance(scale, Mapping) else dict.fromkeys(columns, scale)
-    values = {
-        cell: [[factors.get(header, 1) * number(run, *path) for run in runs] for header, path in columns.items()]
-        for cell, runs in cells.items()
-    }
+    values = {cell: _values(runs, columns, factors) for cell, runs in cells.items()}
     shown = set(cells).union(*published.values()) if complete else set(cells)
     rows = []
     for key in sorted({key for key, _ in shown}):
@@ -257,16 +275,40 @@ def comparison(
                         rows.append(Row(label, name(model), MINUS + source, cells=gaps))
         for model in models:
             if model != base and (key, base) in cells and (key, model) in cells:
-                pairs = zip(values[key, model], values[key, base], strict=True)
-                tests = [PValue(welch_p_value(a, b)) for a, b in pairs]
+                sides = [cells[key, model], cells[key, base]]
+                if paired:
+                    sides = _pairs(*sides)
+                pairs = zip(*(_values(runs, columns, factors) for runs in sides), strict=True)
+                test = paired_p_value if paired else welch_p_value
+                tests = [PValue(test(a, b)) for a, b in pairs]
                 if any(test.mean is not None for test in tests):  # none where a cell has one run
                     rows.append(Row(label, name(model), TEST, cells=tests))
     return rows
 
 
-def statistics(base: str) -> str:
-    """Return the note on means, deviations and tests against a model of this name."""
-    return f"Mean ± standard deviation over the runs; p: two-sided Welch t-test against {base}."
+def _values(
+    runs: Sequence[Record], columns: Mapping[str, tuple[str, ...]], factors: Mapping[str, float]
+) -> list[list[float]]:
+    """The numbers of each column."""
+    return [[factors.get(header, 1) * number(run, *path) for run in runs] for header, path in columns.items()]
+
+
+def _pairs(a: Sequence[Record], b: Sequence[Record]) -> list[list[Record]]:
+    """The runs of either side whose seed is on both, in the same order."""
+    sides = [{run.settings["seed"]: run for run in runs} for runs in (a, b)]
+    common = sorted(sides[0].keys() & sides[1].keys())
+    return [[side[seed] for seed in common] for side in sides]
+
+
+def statistics(base: str, *, shared: str = "") -> str:
+    """Return the note on means, deviations and tests.
+
+    Args:
+        base: the name of the model that the others are tested against.
+        shared: what runs with one seed share, which makes them pairs; nothing by default.
+    """
+    test, why = ("paired", f"; runs with one seed share {shared}") if shared else ("Welch", "")
+    return f"Mean ± standard deviation over the runs; p: two-sided {test} t-test against {base}{why}."
 
 
 def binarization() -> str:

@@ -71,9 +71,15 @@ def table(records: Sequence[Record], *, complete: bool = False) -> Table:
             digits=1,
             scale=100,
             name=names.vae,
+            paired=True,
             complete=complete,
         ),
-        notes=[statistics("N-VAE"), _protocol(), binarization(), training(settings)],
+        notes=[
+            statistics("N-VAE", shared="their sets of labelled images"),
+            _protocol(),
+            binarization(),
+            training(settings),
+        ],
     )
 
 
@@ -106,7 +112,7 @@ def by_coordinates(records: Sequence[Record]) -> Table:
         raise ValueError("there is no d with records of N-VAE on R^d and of S-VAE on S^d and on S^(d-1)")
     return Table(
         title=f"Table 2 on {settings['data']} by number of coordinates: k-NN accuracy of the latent means in %",
-        label="d",
+        label="d of the plane",
         model="model and space",
         detail="coordinates",
         columns=list(columns),

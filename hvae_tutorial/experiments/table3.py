@@ -80,11 +80,12 @@ def table(records: Sequence[Record], *, complete: bool = False) -> Table:
             published_digits=1,
             scale={"accuracy": 100},
             name=names.pair,
-            complete=complete,
             base="nn",
+            paired=True,
+            complete=complete,
         ),
         notes=[
-            statistics("N+N") + " S+N: von Mises-Fisher z1, Gaussian z2.",
+            statistics("N+N", shared="their labelled images") + " S+N: von Mises-Fisher z1, Gaussian z2.",
             "Accuracy of the most probable class by q(y|z1) at the mode of q(z1|x). "
             f"ELBO, RE and KL{EXPLAINED[settings['scheme']]} from one latent sample an image, averaged over {PASSES} "
             "passes.",

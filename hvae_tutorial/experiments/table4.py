@@ -13,7 +13,7 @@ from cyclopts.validators import Number
 from hvae_tutorial.experiments import names, paper
 from hvae_tutorial.experiments.experiment import Experiment
 from hvae_tutorial.experiments.options import Graph, GraphModels, Options, Several, combinations
-from hvae_tutorial.experiments.results import Table, cells_of, comparison
+from hvae_tutorial.experiments.results import Table, cells_of, comparison, statistics
 from hvae_tutorial.records import Record
 
 
@@ -56,10 +56,12 @@ def table(records: Sequence[Record], *, complete: bool = False) -> Table:
         title="Table 4: link prediction, area under the ROC curve (AUC) and average precision (AP) in %, test edges",
         label="graph",
         columns=list(columns),
-        rows=comparison(found, columns, published, digits=1, scale=100, name=names.vgae, complete=complete),
+        rows=comparison(
+            found, columns, published, digits=1, scale=100, name=names.vgae, paired=True, complete=complete
+        ),
         notes=[
-            "Mean ± standard deviation over the runs, each with its own split of the edges; p: two-sided Welch t-test "
-            "against N-VGAE. The paper's figures of N-VGAE are quoted from memory.",
+            statistics("N-VGAE", shared="their split of the edges")
+            + " The paper's figures of N-VGAE are quoted from memory.",
             "10% of the edges for test, 5% for validation, and as many non-edges; pairs are ranked by the decoder's "
             "logit at the posterior means.",
             f"d = {settings['d']}, hidden layer {settings['hidden']}, dropout {settings['dropout']:g}; Adam with step "

@@ -126,20 +126,37 @@ def test_what_is_wrong_at_41_and_12() -> None:
         assert (m - 1) / 48 / ((m - 1) / (24 + math.hypot(24, m - 1))) == pytest.approx(1, abs=0.03)
 
 
-def test_how_many_samples_it_takes_at_5_and_12() -> None:
-    m, kappa, b = 5, 12.0, 4 / 48
-    a = (4 + 24 + math.hypot(24, 4)) / 4
+def published_distance(m: int, kappa: float) -> float:
+    """The largest distance D of two distribution functions of w, the published sampler's and the exact one."""
+    root, share = math.hypot(2 * kappa, m - 1), min(max(kappa - 10, 0), 1)
+    b = share * (m - 1) / (4 * kappa) + (1 - share) * (m - 1) / (2 * kappa + root)
+    a = (m - 1 + 2 * kappa + root) / 4
     theta = np.linspace(0, math.pi, 100_001)
     e = (1 - np.cos(theta)) / 2
     t = 2 * a * b / (1 - (1 - b) * e)
-    log_acceptance = 4 * np.log(t) - t + 4 * a * b / (1 + b) - 4 * math.log(4)
+    log_acceptance = (m - 1) * np.log(t) - t + 4 * a * b / (1 + b) - (m - 1) * math.log(m - 1)
     kept = np.sin(theta) ** (m - 2) * np.exp(np.minimum(log_acceptance, 0))
     w = (1 - (1 + b) * e) / (1 - (1 - b) * e)
     F = 1 - (np.cumsum(kept) - kept / 2) / kept.sum()  # w falls as theta grows
-    D = np.abs(F - _reference.cdf(w, kappa, m)).max()
+    return float(np.abs(F - _reference.cdf(w, kappa, m)).max())
+
+
+def test_how_many_samples_it_takes_at_5_and_12() -> None:
+    D = published_distance(5, 12.0)
     assert f"{D:.4f}" == "0.0017"
     assert f"{(ch04._limit(1) / D) ** 2 / 1e6:.1f}" == "2.4"
     assert "about 2.4 million samples" in ch04.check_find_faults.explanation
+
+
+def test_where_the_published_sampler_is_wrong_at_41_and_where_the_test_sees_it() -> None:
+    assert published_distance(41, 10.0) < 1e-6
+    assert min(published_distance(41, kappa) for kappa in (10.001, 10.01, 11.0, 100.0, 1000.0)) > 1e-4
+    said = {10.05: "5.8", 20.0: "35", 100.0: "4.8", 1000.0: "0.02"}
+    for kappa, text in said.items():
+        distance = math.sqrt(20_000) * published_distance(41, kappa)
+        assert f"{distance:.{len(text.partition('.')[2])}f}" == text
+        assert text in ch04.check_find_faults.explanation
+        assert (distance > ch04._limit(1) + 1) == (kappa < 1000)
 
 
 def test_bad_luck_of_that_size_is_rare_and_the_usual_level_is_passed_by_it() -> None:

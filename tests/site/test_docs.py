@@ -20,6 +20,7 @@ from hvae_tutorial import (
     training,
 )
 from hvae_tutorial.cli import app
+from hvae_tutorial.experiments.registry import EXPERIMENTS
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -49,6 +50,27 @@ def test_the_commands_that_reproduce_exist() -> None:
     assert len(experiments) >= 3
     for command in experiments:
         app.parse_args(command, exit_on_error=False, print_error=False)
+
+
+def documented() -> list[tuple[str, dict]]:
+    """What the commands on the page train: experiment, and settings without the seed."""
+    found = []
+    for command in commands():
+        if command[:2] == ["hvae", "reproduce"] and command[2] != "all":
+            _, bound, _ = app.parse_args(command[1:], exit_on_error=False, print_error=False)
+            experiment = EXPERIMENTS[command[2]]
+            found += [(run.experiment, run.settings) for run in experiment.runs(bound.arguments["options"])]
+    return [(name, {key: value for key, value in settings.items() if key != "seed"}) for name, settings in found]
+
+
+def test_each_record_has_a_command_that_makes_it_again() -> None:
+    known = documented()
+    lacking = {
+        record.name
+        for record in records.load()
+        if (record.experiment, {key: v for key, v in record.settings.items() if key != "seed"}) not in known
+    }
+    assert not lacking
 
 
 def test_the_plain_commands_are_those_of_the_makefile() -> None:

@@ -230,7 +230,7 @@
     const note = (...parts) => element("p", {}, ...parts);
     const subscript = element("sub");
     const { list, cells, words } = facts(
-      ["length", "Kept, of the darts thrown"],
+      ["length", "Kept darts"],
       ["rate", "Rate of this sampler, exact"],
       ["above", "Kept where the ceiling is too low"],
       ["mean", "Mean of the kept ", symbol("w")],
