@@ -949,7 +949,7 @@ assert share[grid > 11.005].min() > 0.97
 
 
 def their_mean(kappa, m):
-    """The mean of w under the law that the blended b makes, with Wood's other constants exact."""
+    """The mean of w under the law that the blended b makes, with the other constants exact."""
     b, a, e = blended_b(kappa, m), (m - 1 + 2 * kappa + constants(kappa, m)[0]) / 4, (1 - torch.cos(angle)) / 2
     t = 2 * a * b / (1 - (1 - b) * e)
     log_accept = (m - 1) * (torch.log(t) - math.log(m - 1)) - t + 4 * a * b / (1 + b)

@@ -295,8 +295,15 @@ FORMULAS: dict[str, tuple[Formula, ...]] = {
             r"t = \frac{\bar a - \bar b}{\sqrt{s_a^2 / n_a + s_b^2 / n_b}}",
             "Welch (1947)",
             "hvae_tutorial.experiments.results.welch_p_value",
-            "14_reproduction_report",
+            "09_unsupervised",
             "experiments/test_results.py::test_welch_agrees_with_its_formula",
+        ),
+        Formula(
+            r"t = \frac{\bar D}{\sqrt{s_D^2 / n}}, \quad D_i = x_i - y_i",
+            "Student (1908)",
+            "hvae_tutorial.experiments.results.paired_p_value",
+            "14_reproduction_report",
+            "experiments/test_results.py::test_paired_runs_are_tested_by_the_differences_within_a_seed",
         ),
     ),
 }

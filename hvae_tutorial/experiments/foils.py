@@ -1,7 +1,7 @@
 r"""Foils: what public S-VAE code does in place of the von Mises-Fisher law and its gradient, written from the formulas.
 
-The authors' releases draw $w = \mu \cdot z$ by Wood's rejection (1994): with $e \sim \mathrm{Beta}(h, h)$,
-$h = (m-1)/2$,
+The authors' releases draw $w = \mu \cdot z$ by Wood's rejection (1994), in their paper's letters: with
+$e \sim \mathrm{Beta}(h, h)$, $h = (m-1)/2$,
 
 $$w = \frac{1 - (1+b)\,e}{1 - (1-b)\,e}, \quad t = \frac{2ab}{1 - (1-b)\,e}, \quad
   \log\mathrm{acceptance} = (m-1) \log t - t + d, \quad d = \frac{4ab}{1+b} - (m-1) \log(m-1),$$
