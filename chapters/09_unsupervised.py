@@ -147,11 +147,8 @@ print("commit", record.provenance["commit"][:7], "on", record.provenance["machin
 
 
 # %%
-every = records.load(experiment="table1")
-every = [r for r in every if r.settings["warmup_epochs"] > 0]
-every = [
-    r for r in every if r.settings["data"] != "digits" or r.settings["epochs"] * r.settings["batch_size"] == 300 * 256
-]
+every = [r for r in records.load(experiment="table1") if r.settings["warmup_epochs"] and r.settings["epochs"] != 1500]
+every = [r for r in every if (r.settings["data"] == "digits") == (r.settings["batch_size"] == 256)]
 
 
 def runs(data, model, d):
@@ -482,9 +479,9 @@ plotting.show(
     figure,
     "**Figure 9.3.** Ours against the paper's, in units of what the paper's own spread allows. Numbers: our mean minus "
     "the paper's, in nats; in brackets, the number of our runs. With probability 99% or more all of them should be in "
-    "the light grey band, and with 99% each one in the dark.",
+    "the wide band, and with 99% each one in the narrow.",
     alt=f"Three panels with a dot for each of {len(cells)} cells. {len(compared) - len(outside)} of {len(compared)} "
-    f"dots lie in the light grey band, {len(compared) - len(outside) - len(between)} in the dark one. Outside of both: "
+    f"dots lie in the wide band, {len(compared) - len(outside) - len(between)} in the narrow one. Outside of both: "
     f"{listed(outside)}.",
 )
 up = sum(compared[d, kind, "kl"][0] > 0 for d, kind in cells)

@@ -96,6 +96,10 @@ EXPLORABLES = {
 }
 
 
+# A mean with its deviation, and a limit: on one line, except on paper.
+TOGETHER = re.compile(r"<td(?=(?: style[^>]*)?>(?:<em>)?(?:[\N{MINUS SIGN}\d.]+ ± [\d.]+|&lt; [\d.]+)(?:</em>)?</td>)")
+
+
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """List the chapters in the navigation, by parts; name repository and site if they have an address."""
     entries = config.nav or []
@@ -157,6 +161,7 @@ def on_post_page(output: str, page: Page, **_: object) -> str:
         island = f'<script type="application/json" id="hvae-letters">{json.dumps(used, ensure_ascii=False)}</script>'
         output = output.replace("</body>", f"{island}\n</body>")
     output = ALIKE.sub(lambda found: f'<span class="{found[1]}">{re.sub("<[^>]*>", "", found[0])}</span>', output)
+    output = TOGETHER.sub('<td class="nobr"', output)
     output = WORKER.sub("assets/search/search.js", output)
     absent = [folder for folder, marks in NEEDED_BY.items() if not any(mark in output for mark in marks)]
     lines = slim.without_indentation(output).replace(" data-search-exclude", "").splitlines(keepends=True)
@@ -192,7 +197,11 @@ def on_post_build(config: MkDocsConfig) -> None:
     used = slim.used_classes(texts, [path.read_text(encoding="utf-8") for path in scripts], FEATURES)
     schemes = slim.used_schemes(texts)
     theme = {path for name in ("main", "palette") for path in site.glob(f"assets/stylesheets/{name}.*.css")}
-    others = [path.read_text(encoding="utf-8") for path in site.rglob("*.css") if path not in theme]
+    others = []
+    for path in site.rglob("*.css"):
+        if path not in theme:
+            others.append(slim.without_comments(path.read_text(encoding="utf-8")))
+            path.write_text(others[-1], encoding="utf-8")
     made = {path: slim.stylesheet(path.read_text(encoding="utf-8"), used, schemes) for path in theme}
     asked = "".join([*others, *made.values(), *texts])
     for path, css in made.items():

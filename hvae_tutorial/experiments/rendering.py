@@ -122,11 +122,7 @@ def _escaped(text: str) -> str:
 
 
 def _signs(text: str) -> str:
-    """Return text with minus signs for hyphens before numbers, and the exponents of spaces raised: S^2, R^100.
-
-    A mean and its deviation stay on one line.
-    """
-    text = re.sub(r"(?<=\d) ± (?=\d)", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}", text)
+    """Return text with minus signs for hyphens before numbers, and the exponents of spaces raised: S^2, R^100."""
     text = re.sub(r"(?<!\w)-(?=\d)", "\N{MINUS SIGN}", text)
     return re.sub(r"\b([RS])\^(\d+)", r"\1<sup>\2</sup>", text)
 

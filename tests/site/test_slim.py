@@ -100,3 +100,8 @@ def test_what_is_gone_fits_no_element_of_a_page(browser, site: Path) -> None:
 FITTING = """(selectors) => selectors.filter((selector) => {
   try { return document.querySelector(selector); } catch { return false; }
 })"""
+
+
+def test_style_sheets_lose_comments_and_indentation() -> None:
+    css = '/* Two\n   lines. */\n\na {\n  color: red; /* why */\n}\n\n\n/* b */ b::before {\n  content: "a  b";\n}\n'
+    assert slim.without_comments(css) == 'a {\ncolor: red;\n}\nb::before {\ncontent: "a  b";\n}\n'
