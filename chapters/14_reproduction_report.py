@@ -852,7 +852,7 @@ for d in (2, 5):
 tried = records.load(experiment="barrier", data="mnist-5k", initial_bias=0.0, warmup_epochs=50, until="decided")
 stuck = {
     (d, model): [barrier.is_stuck(r) for r in tried if (r.settings["d"], r.settings["model"]) == (d, model)]
-    for d in (20, 30, 40)
+    for d in (20, 30, 40, 60)
     for model in ("s", "s-clip")
 }
 counts = [[sum(stuck[40, model]), len(stuck[40, model]) - sum(stuck[40, model])] for model in ("s-clip", "s")]
@@ -860,15 +860,17 @@ p_stuck = results.PValue(fisher_exact(counts).pvalue)
 plotting.say(
     f"On a tenth of MNIST at $d=40$, {counts[0][0]} of {sum(counts[0])} runs with the public sampler never get over "
     f"it, and {counts[1][0]} of {sum(counts[1])} with the right one (Fisher's exact test: p-value "
-    f"{p_stuck}); at $d=20$ and $30$ none. The paper's row for $d=40$, with its KL of "
+    f"{p_stuck}); at $d=20$ and $30$ none; at $d=60$ {sum(stuck[60, 's-clip'])} of {len(stuck[60, 's-clip'])}, and "
+    f"{sum(stuck[60, 's']) or 'none'} with the right one. The paper's row for $d=40$, with its KL of "
     f"{paper.TABLE1[40, 's']['kl'][0]:.1f} nats, looks like runs that got over it."
 )
 
 # %% tags=["checks"]
 assert all(len(runs) >= 10 for runs in stuck.values())
 assert sum(stuck[40, "s-clip"]) >= 4
-assert not any(sum(stuck[cell]) for cell in stuck if cell != (40, "s-clip"))
-print("Checked: runs that stick are there at d = 40 with the public sampler, and nowhere else.")
+assert sum(stuck[60, "s-clip"]) == 10
+assert not any(sum(stuck[cell]) for cell in stuck if cell not in {(40, "s-clip"), (60, "s-clip")})
+print("Checked: runs that stick are there at d = 40 and 60 with the public sampler, and nowhere else.")
 
 # %% [markdown]
 # ## Claim by claim
