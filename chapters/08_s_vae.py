@@ -285,7 +285,7 @@ assert len(octants.unique()) == 8  # no side of the sphere is empty
 assert same_class(on_sphere) > same_class(in_plane) - 0.03  # 0.03: one standard error
 assert lengths(sphere) > 5 * lengths(fresh)
 table1 = {
-    model: [r.results["elbo"] for r in records.load(experiment="table1", data="digits", model=model, d=2)]
+    model: [r.results["elbo"] for r in records.load(experiment="table1", data="digits", model=model, d=2, epochs=300)]
     for model in ("n", "s", "ps")
 }
 assert all(len(runs) == 5 for runs in table1.values())
@@ -815,7 +815,7 @@ def log_beta(a, b):
 
 
 for name, letter in (("von Mises-Fisher", "s"), ("Power Spherical", "ps")):
-    found = [run.results for run in records.load(experiment="table1", data="digits", model=letter, d=2)]
+    found = [run.results for run in records.load(experiment="table1", data="digits", model=letter, d=2, epochs=300)]
     elbos, kappas = ([run[key] for run in found] for key in ("elbo", "mean_concentration"))
     print(f"{name}: ELBO {min(elbos):.2f} to {max(elbos):.2f}, mean kappa {min(kappas):.0f} to {max(kappas):.0f}")
 
@@ -831,7 +831,7 @@ grid = torch.linspace(0, 1, 20_001, dtype=torch.float64)  # m = 3: uniform t
 density = grid**kappa * torch.exp(log_beta(beta, beta) - log_beta(alpha, beta))
 assert abs(torch.trapezoid(torch.xlogy(density, density), grid) - kl) < 1e-5
 by_law = {
-    letter: [run.results for run in records.load(experiment="table1", data="digits", model=letter, d=2)]
+    letter: [run.results for run in records.load(experiment="table1", data="digits", model=letter, d=2, epochs=300)]
     for letter in ("s", "ps")
 }
 means = {letter: np.mean([run["elbo"] for run in runs]) for letter, runs in by_law.items()}
