@@ -555,10 +555,10 @@ def test_a_table_is_printed_from_records(name: str, capsys: pytest.CaptureFixtur
 
 
 def test_a_table_is_printed_in_every_format(capsys: pytest.CaptureFixture[str]) -> None:
-    (found,) = groups(records.load(experiment="products", data="digits"), EXPERIMENTS["products"].by)
-    (table,) = EXPERIMENTS["products"].tables(found).values()
+    (found,) = groups(records.load(experiment="barrier", data="digits"), EXPERIMENTS["barrier"].by)
+    (table,) = EXPERIMENTS["barrier"].tables(found).values()
     for name in ("text", "markdown", "html", "csv", "latex", "json"):
-        assert run(["records", "table", "products", "--data", "digits", "--format", name]) == 0
+        assert run(["records", "table", "barrier", "--data", "digits", "--format", name]) == 0
         printed = capsys.readouterr().out
         assert printed == table.render(name) + "\n"
         if name == "csv":
