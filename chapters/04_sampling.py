@@ -1110,6 +1110,10 @@ print(
 # p-value says. At $d=20$ and $30$, where the law is wrong too, all runs pass within the first epoch. And these runs
 # combine the wrong law with a gradient that is not that of the law ([chapter 5](05_gradients.ipynb)); the records do
 # not separate the two. [Chapter 9](09_unsupervised.ipynb) asks what it means for the paper's tables.
+#
+# ## The library's version
+#
+# `VonMisesFisher.sample` takes the steps of this chapter; `SphericalCauchy.sample` is the envelope. The same tests:
 
 # %%
 from hvae_tutorial.distributions import HypersphericalUniform, SphericalCauchy, VonMisesFisher
