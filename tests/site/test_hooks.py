@@ -228,7 +228,8 @@ def test_tables_of_results_have_titles_that_tell_them_apart() -> None:
     assert len(titles) == len(set(titles)) > 15
     assert tables["table1-mnist"].title.endswith("; warmup_epochs = 100")
     assert tables["table1-mnist-2"].title.endswith("; warmup_epochs = 0")
-    assert tables["products-digits"].title.endswith("test set")
+    assert tables["products-digits"].title.endswith("; epochs = 1500; patience = 1500")
+    assert tables["barrier-ends-digits"].title.endswith("at most 2000 test images")  # the only one of its kind
     settings = {"d": 2, "a": 1, "b": 2, "c": 3}
     assert hooks.particulars(settings, [settings, {"d": 3, "a": 1, "b": 3}], {"d"}) == ["b = 2", "c = 3"]
 
