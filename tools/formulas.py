@@ -302,7 +302,7 @@ FORMULAS: dict[str, tuple[Formula, ...]] = {
             r"t = \frac{\bar D}{\sqrt{s_D^2 / n}}, \quad D_i = x_i - y_i",
             "Student (1908)",
             "hvae_tutorial.experiments.results.paired_p_value",
-            "14_reproduction_report",
+            "10_semi_supervised_m1",
             "experiments/test_results.py::test_paired_runs_are_tested_by_the_differences_within_a_seed",
         ),
     ),

@@ -234,6 +234,20 @@ def test_tables_of_results_have_titles_that_tell_them_apart() -> None:
     assert hooks.particulars(settings, [settings, {"d": 3, "a": 1, "b": 3}], {"d"}) == ["b = 2", "c = 3"]
 
 
+@pytest.mark.parametrize(
+    ("cell", "marked"),
+    [
+        ("<td>\N{MINUS SIGN}1.23 ± 0.25</td>", True),
+        ('<td style="text-align: right;"><em>90.0 ± 0.1</em></td>', True),
+        ("<td>&lt; 0.0001</td>", True),
+        ("<td>12.0</td>", False),
+        ("<td>words ± words</td>", False),
+    ],
+)
+def test_a_mean_and_its_deviation_stay_on_one_line(cell: str, marked: bool) -> None:
+    assert (hooks.TOGETHER.sub('<td class="nobr"', cell) != cell) == marked
+
+
 def test_runs_with_other_settings_stand_beside_their_own_cells_of_the_paper() -> None:
     """The usual protocol has all of the paper's cells, the run without warm-up its own."""
     tables = hooks.results()["Likelihood"]

@@ -129,7 +129,9 @@ def test_braces_are_drawn_from_end_to_end(browser, tmp_path: Path) -> None:
     """Chromium leaves parts of a wide one out, in all squares of its drawing that one as narrow as its sign misses."""
     wide = r"\underbrace{a + b + c + d + e + f + g + h + i + j + k + l + m + n + o + p + q + r + s + t + u + v}_x"
     with shown(browser, tmp_path, [typeset.mathml(wide, display=True)] * 3) as tab:
-        for brace in tab.locator("mo", has_text="\N{BOTTOM CURLY BRACKET}").all():
+        braces = tab.locator("mo", has_text="\N{BOTTOM CURLY BRACKET}").all()
+        assert len(braces) == 3
+        for brace in braces:
             row, over = brace.bounding_box(), brace.locator("xpath=preceding-sibling::*").bounding_box()
             line = {"x": over["x"], "width": over["width"], "y": row["y"], "height": row["height"]}
             picture = Image.open(io.BytesIO(tab.screenshot(clip=line))).convert("L")
