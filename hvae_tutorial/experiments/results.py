@@ -275,13 +275,11 @@ def comparison(
                         rows.append(Row(label, name(model), MINUS + source, cells=gaps))
         for model in models:
             if model != base and (key, base) in cells and (key, model) in cells:
-                sides = [cells[key, model], cells[key, base]]
-                if paired:
-                    sides = _pairs(*sides)
-                pairs = zip(*(_values(runs, columns, factors) for runs in sides), strict=True)
+                sides = cells[key, model], cells[key, base]
                 test = paired_p_value if paired else welch_p_value
-                tests = [PValue(test(a, b)) for a, b in pairs]
-                if any(test.mean is not None for test in tests):  # none where a cell has one run
+                samples = (_values(runs, columns, factors) for runs in (_pairs(*sides) if paired else sides))
+                tests = [PValue(test(a, b)) for a, b in zip(*samples, strict=True)]
+                if any(p.mean is not None for p in tests):  # none where a cell has one run
                     rows.append(Row(label, name(model), TEST, cells=tests))
     return rows
 
