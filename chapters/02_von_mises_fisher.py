@@ -382,7 +382,7 @@ print(
 # %% tags=["picture"]
 figure, axes = plotting.subplots(size=(5.5, 3))
 k = torch.logspace(-1, 4, 300)
-for m, at, up in ((2, 0.5, 0.6), (3, 4.5, 0.7), (10, 6.5, 0.4), (100, 64, 0.4)):
+for m, at, up in ((2, 0.5, 0.6), (3, 2.6, 0.57), (10, 6.5, 0.4), (100, 64, 0.4)):
     A = moments(k, m)[1]
     (line,) = axes.semilogx(k, A)
     small, large = k[k < m / 2], k[k > m]

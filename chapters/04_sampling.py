@@ -1030,7 +1030,7 @@ from scipy.stats import fisher_exact
 
 def load_runs(d, model, **changed):
     """Recorded runs, and those of them that are stuck."""
-    settings = {"d": d, "model": model, "warmup_epochs": 50, "initial_bias": 0.0, **changed}
+    settings = {"d": d, "model": model, "until": "decided", "warmup_epochs": 50, "initial_bias": 0.0, **changed}
     runs = records.load(experiment="barrier", data="mnist-5k", **settings)
     return runs, [run for run in runs if max(run.history["validation_kl"]) < run.results["barrier_kl"]]
 

@@ -354,14 +354,13 @@ losses = [float(g_rep(torch.tensor(k), m) / riccati(torch.tensor(k), m) - 1) * 1
 grid = torch.logspace(-1.5, 3, 400)
 figure, axes = plotting.subplots(size=(5.5, 3.3))
 worst = {}
-for colour, m in zip(plotting.CURVE_COLOURS, [2, 5, 10], strict=False):
+for colour, m, place in zip(plotting.CURVE_COLOURS, [2, 5, 10], [(0.26, -30), (1.6, -21), (6.5, -4)], strict=False):
     loss = 100 * (g_rep(grid, m) / riccati(grid, m) - 1)
     near = torch.linspace(0.9, 1.1, 401) * grid[loss.argmin()]
     at = (g_rep(near, m) / riccati(near, m)).argmin()
     worst[m] = (near[at].item(), 100 * (g_rep(near[at], m) / riccati(near[at], m) - 1).item())
     axes.plot(grid, loss, color=colour, linewidth=1.8)
-    place = (6.5, -5.5) if m == 10 else (grid[at] * 0.45, loss[at] - 3)
-    axes.text(*place, f"m = {m}", color=colour, ha="center", va="bottom" if m == 10 else "center")
+    axes.text(*place, f"m = {m}", color=colour, ha="center", va="center")
 axes.plot([k for _, k in cases], losses, "o", color="0.4", zorder=3)
 axes.set(xscale="log", xlabel="κ", ylabel="lost without correction (%)", ylim=(-56, 3))
 axes.grid()

@@ -148,7 +148,7 @@ print("commit", record.provenance["commit"][:7], "on", record.provenance["machin
 
 # %%
 every = [r for r in records.load(experiment="table1") if r.settings["warmup_epochs"] and r.settings["epochs"] != 1500]
-every = [r for r in every if (r.settings["data"] == "digits") == (r.settings["batch_size"] == 256)]
+every = [r for r in every if r.settings["batch_size"] == (256 if r.settings["data"] == "digits" else 64)]
 
 
 def runs(data, model, d):

@@ -393,7 +393,7 @@ plotting.show(
 with torch.no_grad():
     nats = {name: np.mean([elbo(models[name, s], images.test).kl.mean() for s in range(3)]) for name in (plane, sphere)}
 every = [r for r in records.load(experiment="table1") if r.settings["warmup_epochs"] and r.settings["epochs"] != 1500]
-every = [r for r in every if (r.settings["data"] == "digits") == (r.settings["batch_size"] == 256)]
+every = [r for r in every if r.settings["batch_size"] == (256 if r.settings["data"] == "digits" else 64)]
 
 
 def runs(data, model, d):
