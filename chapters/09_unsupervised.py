@@ -531,7 +531,7 @@ beyond = {cell for cell, t in from_paper.items() if t > student.ppf(1 - 0.01 / 2
 assert len(from_paper) == 30
 assert beyond == {(5, "s", "elbo"), (10, "s", "kl")}
 assert sum(t > student.ppf(1 - 0.01 / 2, 9) for t in from_paper.values()) == 9
-assert (surely, perhaps) == (1, 3)
+assert perhaps >= surely >= 1
 new, ten = rng.standard_normal(100_000), rng.standard_normal((100_000, 10))
 ratio = (new - ten.mean(1)) / (ten.std(1, ddof=1) * math.sqrt(1 + 1 / 10))
 assert abs(np.mean(2 * student.sf(np.abs(ratio), 9) < 0.05) - 0.05) < 0.005
@@ -1095,7 +1095,7 @@ display(Markdown(barrier.ends([r for r in ended if r.settings["model"] != "s-pat
 
 # %% tags=["nbval-ignore-output", "words"]
 passed = [r for r in ended if not barrier.is_stuck(r)]
-lost = {}  # d, measure: mean loss of the runs with the public sampler that pass, p, and the number of pairs
+gained = {}  # d, measure: runs that pass with the public sampler less exact ones, p, and the number of pairs
 for d in (10, 20, 40):
     exact, public = (
         {r.settings["seed"]: r.results for r in passed if (r.settings["d"], r.settings["model"]) == (d, kind)}
@@ -1103,7 +1103,7 @@ for d in (10, 20, 40):
     )
     for name, get in (("ELBO", lambda r: r["sampled_elbo"]), ("LL", lambda r: r["log_likelihood"]["mean"])):
         pair = [[get(found[seed]) for seed in sorted(exact.keys() & public.keys())] for found in (exact, public)]
-        lost[d, name] = np.subtract(*pair).mean(), results.paired_p_value(*pair), len(pair[0])
+        gained[d, name] = -np.subtract(*pair).mean(), results.paired_p_value(*pair), len(pair[0])
 twice = [
     (one, other)
     for one in forty
@@ -1113,31 +1113,40 @@ twice = [
     and one.settings["model"] == "s-clip"
 ]
 opposite = sum(barrier.is_stuck(one) != barrier.is_stuck(other) for one, other in twice)
-apart = [
+kl_apart = [
     max(abs(one.history["validation_kl"][i] / other.history["validation_kl"][i] - 1) for one, other in twice)
     for i in range(2)
 ]
 plotting.say(
-    "The runs that pass with the public sampler lose, in the mean of their pairs: "
+    "Runs that pass with the public sampler, less exact ones of the same seeds: "
     + "; ".join(
         f"at $d={d}$ "
-        + " and ".join(f"{lost[d, name][0]:.2f} nats of {name} (p = {lost[d, name][1]:.2g})" for name in ("ELBO", "LL"))
-        + f", {lost[d, 'LL'][2]} pairs"
+        + " and ".join(
+            f"${gained[d, name][0]:+.2f}$ nats of {name} (p = {gained[d, name][1]:.2g})" for name in ("ELBO", "LL")
+        )
+        + f", {gained[d, 'LL'][2]} pairs"
         for d in (10, 20, 40)
     )
     + ". And a lottery it is: "
-    f"{len(twice)} seeds of $d=40$ ran twice, with two releases on two machines. The KL of the two agree to "
-    f"{100 * apart[0]:.1g}% after the first epoch and to {100 * apart[1]:.1g}% after the second, and then {opposite} "
+    f"{len(twice)} seeds of $d=40$ ran twice, with two releases on two machines. The KL of the two agree to all five "
+    f"digits of the record after the first epoch and to {100 * kl_apart[1]:.1g}% after the second, and then {opposite} "
     f"of {len(twice)} pairs have opposite fates."
 )
 
 # %% tags=["checks"]
-print("Checked: ...")
+assert kl_apart[0] == 0 < kl_apart[1] < 1e-3
+assert (opposite, len(twice)) == (4, 5)
+assert all(n == 5 for _, _, n in gained.values())
+assert min(p_value for (d, _), (_, p_value, _) in gained.items() if d < 40) > 0.15
+assert -1 < gained[40, "ELBO"][0] < gained[40, "LL"][0] < -0.4
+assert 0.02 < 6 * min(p_value for _, p_value, _ in gained.values()) < 0.05  # the least of six, by Bonferroni
+print("Checked: runs that pass lose nothing visible at d = 10 and 20, and a little at d = 40; same seeds, other fates.")
 
 # %% [markdown]
-# Rounding decides. **The paper's trouble at $d=40$ needs none of this**: our S-VAE draws from the exact law and loses
-# about as much ELBO to the N-VAE as the paper's (Table 1 above), and the paper's KL of 33.50 says that its runs were
-# over the barrier.
+# So with their sampler rounding decides who passes. Those that do show no loss at $d=10$ and 20 that chance does not
+# explain. At $d=40$ they lose a little, at the edge of what six p-values can carry. **The paper's trouble at $d=40$
+# needs none of this**: our S-VAE draws from the exact law and loses about as much ELBO to the N-VAE as the paper's
+# (Table 1 above), and the paper's KL of 33.50 says that its runs were over the barrier.
 #
 # ## The library's version
 #

@@ -867,7 +867,7 @@ plotting.say(
 
 # %% tags=["checks"]
 assert all(len(runs) >= 10 for runs in stuck.values())
-assert sum(stuck[40, "s-clip"]) >= 4
+assert (sum(stuck[40, "s-clip"]), len(stuck[40, "s-clip"])) == (10, 30)
 assert sum(stuck[60, "s-clip"]) == 10
 assert not any(sum(stuck[cell]) for cell in stuck if cell not in {(40, "s-clip"), (60, "s-clip")})
 print("Checked: runs that stick are there at d = 40 and 60 with the public sampler, and nowhere else.")
@@ -949,7 +949,9 @@ print("Checked: what is said of each claim on likelihoods and neighbours.")
 # - **Pubmed**: our N-VGAE is one and a half points above Kipf and Welling's.
 # - **Dropout in Table 4**: which one the paper used. And with Kipf and Welling's own decoder our N-VGAE on Citeseer is
 #   more than a point below theirs.
-# - **What the public sampler did to the paper's own rows.** We can say what it does in our runs.
+# - **What the public sampler did to the paper's own rows.** In our runs on a tenth of MNIST it does nothing visible at
+#   $d=20$. At $d=40$ a third of the runs never start, and those that do lose half a nat and more ([chapter
+#   9](09_unsupervised.ipynb)).
 # - **Where the paper is silent** we chose, and wrote down what: the binarisation of test images, $k$ of the neighbours,
 #   the labelled images in a batch, the decoder's scale on the sphere, dropout.
 #
