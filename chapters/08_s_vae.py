@@ -644,7 +644,7 @@ print(
 # epochs may simply not have reached rest.
 #
 # Two runs each decide no more than that. The records have five seeds of each, the decoder free: on the digits as here,
-# and on 5,000 images of MNIST, trained for 140 epochs. There $\kappa$ is in the hundreds. For large $\kappa$,
+# and on 5,000 images of MNIST, trained for 140 epochs at most. There $\kappa$ is in the hundreds. For large $\kappa$,
 # $A_m\approx1-\frac{m-1}{2\kappa}+\frac{(m-1)(m-3)}{8\kappa^2}$ and $\rho\approx2\kappa+\frac{(m-1)^2}{4\kappa}$.
 # With these the share that is missing comes out as $1/\kappa$, in every dimension.
 
@@ -714,6 +714,7 @@ assert of_chance > 0.2
 assert max(map(abs, nats["ELBO"])) < 0.6
 assert max(map(abs, nats["LL"])) < 0.3
 assert len(of["mnist-5k"]) == 15
+assert {r.settings["epochs"] for r in records.load(experiment="barrier", data="mnist-5k", until="end")} == {140}
 assert small == ["κ at d = 2"]
 assert min(*falls, *costs) > 0
 print("Checked: the missing share is 1/κ; five pairs of runs each; which numbers seeds can tell from chance.")
