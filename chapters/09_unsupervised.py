@@ -936,7 +936,7 @@ plotting.say(
     f"On digits, over five seeds, the spread of LL − ELBO is {of_lift.min():.2f} to {of_lift.max():.2f} nats, that of "
     f"the ELBO {of_elbo.min():.2f} to {of_elbo.max():.2f}; in each of six cells and for both $K$ the first is smaller. "
     f"It is smaller than that of the LL itself in {(of_lift < of_ll).sum()} of {len(of_ll)}. That it is so on MNIST, "
-    "with one run a cell, we assume."
+    "with so few runs, we assume."
 )
 
 # %% tags=["checks"]
@@ -959,7 +959,7 @@ print(
 
 # %% [markdown]
 # At $d=5$ the paper's gap is near ours with $K=10$. At $d=2$ it is smaller than ours with 10 already, and at $d=10$ it
-# is larger by more than a nat. So, as far as one run a cell can tell, **no single $K$ explains the column**, and we do
+# is larger by more than a nat. So, as far as so few runs can tell, **no single $K$ explains the column**, and we do
 # not know how it was made. The cure: judge by ELBO, RE and KL, and print $K$ with every LL.
 #
 # **One seed.** At $d=10$ the paper's sphere is ahead by 0.68 nats of LL, with $p\approx10^{-4}$ from ten runs. Had they

@@ -13,7 +13,7 @@ import torch
 
 from hvae_tutorial import records
 from hvae_tutorial.cli import app
-from hvae_tutorial.experiments import names, paper
+from hvae_tutorial.experiments import barrier, names, paper
 from hvae_tutorial.experiments.results import Cell
 
 ROOT = Path(__file__).parents[2]
@@ -172,6 +172,20 @@ def test_the_run_without_warm_up_has_the_papers_row() -> None:
     for name, value in found.items():
         mean_, deviation = paper.TABLE1[20, "n"][name]
         assert abs(value - mean_) < 2 * deviation * (1 + 1 / 10) ** 0.5, name
+
+
+def test_the_runs_that_never_start_are_those_of_the_records() -> None:
+    stuck: dict[tuple[str, int], list[bool]] = defaultdict(list)
+    for run in records.load(experiment="barrier", data="mnist-5k", until="decided", warmup_epochs=50, initial_bias=0.0):
+        stuck[run.settings["model"], run.settings["d"]].append(barrier.is_stuck(run))
+    at_40, at_60 = (stuck["s-clip", d] for d in (40, 60))
+    told = (
+        f"{sum(at_40)} of {len(at_40)} S-VAEs with it never start at d = 40, and {sum(at_60)} of {len(at_60)} at d = 60"
+    )
+    others = {model: stuck[model, 40] + stuck[model, 60] for model in ("s", "s-path")}
+    assert {model: len(runs) for model, runs in others.items()} == {"s": 40, "s-path": 40}
+    assert not any(map(any, others.values()))
+    assert f"{told}; with the exact law none of 40, and none with their gradient alone" in " ".join(README.split())
 
 
 def test_the_table_of_link_prediction_is_that_of_the_records() -> None:
