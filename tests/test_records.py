@@ -118,6 +118,7 @@ def test_a_wrong_origin_is_named(part: str, value: object, message: str) -> None
         ({"ap": 91.4}, r"results\.ap must be in \[0, 1\], got 91.4"),
         ({"accuracy": 91.4}, r"results\.accuracy must be in \[0, 1\], got 91.4"),
         ({"labelled_accuracy": 1.4}, r"results\.labelled_accuracy must be in \[0, 1\], got 1.4"),
+        ({"accuracy_by_class": {"7": 1.4}}, r"results\.accuracy_by_class\.7 must be in \[0, 1\], got 1.4"),
         ({"validation_auc": 1.1}, r"results\.validation_auc must be in \[0, 1\], got 1.1"),
     ],
 )

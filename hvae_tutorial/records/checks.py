@@ -17,7 +17,9 @@ _REQUIRED = {
     "provenance": ("versions", "device", "machine", "commit", "data_sha256"),
     "history": ("epoch", "validation_elbo"),
 }
-_FRACTIONS = re.compile(r"results\.(((validation|labelled)_)?(accuracy|auc|ap)|knn\.\d+\.mean|knn_by_(k|axes)\.\d+)")
+_FRACTIONS = re.compile(
+    r"results\.(((validation|labelled)_)?(accuracy|auc|ap)|knn\.\d+\.mean|(accuracy_by_class|knn_by_(k|axes))\.\d+)"
+)
 # Results that are no plain number, and what each of them holds.
 _LIKELIHOOD = ("mean", "standard_error", "samples")
 _STRUCTURED = {"log_likelihood": _LIKELIHOOD, "log_likelihood_10": _LIKELIHOOD}

@@ -99,14 +99,15 @@ SCHEMES: Mapping[str, Scheme] = {
 
 
 @torch.no_grad()
-def measure(model: M1M2, data: Dataset, run: Run) -> dict[str, float]:
+def measure(model: M1M2, data: Dataset, run: Run) -> dict[str, Any]:
     """Measure a model on binarised test images, and its accuracy on the validation and on its own labelled images.
 
     Returns:
-        `accuracy`, `validation_accuracy` and `labelled_accuracy`, fractions; `elbo`, `reconstruction` and `kl` of the
-        unlabelled bound, means over images and `PASSES` passes; `class_entropy`, the mean entropy of q(y|x) in nats:
-        near log C = 2.3 the classifier does not commit itself; `kl_z2`, the mean of KL(q(z2|z1,y) || p(z2)) over z1 and
-        y as the model has them, over as many passes: a spherical z2 that says nothing has that of kappa = 1, the least.
+        `accuracy`, `validation_accuracy` and `labelled_accuracy`, fractions, and `accuracy_by_class`, those of the test
+        images of each class; `elbo`, `reconstruction` and `kl` of the unlabelled bound, means over images and `PASSES`
+        passes; `class_entropy`, the mean entropy of q(y|x) in nats: near log C = 2.3 the classifier does not commit
+        itself; `kl_z2`, the mean of KL(q(z2|z1,y) || p(z2)) over z1 and y as the model has them, over as many passes: a
+        spherical z2 that says nothing has that of kappa = 1, the least.
     """
     images = binarized(data)
     device = next(model.parameters()).device
@@ -116,6 +117,10 @@ def measure(model: M1M2, data: Dataset, run: Run) -> dict[str, float]:
     passes = [torch.stack([term.mean() for term in unlabelled_bound(model, test)]) for _ in range(PASSES)]
     return {
         "accuracy": _accuracy(logits, data.test_labels),
+        "accuracy_by_class": {
+            str(c): _accuracy(logits[data.test_labels == c], data.test_labels[data.test_labels == c])
+            for c in data.test_labels.unique().tolist()
+        },
         "validation_accuracy": _accuracy(model.class_logits(images.validation.to(device)), data.validation_labels),
         "labelled_accuracy": _accuracy(model.class_logits(images.train[own].to(device)), data.train_labels[own]),
         **dict(zip(ElboTerms._fields, torch.stack(passes).mean(0).tolist(), strict=True)),

@@ -87,6 +87,7 @@ def test_accuracy_is_that_of_the_classifier(digits: Dataset) -> None:
     data = dataclasses.replace(digits, validation_labels=digits.validation_labels.clamp(min=7))
     measured = m1m2.measure(model, data, tiny())
     assert measured["accuracy"] == pytest.approx((data.test_labels == 7).float().mean().item())
+    assert measured["accuracy_by_class"] == {str(c): float(c == 7) for c in range(10)}
     assert measured["validation_accuracy"] == pytest.approx((data.validation_labels == 7).float().mean().item())
     assert measured["validation_accuracy"] > 0.7 > measured["accuracy"]
     assert measured["class_entropy"] == pytest.approx(0, abs=1e-6)
