@@ -508,7 +508,7 @@ plotting.say(
     f"{len(outside)} of {len(compared)} numbers lie beyond the limit for all of them together, $|t|>{limit:.1f}$: "
     f"{listed(outside)}. {len(outside) + len(between)} lie beyond the 1% limit of a single number, $|t|>{single:.2f}$, "
     f"where {0.01 * len(compared):.1f} are to be expected; the others are: {listed(between)}. (The paper's numbers are "
-    f"rounded to 0.01. Whatever they were before, {surely} is beyond the limit for all, and at most {perhaps} are.) "
+    f"rounded to 0.01. Whatever they were before, {surely} to {perhaps} of them are beyond the limit for all.) "
     f"And {up} of our {len(cells)} KL are above the paper's. So ours are not simply more runs of the paper's. "
     "The order of the models agrees in the ELBO, S minus N: "
     + ", ".join(f"{lead[d]:+.2f} at d = {d} (paper {theirs[d]:+.2f})" for d in lead)
@@ -531,7 +531,8 @@ beyond = {cell for cell, t in from_paper.items() if t > student.ppf(1 - 0.01 / 2
 assert len(from_paper) == 30
 assert beyond == {(5, "s", "elbo"), (10, "s", "kl")}
 assert sum(t > student.ppf(1 - 0.01 / 2, 9) for t in from_paper.values()) == 9
-assert perhaps >= surely >= 1
+assert perhaps >= surely >= 3
+assert len(outside) + len(between) >= 9
 new, ten = rng.standard_normal(100_000), rng.standard_normal((100_000, 10))
 ratio = (new - ten.mean(1)) / (ten.std(1, ddof=1) * math.sqrt(1 + 1 / 10))
 assert abs(np.mean(2 * student.sf(np.abs(ratio), 9) < 0.05) - 0.05) < 0.005
@@ -1253,8 +1254,8 @@ print("Checked: the three answers.")
 #
 # 1. A cell is a mean and a spread over seeds, at the end of a protocol that has to be told.
 # 2. Welch's $t$ weighs a difference against its own spread. Power says what could be found: with three runs, little.
-# 3. Of thirty numbers, with one run a cell, one of ours is beyond the limit for all together, or three: the paper's
-#    rounding leaves it open. Nine lie beyond the 1% limit of a single number. The order of the models is the paper's.
+# 3. Of thirty numbers, with one or two runs a cell, at least three of ours are beyond the limit for all together, and
+#    nine beyond the 1% limit of a single number. The order of the models is the paper's.
 # 4. In log-likelihood the sphere is ahead at $d=2$, 5 and 10 in the paper's table. On the digits it is at $d=2$; at 5
 #    and 10 its training was stopped too early to tell, and at 10 it is still behind after five times as long. One
 #    $\kappa$ for uneven directions costs in proportion to $d$ at a given unevenness; the area is no wall.

@@ -568,7 +568,10 @@ def p_value(p):
 
 kl_10 = {kind: np.mean([record.results["kl"] for record in runs("digits", kind, 10)]) for kind in "ns"}
 few, many = (f(len(runs("mnist", kind, d)) for kind in "ns" for d in both) for f in (min, max))
-in_a_cell = ("one run" if many == 1 else f"{few} to {many} runs" if few < many else f"{few} runs") + " a cell"
+in_a_cell = (
+    f"{few} {'or' if many == few + 1 else 'to'} {many} runs" if few < many else f"{few} runs" if few > 1 else "one run"
+)
+in_a_cell += " a cell"
 
 
 def later(record, name="validation_kl"):
