@@ -1009,7 +1009,7 @@ plotting.say(
 plotting.say(
     "The first suspect is not cleared. Of its own hundred labels S+S names at least "
     f"{named[0.1, 'ss']:.0f} with $\\alpha=0.1$, N+N {named[0.1, 'nn']:.0f} and S+N {named[0.1, 'sn']:.0f}; with "
-    "$\\alpha=1$ all three name all. The second is: "
+    f"$\\alpha=1$ all three name at least {min(named[1.0, pair] for pair in ('nn', 'ss', 'sn')):.0f}. The second is: "
     f"**the $z_2$ of S+S is not on its floor**, with either $\\alpha$. Its KL is {min(kl_of_s):.2f} to "
     f"{max(kl_of_s):.2f} nats in {len(kl_of_s)} runs, against {floor:.2f}."
 )
@@ -1042,7 +1042,7 @@ assert min(kl_of_s) > 5 * floor
 assert seed0[1.0, "ss"] > seed0[0.1, "ss"] + 5
 assert abs(seed0[1.0, "nn"] - seed0[0.1, "nn"]) < 0.5
 assert named[0.1, "ss"] < min(named[0.1, "nn"], named[0.1, "sn"]) < 99
-assert min(named[1.0, pair] for pair in ("nn", "ss", "sn")) == 100
+assert min(named[1.0, pair] for pair in ("nn", "ss", "sn")) >= 98
 assert weak == [4, 5, 9]
 assert in_each == len(by_class[0.1, "ss"]) == 4
 assert np.delete(by_class[0.1, "ss"].mean(0), weak).min() > by_class[0.1, "ss"].mean(0)[weak].max() + 15

@@ -667,8 +667,8 @@ plotting.say(
     "Where to look: with $\\alpha=0.1$ the S+S at $(5, 5)$ names "
     f"{min(named[0.1, 'ss'])} to {max(named[0.1, 'ss'])} of its own hundred labels rightly, N+N "
     f"{min(named[0.1, 'nn'])} to {max(named[0.1, 'nn'])} and S+N {min(named[0.1, 'sn'])} to {max(named[0.1, 'sn'])}. "
-    "Its $z_2$ is not on its floor, and four runs of it lose the same three digits. With $\\alpha=1$ all three models "
-    "name all hundred, and S+S − N+N is "
+    "Its $z_2$ is not on its floor, and four runs of it lose the same three digits. With $\\alpha=1$ every run "
+    f"names at least {min(map(min, (named[1.0, pair] for pair in ('nn', 'ss', 'sn'))))}, and S+S − N+N is "
     f"{tested(*against_nn(by_alpha[1.0], (5, 5)))} ([chapter 11](11_semi_supervised_m1m2.ipynb))."
 )
 
@@ -688,10 +688,11 @@ of_seed = {(r.settings["model"], r.settings["seed"]): 100 * r.results["accuracy"
 assert of_seed["ss", 0] > of_seed["nn", 0] + 1
 assert of_seed["ss", 1] < of_seed["nn", 1] - 2
 assert min(of_seed["ss", seed] for seed in (0, 1)) > ours[5, 5, "ss"] + 3
-assert {n for pair in ("nn", "ss", "sn") for n in named[1.0, pair]} == {100}
+assert min(n for pair in ("nn", "ss", "sn") for n in named[1.0, pair]) >= 98
 assert sum("accuracy_by_class" in r.results for r in m1m2 if r.settings["model"] == "ss") == 4
 assert against_nn(m1m2, (5, 5))[2] == 5
 assert against_nn(m1m2, (5, 5))[0] < -4
+assert against_nn(m1m2, (5, 5))[1].mean < 0.05 < against_nn(m1m2, (5, 5), "sn")[1].mean
 print(
     "Checked: of the first seeds S+N, N+N, S+S is the order of accuracy in both cells, S+N, S+S, N+N of the bound; "
     "with alpha = 1 S+S is ahead with one seed, behind with another."
@@ -1115,8 +1116,9 @@ if min(len(auc["cora", model]) for model in "ns") > 1:
 # - Table 2: with 100 labels our runs have the paper's sign at $d=5$, 10 and 20, not at 2 and 40. At $d=40$ it is
 #   the pair without warm-up that stands as the paper's (one run each). At $d=2$ forgetting a coordinate costs
 #   the sphere more than it wins (three runs a space, a tenth of MNIST).
-# - Table 4 stands in its order on Cora and Citeseer. In Table 3, in the first runs on a tenth of the data, S+N leads as
-#   claimed, and S+S is last: our largest disagreement.
+# - Table 4 stands in its order on Cora and Citeseer. In Table 3, on a tenth of the data and at $(5,5)$, S+N leads as
+#   claimed, though five seeds do not settle it, and S+S is last, which they do at the 5% level: our largest
+#   disagreement.
 # - A constant without a gradient can turn a table around: check that densities integrate to one.
 #
 # ## References
