@@ -309,8 +309,9 @@ x0 = wood(m, kappa)[1]
 
 
 def darts(axes, w, rate, proposal):
-    grid, heights = torch.linspace(-0.999, 0.999, 400), torch.rand(len(w)) * proposal(w) / rate
-    axes.scatter(w, heights, s=4, c=np.where(heights <= density(w, m, kappa), BLUE, "0.75"), linewidths=0)
+    grid, heights = torch.linspace(-0.999, 0.999, 201), torch.rand(len(w)) * proposal(w) / rate
+    colours = np.where(heights <= density(w, m, kappa), BLUE, "0.75")
+    axes.scatter(w[:750], heights[:750], s=4, c=colours[:750], linewidths=0)  # as many as the page can carry
     axes.plot(grid, proposal(grid) / rate, color="0.35")
     axes.plot(grid, density(grid, m, kappa), color=BLUE, linewidth=2)
     axes.set(xlabel="height $w$", title=f"{rate:.0%} accepted")
