@@ -1042,10 +1042,9 @@ plotting.show(
     f"{len(stuck['s-clip'])} stay below one and a half nats to their end, the others jump over it within ten epochs.",
 )
 kappas = np.array([r.results["median_concentration"] for r in stuck["s-clip"]])
-at_60, stuck_at_60 = (
-    {kind: sum(map(test, (r for r in sixty if r.settings["model"] == kind))) for kind in ("s", "s-clip")}
-    for test in (bool, barrier.is_stuck)
-)
+at_60 = {kind: [r for r in sixty if r.settings["model"] == kind] for kind in ("s", "s-clip")}
+stuck_at_60 = {kind: sum(map(barrier.is_stuck, found)) for kind, found in at_60.items()}
+at_60 = {kind: len(found) for kind, found in at_60.items()}
 p_40, p_60 = (str(barrier.shares(some).rows[-1].cells[0]) for some in (forty, sixty))
 p_40, p_60 = (p if p.startswith("<") else f"= {p}" for p in (p_40, p_60))
 gradient = [r for r in tried if r.settings["model"] == "s-path"]
@@ -1154,6 +1153,12 @@ assert kl_apart[0] == 0 < kl_apart[1] < 1e-3
 assert (opposite, len(others), sum(same_release)) == (4, 5, 4)
 assert all(a == b for (a, b), same_one in zip(kl, same_release, strict=True) if same_one)
 assert all(n == 5 for _, _, n in gained.values())
+for d in (10, 20, 40):  # paired by seed
+    one, other = (
+        [r.settings["seed"] for r in beside if (r.settings["d"], r.settings["model"]) == (d, kind)]
+        for kind in ("s", "s-clip")
+    )
+    assert one == other
 assert min(p for (d, _), (_, p, _) in gained.items() if d < 40) > 0.15
 assert -0.8 < gained[40, "ELBO"][0] < gained[40, "LL"][0] < -0.5
 assert 0.02 < 6 * min(p for _, p, _ in gained.values()) < 0.05  # the least of six, by Bonferroni
