@@ -192,6 +192,10 @@ def test_version_names_torch_and_the_device(capsys: pytest.CaptureFixture[str]) 
             ["reproduce", "table3", "--pairs", "psn"],
             "a pair must be two letters of 'n', 's', 'ps', 'c', for z1 and for z2, as sn or ps+n; got 'psn'",
         ),
+        (
+            ["reproduce", "table3", "--pairs", "ss", "sn", "--scheme", "low-floor"],
+            "scheme low-floor is for pairs with a von Mises-Fisher z2, as ss; got ('ss', 'sn')",
+        ),
         (["reproduce", "table4", "--data", "mnist"], 'Invalid value "mnist" for --data'),
         (["reproduce", "table4", "--data"], "data and models must not be empty"),
         (["reproduce", "table4", "--dropout", "1"], "for --dropout. Must be < 1"),

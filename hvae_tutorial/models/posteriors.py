@@ -174,6 +174,7 @@ class _SpherePosterior(Posterior):
 
     metric = "cosine"
     family: ClassVar[type[RotationallySymmetric]]
+    least_concentration: ClassVar[float] = 1.0
 
     def __init__(self, in_features: int, d: int) -> None:
         """Build the head.
@@ -198,7 +199,7 @@ class _SpherePosterior(Posterior):
         # A fresh head makes 0 of features that are all 0, as a node without words or neighbours has. Any unit vector
         # will do there; division by a tiny number would hand the bias a gradient of 1e12, and Adam freezes it for good.
         loc = torch.where(norm > _NO_DIRECTION, direction / norm.clamp_min(_NO_DIRECTION), self.ambient_dim**-0.5)
-        concentration = F.softplus(_of(self.raw_concentration, h)).squeeze(-1) + 1
+        concentration = F.softplus(_of(self.raw_concentration, h)).squeeze(-1) + self.least_concentration
         return self.family(loc, concentration, validate_args=False)
 
     def prior(self) -> HypersphericalUniform:

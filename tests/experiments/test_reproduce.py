@@ -102,7 +102,7 @@ def test_table_3_by_either_scheme_which_its_record_names(scheme: str, tmp_path: 
     assert record.settings["batch_size"] == 256
     (table,) = report.tables
     assert [row.name for row in table.rows] == ["N+N"]
-    assert any(f"Training: {scheme}." in note for note in table.notes)
+    assert any(f"Training: {scheme}" in note for note in table.notes)
     assert [path.name for path in report.files][-1] == "learning-curves-d2+3.png"
     # stacked, the classifier's bound is on the density of two coordinates, not on 64 pixels
     assert (record.results["elbo"] > -20) == (scheme == "stacked")

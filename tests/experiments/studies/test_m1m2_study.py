@@ -15,7 +15,7 @@ from hvae_tutorial.experiments.registry import EXPERIMENTS
 from hvae_tutorial.experiments.run import Run
 from hvae_tutorial.experiments.studies import m1m2
 from hvae_tutorial.models import M1M2, StackedM1M2, mlp_m1m2
-from hvae_tutorial.objectives import unlabelled_bound
+from hvae_tutorial.objectives import SemiSupervised, unlabelled_bound
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def tiny(**change: Any) -> Run:
 @pytest.mark.parametrize(("scheme", "kind"), [("end-to-end", M1M2), ("stacked", StackedM1M2)])
 def test_the_scheme_decides_what_is_built(scheme: str, kind: type) -> None:
     assert type(m1m2.build(tiny(scheme=scheme).settings, 64)) is kind
-    with pytest.raises(ValueError, match="scheme must be one of 'end-to-end', 'stacked', got 'joint'"):
+    with pytest.raises(ValueError, match=r"scheme must be one of 'end-to-end', 'stacked', .* got 'joint'"):
         m1m2.build(tiny(scheme="joint").settings, 64)
 
 
@@ -57,6 +57,72 @@ def test_stacked_trains_m1_first_and_then_leaves_it(
         model = m1m2.build(run.settings, 64)
         m1m2.train(model, digits, run, checkpoint=tmp_path / f"{scheme}.checkpoint", progress=False)
     assert fits == [("VAE", False), ("StackedM1M2", True), ("M1M2", False)]
+
+
+def test_disjoint_takes_the_labelled_images_from_the_unlabelled_ones(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = {}
+
+    def noted(model: Any, train: torch.Tensor, *_: Any, objective: SemiSupervised, **__: Any) -> None:
+        seen[objective.num_unlabelled] = (train, objective.x)
+
+    monkeypatch.setattr(m1m2, "fit", noted)
+    for scheme in ("end-to-end", "disjoint"):
+        run = tiny(scheme=scheme)
+        m1m2.train(m1m2.build(run.settings, 64), digits, run, checkpoint=tmp_path / "c", progress=False)
+    (all_of_them, labelled), (others, again) = seen[1097], seen[997]
+    assert torch.equal(labelled, again)
+    assert torch.equal(all_of_them, digits.train)
+    rest = np.delete(np.arange(1097), balanced_indices(digits.train_labels.numpy(), 100, np.random.default_rng(0)))
+    assert torch.equal(others, digits.train[rest])
+
+
+def test_a_full_prior_counts_z1_in_full_at_every_weight(digits: Dataset) -> None:
+    """By hand: beta stands before the divergences of z2 and of y; at 1 the objective is that of the other schemes."""
+    torch.manual_seed(0)
+    model = m1m2.build(tiny().settings, 64)
+    arguments = {"x": digits.train[:20], "y": digits.train_labels[:20], "num_unlabelled": 50, "batch_size": 4}
+    plain, full = (kind(**arguments, dynamic_binarization=False) for kind in (SemiSupervised, m1m2.FullPrior))
+    x = binarized(digits).test[:30]
+
+    def elbo(objective: SemiSupervised, beta: float) -> torch.Tensor:
+        torch.manual_seed(1)
+        return objective(model, x, beta).elbo
+
+    assert torch.allclose(elbo(full, 1.0), elbo(plain, 1.0), atol=1e-4)
+    torch.manual_seed(1)
+    index = torch.randint(20, (4,))
+    y = arguments["y"][index]
+    q = model.m1.encode(torch.cat([x, arguments["x"][index]]))
+    z1 = q.rsample()
+    of_x = model.likelihood.log_prob(torch.cat([x, arguments["x"][index]]), model.m1.decoder(z1)) + q.entropy()
+    logits, log_prior, kl = model.m2.class_terms(z1)
+    of_class = of_x + log_prior - 0.3 * (kl + np.log(10))  # (C, 34)
+    q_y = logits.softmax(-1).T
+    unlabelled = (q_y * (of_class - 0.3 * q_y.log())).sum(0)[:30]
+    labelled = of_class[:, 30:].gather(0, y.unsqueeze(0)).mean()
+    log_q = logits.log_softmax(-1)[30:].gather(1, y.unsqueeze(1)).mean()
+    expected = unlabelled + 20 / 50 * labelled + 0.1 * (1 + 20 / 50) * log_q
+    assert torch.allclose(elbo(full, 0.3), expected, atol=1e-3)
+    assert (elbo(full, 0.3) - elbo(plain, 0.3)).abs().min() > 0.1
+
+
+def test_a_low_floor_lets_a_spherical_z2_say_nothing() -> None:
+    """The same weights, and a concentration less by 0.99; a Gaussian z2 has no floor."""
+    torch.manual_seed(0)
+    usual = m1m2.build(tiny(model="ss").settings, 64)
+    low = m1m2.build(tiny(model="ss", scheme="low-floor").settings, 64)
+    low.load_state_dict(usual.state_dict())
+    h = torch.randn(5, 8)
+    torch.testing.assert_close(low.m2.posterior(h).concentration, usual.m2.posterior(h).concentration - 0.99)
+    assert torch.equal(low.m2.posterior(h).loc, usual.m2.posterior(h).loc)
+    assert type(low.m1.posterior) is type(usual.m1.posterior)
+    torch.manual_seed(0)
+    again = m1m2.with_low_floor(m1m2.build(tiny(model="ss").settings, 64))
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), usual.parameters(), strict=True))
+    with pytest.raises(ValueError, match=r"scheme 'low-floor' is for a von Mises-Fisher z2.* got GaussianPosterior"):
+        m1m2.build(tiny(model="sn", scheme="low-floor").settings, 64)
 
 
 def test_the_objective_has_the_labels_of_the_seed_and_the_numbers_of_the_run(
