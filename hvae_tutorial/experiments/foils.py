@@ -71,6 +71,14 @@ class PublicVonMisesFisher(VonMisesFisher):
         b, e, probability = self._quadrature()[:3]
         return self._narrow((probability * (1 - (1 + b) * e) / (1 - (1 - b) * e)).sum(-1))
 
+    @property
+    def acceptance_rate(self) -> Tensor:
+        """Share of the proposals that are accepted, shape (...), by quadrature.
+
+        Where it is 1 nothing is left out of the pathwise gradient: it is the whole one, of that law.
+        """
+        return self._narrow(self._quadrature()[3].exp())
+
     def sampled_log_prob(self, value: Tensor) -> Tensor:
         """Log density of the samples with respect to surface area, in nats, at unit vectors (..., m): shape (...)."""
         kappa = self.concentration.double()
