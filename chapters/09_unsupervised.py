@@ -1061,7 +1061,7 @@ plotting.say(
     f"no run is stuck. **At $d=60$, where it is wider, {stuck_at_60['s-clip']} of {at_60['s-clip']} are stuck**, with "
     f"the exact law {stuck_at_60['s'] or 'none'} of {at_60['s']} (p {p_60}). Their gradient alone does not do it: of "
     f"{len(gradient)} runs with the exact law and the pathwise gradient "
-    f"{sum(map(barrier.is_stuck, gradient)) or 'none'} is stuck. Nor is it the gradient in that law: what it leaves out "
+    f"{sum(map(barrier.is_stuck, gradient)) or 'none'} is stuck. Nor is it the gradient in that law: what that lacks "
     "comes from proposals that are thrown away, and at $m=41$, for $\\kappa$ from "
     f"{at_barrier[0]:.1f} to {at_barrier[-1]:.0f}, the public code throws away fewer than one in a million. "
     "There the pathwise gradient is whole. The samples are Wood's proposals, which have the spherical Cauchy law of "
