@@ -22,7 +22,15 @@ from hvae_tutorial.experiments import names
 from hvae_tutorial.experiments.choices import PASSES
 from hvae_tutorial.experiments.protocol import binarized, curves, training_settings
 from hvae_tutorial.experiments.run import Run
-from hvae_tutorial.models import M1M2, M2, ClassTerms, StackedM1M2, VonMisesFisherPosterior, mlp_m1m2
+from hvae_tutorial.models import (
+    M1M2,
+    M2,
+    ClassTerms,
+    GaussianPosterior,
+    StackedM1M2,
+    VonMisesFisherPosterior,
+    mlp_m1m2,
+)
 from hvae_tutorial.models.layers import check_choice
 from hvae_tutorial.objectives import ElboTerms, SemiSupervised, unlabelled_bound
 from hvae_tutorial.plotting import Figure
@@ -177,7 +185,8 @@ def measure(model: M1M2, data: Dataset, run: Run) -> dict[str, Any]:
         images of each class; `elbo`, `reconstruction` and `kl` of the unlabelled bound, means over images and `PASSES`
         passes; `class_entropy`, the mean entropy of q(y|x) in nats: near log C = 2.3 the classifier does not commit
         itself; `kl_z2`, the mean of KL(q(z2|z1,y) || p(z2)) over z1 and y as the model has them, over as many passes: a
-        spherical z2 that says nothing has that of kappa = 1, the least.
+        spherical z2 that says nothing has that of kappa = 1, the least; and for a Gaussian z2 also
+        `kl_z2_by_coordinate`, its parts, the largest first: a coordinate that says nothing has 0.
     """
     images = binarized(data)
     device = next(model.parameters()).device
@@ -195,14 +204,26 @@ def measure(model: M1M2, data: Dataset, run: Run) -> dict[str, Any]:
         "labelled_accuracy": _accuracy(model.class_logits(images.train[own].to(device)), data.train_labels[own]),
         **dict(zip(ElboTerms._fields, torch.stack(passes).mean(0).tolist(), strict=True)),
         "class_entropy": torch.distributions.Categorical(logits=logits).entropy().mean().item(),
-        "kl_z2": sum(_kl_z2(model, test) for _ in range(PASSES)) / PASSES,
+        **_divergences_of_z2(model, test),
     }
 
 
-def _kl_z2(model: M1M2, x: Tensor) -> float:
-    """The mean of KL(q(z2|z1,y) || p(z2)) over images, one draw of z1 for each, and q(y|z1)."""
-    terms = model.m2.class_terms(model.m1.encode(x).sample())
-    return (terms.logits.softmax(-1).T * terms.kl).sum(0).mean().item()
+def _divergences_of_z2(model: M1M2, x: Tensor) -> dict[str, Any]:
+    """`kl_z2` and, for a Gaussian z2, `kl_z2_by_coordinate`: means over images, passes and q(y|z1)."""
+    head = model.m2.posterior
+    total, parts = [], []
+    for _ in range(PASSES):
+        z1 = model.m1.encode(x).sample()
+        of_class = model.m2.class_logits(z1).softmax(-1).T  # (C, batch)
+        q = head(model.m2.encoder(z1, model.m2.classes))
+        total.append((of_class * head.kl(q)).sum(0).mean())
+        if isinstance(head, GaussianPosterior):
+            each = torch.distributions.kl_divergence(q.base_dist, head.prior().base_dist)
+            parts.append((of_class.unsqueeze(-1) * each).sum(0).mean(0))
+    results: dict[str, Any] = {"kl_z2": torch.stack(total).mean().item()}
+    if parts:
+        results["kl_z2_by_coordinate"] = torch.stack(parts).mean(0).sort(descending=True).values.tolist()
+    return results
 
 
 def _accuracy(logits: Tensor, labels: Tensor) -> float:

@@ -1,6 +1,7 @@
 """Table 3: how M1+M2 is trained by either scheme, with which labels, and its accuracy."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,21 @@ def test_the_divergence_of_z2_is_that_of_the_class_that_the_model_sees() -> None
             model.m2.classifier[-1].bias.copy_(bias)
             assert m1m2.measure(model, digits, tiny())["kl_z2"] == pytest.approx(expected.item(), rel=1e-5)
     assert of_class[7] != pytest.approx(of_class.mean().item(), rel=0.01)
+
+
+def test_a_gaussian_z2_has_its_divergence_by_coordinate(digits: Dataset) -> None:
+    """Of three coordinates two are at the prior; the third has mean 2 and scale 1, which is 2 nats."""
+    model = mlp_m1m2("sn", 2, 3, x_dim=64, hidden=(8,), m2_hidden=8)
+    head = model.m2.posterior
+    with torch.no_grad():
+        for part in (head.mean, head.raw_scale):
+            part.weight.zero_()
+        head.mean.bias.copy_(torch.tensor([0.0, 2.0, 0.0]))
+        head.raw_scale.bias.fill_(math.log(math.e - 1))
+    found = m1m2.measure(model, digits, tiny())
+    assert found["kl_z2_by_coordinate"] == pytest.approx([2, 0, 0], abs=1e-5)
+    assert found["kl_z2"] == pytest.approx(2, abs=1e-5)
+    assert "kl_z2_by_coordinate" not in m1m2.measure(mlp_m1m2("ss", 2, 3, x_dim=64, hidden=(8,)), digits, tiny())
 
 
 def test_a_spherical_z2_that_says_nothing_has_the_least_divergence() -> None:
