@@ -186,7 +186,7 @@ def measure(model: M1M2, data: Dataset, run: Run) -> dict[str, Any]:
         passes; `class_entropy`, the mean entropy of q(y|x) in nats: near log C = 2.3 the classifier does not commit
         itself; `kl_z2`, the mean of KL(q(z2|z1,y) || p(z2)) over z1 and y as the model has them, over as many passes: a
         spherical z2 that says nothing has that of kappa = 1, the least; and for a Gaussian z2 also
-        `kl_z2_by_coordinate`, its parts, the largest first: a coordinate that says nothing has 0.
+        `kl_z2_by_coordinate`, its parts by rank, the largest first: a coordinate that says nothing has 0.
     """
     images = binarized(data)
     device = next(model.parameters()).device
@@ -222,7 +222,8 @@ def _divergences_of_z2(model: M1M2, x: Tensor) -> dict[str, Any]:
             parts.append((of_class.unsqueeze(-1) * each).sum(0).mean(0))
     results: dict[str, Any] = {"kl_z2": torch.stack(total).mean().item()}
     if parts:
-        results["kl_z2_by_coordinate"] = torch.stack(parts).mean(0).sort(descending=True).values.tolist()
+        each = torch.stack(parts).mean(0).sort(descending=True).values
+        results["kl_z2_by_coordinate"] = {str(rank): value for rank, value in enumerate(each.tolist(), start=1)}
     return results
 
 
