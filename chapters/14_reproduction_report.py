@@ -586,9 +586,10 @@ print("Checked: the circle is behind the plane; S − N of our first seeds is be
 # paper's table has 27 cells:
 
 # %%
+kept = records.load(experiment="table3", scheme="end-to-end", epochs=1000, warmup_epochs=100)
+kept = [r for r in kept if (tuple(r.settings["d"]), r.settings["model"]) in paper.TABLE3]
 by_alpha = {
-    alpha: records.load(experiment="table3", data="mnist-5k", scheme="end-to-end", epochs=1000, alpha=alpha)
-    for alpha in (0.1, 1.0)
+    alpha: [r for r in kept if (r.settings["data"], r.settings["alpha"]) == ("mnist-5k", alpha)] for alpha in (0.1, 1.0)
 }
 m1m2 = by_alpha[0.1]
 

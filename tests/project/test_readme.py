@@ -217,7 +217,8 @@ def test_the_accuracies_in_the_text_are_those_of_the_records() -> None:
     for d in (5, 10):
         accuracies = []
         for model, name in (("nn", "N+N"), ("ss", "S+S"), ("sn", "S+N")):
-            found = records.load(experiment="table3", data="mnist-5k", model=model, d=[d, d], alpha=0.1)
+            cell = {"data": "mnist-5k", "model": model, "d": [d, d], "alpha": 0.1}
+            found = records.load(experiment="table3", scheme="end-to-end", warmup_epochs=100, **cell)
             accuracies.append(f"{name} {Cell.of([100 * r.results['accuracy'] for r in found], digits=1)}%")
         assert f"d = ({d}, {d}), {runs[len(found)]}: {', '.join(accuracies)}" in text
     for model, d, name in (("n", 2, "R²"), ("s", 2, "S²"), ("s", 1, "as many coordinates as R²,")):
