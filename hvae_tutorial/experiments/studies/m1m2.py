@@ -18,6 +18,7 @@ from torch import Tensor
 
 from hvae_tutorial import plotting
 from hvae_tutorial.data import Dataset, balanced_indices
+from hvae_tutorial.distributions.rotationally_symmetric import RotationallySymmetric
 from hvae_tutorial.experiments import names
 from hvae_tutorial.experiments.choices import PASSES
 from hvae_tutorial.experiments.protocol import binarized, curves, training_settings
@@ -186,7 +187,8 @@ def measure(model: M1M2, data: Dataset, run: Run) -> dict[str, Any]:
         passes; `class_entropy`, the mean entropy of q(y|x) in nats: near log C = 2.3 the classifier does not commit
         itself; `kl_z2`, the mean of KL(q(z2|z1,y) || p(z2)) over z1 and y as the model has them, over as many passes: a
         spherical z2 that says nothing has that of kappa = 1, the least; and for a Gaussian z2 also
-        `kl_z2_by_coordinate`, its parts by rank, the largest first: a coordinate that says nothing has 0.
+        `kl_z2_by_coordinate`, its parts by rank, the largest first: a coordinate that says nothing has 0; for
+        a spherical z1 `prior_concentration`, the median over images of the concentration of p(z1|y,z2).
     """
     images = binarized(data)
     device = next(model.parameters()).device
@@ -204,26 +206,31 @@ def measure(model: M1M2, data: Dataset, run: Run) -> dict[str, Any]:
         "labelled_accuracy": _accuracy(model.class_logits(images.train[own].to(device)), data.train_labels[own]),
         **dict(zip(ElboTerms._fields, torch.stack(passes).mean(0).tolist(), strict=True)),
         "class_entropy": torch.distributions.Categorical(logits=logits).entropy().mean().item(),
-        **_divergences_of_z2(model, test),
+        **_of_m2(model, test),
     }
 
 
-def _divergences_of_z2(model: M1M2, x: Tensor) -> dict[str, Any]:
-    """`kl_z2` and, for a Gaussian z2, `kl_z2_by_coordinate`: means over images, passes and q(y|z1)."""
-    head = model.m2.posterior
-    total, parts = [], []
+def _of_m2(model: M1M2, x: Tensor) -> dict[str, Any]:
+    """`kl_z2` and, by the space, `kl_z2_by_coordinate` and `prior_concentration`: over q(y|z1), images and passes."""
+    m2, head = model.m2, model.m2.posterior
+    total, parts, concentrations = [], [], []
     for _ in range(PASSES):
         z1 = model.m1.encode(x).sample()
-        of_class = model.m2.class_logits(z1).softmax(-1).T  # (C, batch)
-        q = head(model.m2.encoder(z1, model.m2.classes))
+        of_class = m2.class_logits(z1).softmax(-1).T  # (C, batch)
+        q = head(m2.encoder(z1, m2.classes))
+        prior = m2.likelihood(m2.decoder(q.sample(), m2.classes))  # of z1
         total.append((of_class * head.kl(q)).sum(0).mean())
         if isinstance(head, GaussianPosterior):
             each = torch.distributions.kl_divergence(q.base_dist, head.prior().base_dist)
             parts.append((of_class.unsqueeze(-1) * each).sum(0).mean(0))
+        if isinstance(prior, RotationallySymmetric):
+            concentrations.append((of_class * prior.concentration).sum(0).median())
     results: dict[str, Any] = {"kl_z2": torch.stack(total).mean().item()}
     if parts:
-        each = torch.stack(parts).mean(0).sort(descending=True).values
-        results["kl_z2_by_coordinate"] = {str(rank): value for rank, value in enumerate(each.tolist(), start=1)}
+        ranked = torch.stack(parts).mean(0).sort(descending=True).values
+        results["kl_z2_by_coordinate"] = {str(rank): value for rank, value in enumerate(ranked.tolist(), start=1)}
+    if concentrations:
+        results["prior_concentration"] = torch.stack(concentrations).mean().item()
     return results
 
 

@@ -202,6 +202,21 @@ def test_a_gaussian_z2_has_its_divergence_by_coordinate(digits: Dataset) -> None
     assert "kl_z2_by_coordinate" not in m1m2.measure(mlp_m1m2("ss", 2, 3, x_dim=64, hidden=(8,)), digits, tiny())
 
 
+def test_the_concentration_of_the_prior_is_that_of_the_class_that_the_model_sees(digits: Dataset) -> None:
+    """A decoder that looks at the class alone, and a classifier that says 7; a flat z1 has no concentration."""
+    torch.manual_seed(0)
+    model = mlp_m1m2("sn", 2, 3, x_dim=64, hidden=(8,), m2_hidden=8)
+    with torch.no_grad():
+        model.m2.decoder.hidden.weight[:, :3] = 0
+        of_class = model.m2.likelihood(model.m2.decoder(torch.zeros(1, 3), torch.eye(10))).concentration
+        model.m2.classifier[-1].weight.zero_()
+        model.m2.classifier[-1].bias.copy_(torch.eye(10)[7] * 1e4)
+    assert m1m2.measure(model, digits, tiny())["prior_concentration"] == pytest.approx(of_class[7].item(), rel=1e-5)
+    assert of_class[7] != pytest.approx(of_class.mean().item(), rel=0.01)
+    flat = mlp_m1m2("ns", 2, 3, x_dim=64, hidden=(8,), m2_hidden=8)
+    assert "prior_concentration" not in m1m2.measure(flat, digits, tiny())
+
+
 def test_a_spherical_z2_that_says_nothing_has_the_least_divergence() -> None:
     """kappa = softplus + 1 cannot go below 1: at m = 6 that is 0.0808 nats, by which a dead z2 is known."""
     model = mlp_m1m2("ss", 5, 5, x_dim=64, hidden=(8,), m2_hidden=8)
