@@ -1134,6 +1134,7 @@ assert (active[:, :2] > 0.3).all()
 assert (active[:, 3:] < 0.05).all()
 assert said["ss", 5] < said["sn", 2] < said["ss", 2] < said["sn", 5]
 assert blunt["ss", 5] < blunt["ss", 2] < blunt["sn", 5]
+assert [round(d * math.log(2), 2) for d in (1, 2, 5)] == [0.69, 1.39, 3.47]
 big = torch.tensor([1e4, 4e4], dtype=torch.float64)
 for m in (3, 6):
     assert abs(float(kl_to_uniform(big, m).diff()) - (m - 1) * math.log(2)) < 1e-3
