@@ -48,7 +48,7 @@ KINDS = [
     ("table1", {"model": "ps"}),
     ("table3", {}),
     ("table3", {"scheme": "stacked"}),
-    ("table3", {"scheme": "low-floor", "model": "ss"}),
+    ("table3", {"scheme": "circles", "model": "ss"}),
     ("table4", {}),
     ("barrier", {}),
     ("products", {}),

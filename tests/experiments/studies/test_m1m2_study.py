@@ -17,6 +17,7 @@ from hvae_tutorial.experiments.run import Run
 from hvae_tutorial.experiments.studies import m1m2
 from hvae_tutorial.models import M1M2, StackedM1M2, mlp_m1m2
 from hvae_tutorial.objectives import SemiSupervised, unlabelled_bound
+from hvae_tutorial.special import kl_to_uniform
 
 
 @pytest.fixture(scope="module")
@@ -122,8 +123,32 @@ def test_a_low_floor_lets_a_spherical_z2_say_nothing() -> None:
     torch.manual_seed(0)
     again = m1m2.with_low_floor(m1m2.build(tiny(model="ss").settings, 64))
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), usual.parameters(), strict=True))
-    with pytest.raises(ValueError, match=r"scheme 'low-floor' is for a von Mises-Fisher z2.* got GaussianPosterior"):
-        m1m2.build(tiny(model="sn", scheme="low-floor").settings, 64)
+    for scheme in ("low-floor", "circles"):
+        with pytest.raises(ValueError, match=rf"scheme '{scheme}' is for a von Mises-Fisher z2.* GaussianPosterior"):
+            m1m2.build(tiny(model="sn", scheme=scheme).settings, 64)
+
+
+def test_circles_have_a_concentration_each(digits: Dataset) -> None:
+    """Three circles in the place of S^3, all else as it was; two that say nothing, and one that has kappa = 10."""
+    torch.manual_seed(0)
+    model = m1m2.build(tiny(model="ss", scheme="circles").settings, 64)
+    torch.manual_seed(0)
+    usual = m1m2.build(tiny(model="ss").settings, 64)
+    for part in ("m1", "m2.classifier", "m2.encoder", "m2.likelihood"):
+        pairs = zip(model.get_submodule(part).parameters(), usual.get_submodule(part).parameters(), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+    head = model.m2.posterior
+    assert (head.d, head.ambient_dim) == (3, 6)
+    q = head(torch.randn(5, 8))
+    assert all((part.concentration >= 0.01).all() and part.m == 2 for part in q.parts)
+    with torch.no_grad():
+        for circle, bias in zip(head.heads, (-50.0, 9.99, -50.0), strict=True):
+            circle.raw_concentration.weight.zero_()
+            circle.raw_concentration.bias.fill_(bias)
+    of_ten = kl_to_uniform(torch.tensor(10.0, dtype=torch.float64), 2).item()
+    found = m1m2.measure(model, digits, tiny(model="ss"))
+    assert found["kl_z2"] == pytest.approx(of_ten, abs=1e-3)
+    assert found["kl_z2_by_coordinate"] == pytest.approx({"1": of_ten, "2": 0, "3": 0}, abs=1e-3)
 
 
 def test_the_objective_has_the_labels_of_the_seed_and_the_numbers_of_the_run(
