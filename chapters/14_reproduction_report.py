@@ -485,8 +485,9 @@ over_labels = 100 * max(cells[2, model][0]["knn"]["100"]["standard_deviation"] f
 plotting.say(
     "**What we find.** S − N in points, with 100, 600 and 1,000 labels: "
     + "; ".join(f"at $d={d}$: {points(margin[d])} (the paper's: {points(published[d])})" for d in both)
-    + f". At $d=2$ the spread over the labels drawn is {over_labels:.1f} points with 100 of them. Our plane is better "
-    "than the paper's there, as it is in Table 1." + f" There are {in_each}."
+    + f". At $d=2$ the spread over the labels drawn is {over_labels:.1f} points with 100 of them, and of our two runs "
+    "one has the plane ahead and one the sphere. With 600 and 1,000 labels our plane is better than the paper's, as it "
+    "is in Table 1." + f" There are {in_each}."
 )
 
 # %% [markdown]
@@ -967,8 +968,9 @@ plotting.say(f"""
   `test_table_1_adds_up`.
 - **Its LL.** Within two standard errors for {names_of(told)} alone. The same records; test:
   `test_ten_importance_samples_give_one_column`.
-- **k-NN better on the sphere, up to $d=20$.** With 100 labels the paper's order is seen at {at(agree)}, not at 2, and
-  not at 40, where the sphere leads and the paper's does not; {in_each}. Records:
+- **k-NN better on the sphere, up to $d=20$.** With 100 labels the paper's order is seen, on average, at
+  {at(agree)}, though at 2 in one run of two only, and not at 40, where the sphere leads and the paper's does not;
+  {in_each}. Records:
   `hvae records table 2 --data mnist`; test:
   `test_table2_is_in_per_cent_and_each_column_has_its_own_number_of_labels`.
 - **S+S and S+N ahead of N+N.** With $\\alpha=0.1$ on a tenth of the images S+N − N+N is {over_nn("sn")} points and
@@ -985,7 +987,9 @@ assert min(leads[2], leads[5]) > 0.5
 assert abs(leads[10]) < 0.3
 assert leads[20] < -1 < claimed[20]
 assert leads[40] < 2 * claimed[40] < 0
-assert agree == [5, 10, 20]
+assert agree == [2, 5, 10, 20]
+at_two = [[100 * r["knn"]["100"]["mean"] for r in cells[2, model]] for model in "sn"]
+assert [s > n for s, n in zip(*at_two, strict=True)] == [False, True]
 assert margin[40][0] > 0 > published[40][0]
 print("Checked: what is said of each claim on likelihoods and neighbours.")
 
@@ -1004,7 +1008,7 @@ print("Checked: what is said of each claim on likelihoods and neighbours.")
 #   better ELBO, and an LL that is more than two nats lower.
 # - **S+S in Table 3.** With $\alpha=0.1$ it is behind N+N, in the paper ahead. Suspects are named above; and a tenth of
 #   the images is not the paper's experiment.
-# - **The plane at $d=2$ in Table 2**, which is better here than in the paper.
+# - **The plane at $d=2$ in Table 2**, which with 600 and 1,000 labels is better here than in the paper.
 # - **Pubmed**: our N-VGAE is one and a half points above Kipf and Welling's.
 # - **Dropout in Table 4**: which one the paper used. And with Kipf and Welling's own decoder our N-VGAE on Citeseer is
 #   more than a point below theirs.
@@ -1128,7 +1132,8 @@ if min(len(auc["cora", model]) for model in "ns") > 1:
 #   nats higher, and stands, with ELBO and RE, where the warm-up is left out (one run). At $d=40$ both KL are two nats
 #   higher, the ELBO are as good or better, and the sphere is behind, as claimed. The LL stands for the S-VAE at $d=10$
 #   and the N-VAE at $d=20$ and 40.
-# - Table 2: with 100 labels our runs have the paper's sign at $d=5$, 10 and 20, not at 2 and 40. At $d=40$ it is
+# - Table 2: with 100 labels our runs have on average the paper's sign up to $d=20$ (at 2 in one run of two), not at
+#   40. At $d=40$ it is
 #   the pair without warm-up that stands as the paper's (one run each). At $d=2$ forgetting a coordinate costs
 #   the sphere more than it wins (three runs a space, a tenth of MNIST).
 # - Table 4 stands in its order on Cora and Citeseer. In Table 3, on a tenth of the data and at $(5,5)$, S+N leads as
