@@ -971,21 +971,35 @@ assert all(first[d, d, "sn"] > first[d, d, "nn"] > first[d, d, "ss"] + 0.05 for 
 print("Checked: the records are runs of the paper's protocol with 100 labels; the paper's leads, and our first seeds'.")
 
 # %% [markdown]
-# There are two suspects. With $\alpha=0.1$ the labels can be outvoted; and a spherical $z_2$ can stay on its floor, as
-# it did on digits. We found no error in the density or in the bound. The records at $(5,5)$ have the accuracy on a
-# run's own labels, and the KL of $z_2$. And other runs differ from these in one thing each:
+# We found no error in the density or in the bound. Three suspects are left. With $\alpha=0.1$ **the labels can be
+# outvoted**. A spherical $z_2$ can **stay on its floor**, as it did on digits. And a third:
+#
+# **The price of a direction.** A Gaussian $z_2$ can use one coordinate and leave the others at the prior, where they
+# cost nothing. To halve its width in that one costs $\log2=0.69$ nats. A von Mises-Fisher law has one $\kappa$, and its
+# KL depends on $\kappa$ alone, wherever $\mu$ points. Whoever wants to be sharp in one direction is sharp in all $d$,
+# and pays for all. For large $\kappa$ the width is about $\kappa^{-1/2}$ and the KL grows like $\frac d2\log\kappa$
+# ([chapter 6](06_kl_divergence.ipynb)). Half the width is four times $\kappa$: it costs $\frac d2\log4=d\log2$, 3.47
+# nats on $S^5$, 1.39 on $S^2$. Where a class has one slant or thickness to tell, the sphere may tell less of it. Then
+# the bumps $p(z_1|y,z_2)$ stay blunt, and where bumps of two classes overlap, the bound does not care which of the two
+# an image is called.
+#
+# Other runs differ from those of the table in one thing each, with the same seeds and so the same labels. A *smaller*
+# sphere for $z_2$ has fewer directions to pay for. Five *circles* have as many as $S^5$, and a $\kappa$ for each (there
+# $\kappa\ge0.01$, because five floors of $\kappa=1$ alone would cost a nat):
 
 # %% tags=["nbval-ignore-output", "words"]
 base |= {"alpha": 0.1, "d": [5, 5]}
-changes = {
-    "α = 0.3": {"alpha": 0.3},
-    "α = 1": {"alpha": 1.0},
-    "α = 3": {"alpha": 3.0},
-    "z₂ of dimension 2, not 5": {"d": [5, 2]},
-    "κ of z₂ ≥ 0.01, not 1": {"scheme": "low-floor"},
-    "p(z₁∣y,z₂) in full from the start": {"scheme": "full-prior"},
-    "labelled images not among the others": {"scheme": "disjoint"},
-    "no warm-up": {"warmup_epochs": 0},
+changes = {  # what is changed, and in what
+    "α = 0.3, not 0.1": ({"alpha": 0.3}, {}),
+    "α = 1, not 0.1": ({"alpha": 1.0}, {}),
+    "α = 3, not 0.1": ({"alpha": 3.0}, {}),
+    "z₂ of dimension 2, not 5": ({"d": [5, 2]}, {}),
+    "the same, both with α = 1": ({"d": [5, 2], "alpha": 1.0}, {"alpha": 1.0}),
+    "z₂ on S⁵ with κ ≥ 0.01, not 1": ({"scheme": "low-floor"}, {}),
+    "z₂ on five circles, not S⁵": ({"scheme": "circles"}, {}),
+    "p(z₁∣y,z₂) in full from the start": ({"scheme": "full-prior"}, {}),
+    "no warm-up": ({"warmup_epochs": 0}, {}),
+    "labelled images not among the others": ({"scheme": "disjoint"}, {}),
 }
 
 
@@ -994,158 +1008,193 @@ def by_seed(pair, change):
     return {r.settings["seed"]: r.results for r in every if wanted.items() <= r.settings.items()}
 
 
-def effect(pair, change, other=None):
-    """Accuracy of a pair with a change, less that of another pair or without it: points of each seed, and p."""
-    after, before = by_seed(pair, change), by_seed(other, change) if other else by_seed(pair, {})
-    seeds = sorted(after.keys() & before.keys())
-    sides = [[100 * some[seed]["accuracy"] for seed in seeds] for some in (after, before)]
+def effect(after, before, name="accuracy", scale=100):
+    """A result of the runs of one kind less that of another with the same seed, each (pair, change), and p."""
+    after, before = by_seed(*after), by_seed(*before)
+    seeds = sorted(s for s in after.keys() & before.keys() if name in after[s] and name in before[s])
+    sides = [[scale * some[seed][name] for seed in seeds] for some in (after, before)]
     return np.subtract(*sides), results.paired_p_value(*sides)
 
 
-def told(points, p):
+def told(points, p, digits=1):
     if not len(points):
-        return "–"
-    return f"{points.mean():+.1f} ({'one seed' if p is None else f'{len(points)} seeds, p = {p:.2g}'})".replace(
-        "-", "−"
-    )
+        return ""
+    count = "one seed" if p is None else f"{len(points)} seeds, p = {p:.2g}"
+    return f"{points.mean():+.{digits}f} ({count})".replace("-", "−")
 
 
-lines = ["| the change | S+S | N+N | S+N | S+S − N+N then |", "|---|---|---|---|---|"]
-for what, change in {"none": {}, **changes}.items():
-    cells = [told(*effect(pair, change)) if change else "" for pair in ("ss", "nn", "sn")]
-    lines.append("| " + " | ".join([what, *cells, told(*effect("ss", change, "nn"))]) + " |")
+effects = {
+    (what, pair): effect((pair, after), (pair, before))
+    for what, (after, before) in changes.items()
+    for pair in ("ss", "nn", "sn")
+}
+tested = {key: p for key, (points, p) in effects.items() if len(points) >= 3}
+limit = 0.05 / len(tested)  # Bonferroni
+lines = ["| the change | S+S | N+N | S+N | KL of z₂, S+S |", "|---|---|---|---|---|"]
+for what, (after, before) in changes.items():
+    if any(len(effects[what, pair][0]) for pair in ("ss", "nn", "sn")):
+        row = [told(*effects[what, pair]) for pair in ("ss", "nn", "sn")]
+        lines.append(
+            "| " + " | ".join([what, *row, told(*effect(("ss", after), ("ss", before), "kl_z2", 1), 2)]) + " |"
+        )
 display(Markdown("\n".join(lines)))
-judged = {  # alpha, pair: accuracy in % on validation images and on own labels, where there are five seeds
-    (alpha, pair): [
-        100 * np.mean([r[name] for r in found.values()]) for name in ("validation_accuracy", "labelled_accuracy")
-    ]
-    for alpha in (0.1, 0.3, 1.0, 3.0)
-    for pair in ("nn", "ss", "sn")
-    if len(found := by_seed(pair, {"alpha": alpha})) >= 5
-}
-alphas = sorted({alpha for alpha, _ in judged})
-chosen = {pair: max(alphas, key=lambda alpha: judged[alpha, pair][0]) for pair in ("nn", "ss", "sn")}
-by_own = {pair: max(alphas, key=lambda alpha: judged[alpha, pair][1]) for pair in ("nn", "ss", "sn")}
+stands = [f"{what} ({names.pair(pair)})" for (what, pair), p in tested.items() if p < limit]
 plotting.say(
-    "What a change does to the accuracy, in points, with the same labels. "
-    f"These are {sum(len(effect(pair, change)[0]) > 1 for pair in ('ss', 'nn', 'sn') for change in changes.values())} "
-    "tests of changes, and more of S+S − N+N: take a p above 0.002 for a hint. Which $\\alpha$ would one choose? Among "
-    f"{' and '.join(f'{alpha:g}' for alpha in alphas)}, which have five seeds, by the validation images "
-    + ", ".join(f"{chosen[pair]:g} for {names.pair(pair)}" for pair in chosen)
-    + " ("
-    + "; ".join(
-        f"{names.pair(pair)} " + ", ".join(f"{judged[alpha, pair][0]:.1f}" for alpha in alphas) + "%" for pair in chosen
-    )
-    + "). That is a choice by many more labels than a hundred. By a run's own hundred it would be "
-    + ("the same." if by_own == chosen else ", ".join(f"{by_own[pair]:g}" for pair in chosen) + ".")
+    "What a change does to the accuracy, in points, and to the KL of $z_2$, in nats. "
+    f"These are {len(tested)} tests of accuracy with three seeds or more; by Bonferroni p must be below {limit:.4f}: "
+    + (", ".join(stands) if stands else "none is")
+    + ". All else is a hint. And without any change: S+S − N+N is "
+    f"{told(*effect(('ss', {}), ('nn', {})))}, S+S − S+N is {told(*effect(('ss', {}), ('sn', {})))}."
 )
 
 # %% tags=["nbval-ignore-output", "words"]
-spherical = [r["kl_z2"] for alpha in (0.1, 1.0) for r in by_seed("ss", {"alpha": alpha}).values()]
-named = {  # alpha, pair: the fewest of its own hundred labels that a run names
-    (alpha, pair): min(100 * r["labelled_accuracy"] for r in by_seed(pair, {"alpha": alpha}).values())
-    for alpha in (0.1, 1.0)
-    for pair in ("nn", "ss", "sn")
-}
-plotting.say(
-    "The first suspect is guilty in part. Of its own hundred labels S+S names at least "
-    f"{named[0.1, 'ss']:.0f} with $\\alpha=0.1$, N+N {named[0.1, 'nn']:.0f} and S+N {named[0.1, 'sn']:.0f}; with "
-    f"$\\alpha=1$ all three name at least {min(named[1.0, pair] for pair in ('nn', 'ss', 'sn')):.0f}, and S+S gains "
-    f"{effect('ss', changes['α = 1'])[0].mean():.1f} points. The second suspect is cleared: **the $z_2$ of S+S is not "
-    f"on its floor**, with either $\\alpha$. Its KL is {min(spherical):.2f} to {max(spherical):.2f} nats in "
-    f"{len(spherical)} runs, against {floor:.2f}."
+alphas = sorted(
+    alpha for alpha in (0.1, 0.3, 1.0, 3.0) if all(len(by_seed(p, {"alpha": alpha})) >= 5 for p in ("nn", "ss", "sn"))
 )
-
-by_class = {  # for each run, the share of the test images of each digit that it names rightly
-    pair: np.array([[100 * x for x in r["accuracy_by_class"].values()] for r in found.values()])
-    for pair in ("nn", "ss", "sn")
-    if (found := {seed: r for seed, r in by_seed(pair, {}).items() if "accuracy_by_class" in r})
-}
-weak = sorted(by_class["ss"].mean(0).argsort()[:3].tolist())
-in_each = sum(set(found.argsort()[:3].tolist()) == set(weak) for found in by_class["ss"])
-of_weak = {pair: ", ".join(f"{x:.0f}" for x in shares.mean(0)[weak]) for pair, shares in by_class.items()}
-over_seeds = {pair: np.std([100 * r["accuracy"] for r in by_seed(pair, {}).values()], ddof=1) for pair in ("ss", "nn")}
-plotting.say(
-    f"Which digits does it lose? {len(by_class['ss'])} runs of S+S with $\\alpha=0.1$ have kept it, and in "
-    f"{in_each} of them the three worst are {', '.join(map(str, weak))}: on average it names {of_weak['ss']}% "
-    f"of them rightly, N+N {of_weak['nn']}%, S+N {of_weak['sn']}%. Of each other digit S+S names "
-    f"{np.delete(by_class['ss'].mean(0), weak).min():.0f}% or more. And its accuracy hardly changes with the "
-    f"seed, which picks the labels: the spread is {over_seeds['ss']:.1f} points, that of N+N {over_seeds['nn']:.1f}. "
-    "As if the bound had drawn the borders of these three, and not the labels."
-)
-
-# %% [markdown]
-# **Why is its $z_2$ so quiet?** A Gaussian $z_2$ can use one coordinate and leave the others at the prior, where they
-# cost nothing. To halve its width in that one costs $\log2=0.69$ nats. A von Mises-Fisher law has one $\kappa$ for all
-# directions. Its width is about $\kappa^{-1/2}$, and its KL grows like $\frac d2\log\kappa$
-# ([chapter 6](06_kl_divergence.ipynb)): to halve the width costs $d\log2$, 3.47 nats on $S^5$. Where a class has one
-# slant or thickness to tell, the sphere pays for five, and says less. Then $p(z_1|y,z_2)$ has to stay a blunt bump for
-# each class, and where the bumps of 4 and 9 overlap, the bound does not care which of the two is called 4.
-#
-# That can be tested. A *smaller* sphere is cheaper: on $S^2$ halving costs 1.39 nats. So with $z_2$ on $S^2$ the S+S
-# should say more with it, and name more.
-
-# %% tags=["nbval-ignore-output", "words"]
-smaller = changes["z₂ of dimension 2, not 5"]
 
 
 def mean_of(name, pair, change):
     return np.mean([r[name] for r in by_seed(pair, change).values() if name in r])
 
 
+def best(pair, name):
+    return max(alphas, key=lambda alpha: mean_of(name, pair, {"alpha": alpha}))
+
+
+chosen = {pair: best(pair, "validation_accuracy") for pair in ("nn", "ss", "sn")}
+own_of = {
+    (pair, alpha): [100 * r["labelled_accuracy"] for r in by_seed(pair, {"alpha": alpha}).values()]
+    for pair in ("nn", "ss", "sn")
+    for alpha in (0.1, 1.0)
+}
+missing = effect(("ss", {}), ("sn", {}), "labelled_accuracy")
+plotting.say(
+    "**Outvoted?** Of their own hundred labels the runs of S+S with $\\alpha=0.1$ name "
+    f"{min(own_of['ss', 0.1]):.0f} to {max(own_of['ss', 0.1]):.0f}, on average {-missing[0].mean():.1f} fewer than S+N "
+    f"(p = {missing[1]:.2g}). With $\\alpha=1$ all three models name at least "
+    f"{min(min(own_of[pair, 1.0]) for pair in chosen):.0f}, and S+S gains "
+    f"{effects['α = 1, not 0.1', 'ss'][0].mean():.1f} points, N+N {effects['α = 1, not 0.1', 'nn'][0].mean():.1f}. "
+    "So votes are a part of it, though not one of S+S alone. Which $\\alpha$ would one choose? Among "
+    f"{' and '.join(f'{alpha:g}' for alpha in alphas)}, which have five seeds, by the validation images "
+    + ", ".join(f"{chosen[pair]:g} for {names.pair(pair)}" for pair in chosen)
+    + " ("
+    + "; ".join(
+        f"{names.pair(pair)} "
+        + ", ".join(f"{100 * mean_of('validation_accuracy', pair, {'alpha': alpha}):.1f}" for alpha in alphas)
+        + "%"
+        for pair in chosen
+    )
+    + "). That is a choice by many more labels than a hundred. By the own hundred it would be "
+    + ("the same." if all(best(p, "labelled_accuracy") == chosen[p] for p in chosen) else "another.")
+)
+
+spherical = [r["kl_z2"] for alpha in (0.1, 1.0) for r in by_seed("ss", {"alpha": alpha}).values()]
+plotting.say(
+    f"**On its floor?** No. The KL of the $z_2$ of S+S is {min(spherical):.2f} to {max(spherical):.2f} nats in "
+    f"{len(spherical)} runs, against {floor:.2f}. But that is less than that of S+N's, "
+    f"{mean_of('kl_z2', 'sn', {}):.2f} on average, or N+N's, {mean_of('kl_z2', 'nn', {}):.2f}."
+)
+
+smaller = {"d": [5, 2]}
 active = np.array(
     [[*r["kl_z2_by_coordinate"].values()] for r in by_seed("sn", {}).values() if "kl_z2_by_coordinate" in r]
 )
-said = {(pair, d): mean_of("kl_z2", pair, {"d": [5, d]}) for pair in ("ss", "sn") for d in (5, 2)}
-blunt = {(pair, d): mean_of("prior_concentration", pair, {"d": [5, d]}) for pair in ("ss", "sn") for d in (5, 2)}
-gain = {pair: effect(pair, smaller) for pair in ("ss", "nn", "sn")}
-p_apart = results.PValue(results.paired_p_value(gain["ss"][0], gain["sn"][0]))
+small_gain, nn_gain, sn_gain = (effects["z₂ of dimension 2, not 5", pair] for pair in ("ss", "nn", "sn"))
+p_apart = {
+    pair: results.paired_p_value(small_gain[0], points) for pair, (points, _) in (("nn", nn_gain), ("sn", sn_gain))
+}
+blunt = {d: mean_of("prior_concentration", "ss", {"d": [5, d]}) for d in (5, 2)}
+level = effect(("ss", smaller), ("sn", smaller))
 plotting.say(
-    f"In {len(active)} runs of S+N the KL of the five coordinates of $z_2$, from the largest down, is "
+    f"**The price?** In {len(active)} runs of S+N the KL of the five coordinates of $z_2$, from the largest down, is "
     + ", ".join(f"{x:.2f}" for x in active.mean(0))
-    + f" nats: two or three are in use. And S+S? On $S^5$ its $z_2$ says {said['ss', 5]:.1f} nats and the bumps of "
-    f"$z_1$ have $\\kappa={blunt['ss', 5]:.0f}$. **On $S^2$ it says {said['ss', 2]:.1f}, they have "
-    f"$\\kappa={blunt['ss', 2]:.0f}$, and the accuracy rises by {gain['ss'][0].mean():.1f} points** "
-    f"({len(gain['ss'][0])} seeds, p = {gain['ss'][1]:.2g}). Two Gaussian coordinates in place of five change S+N by "
-    f"{told(*gain['sn'])}, N+N by {told(*gain['nn'])}; S+S gains more than S+N, p = {p_apart}. So the price of a "
-    "direction is one reason why S+S lags, and not the only one: S+N, which says "
-    f"{said['sn', 5]:.1f} nats with five coordinates and {said['sn', 2]:.1f} with two "
-    f"($\\kappa={blunt['sn', 5]:.0f}$ and {blunt['sn', 2]:.0f}), is still "
-    f"{told(*effect('sn', smaller, 'ss')).replace('+', '').replace(' (', ' points ahead (')}."
+    + " nats: two or three are in use, and the others are free. With $z_2$ on $S^2$ in place of $S^5$ the KL of S+S "
+    f"goes from {mean_of('kl_z2', 'ss', {}):.2f} to {mean_of('kl_z2', 'ss', smaller):.2f}, the median $\\kappa$ of the "
+    f"bumps $p(z_1|y,z_2)$, which are on $S^5$ in both, from {blunt[5]:.0f} to {blunt[2]:.0f}, and the accuracy rises "
+    f"by {small_gain[0].mean():.1f} points (p = {small_gain[1]:.2g}): more than that of S+N, which has Gaussians "
+    f"(p = {p_apart['sn']:.2g}), and, as a hint, than that of N+N (p = {p_apart['nn']:.2g})."
+)
+
+# %% tags=["nbval-ignore-output", "words"]
+circles, quiet = {"scheme": "circles"}, {"scheme": "low-floor"}
+by_circle = np.array([[*r["kl_z2_by_coordinate"].values()] for r in by_seed("ss", circles).values()])
+used = sorted({int(n) for n in (by_circle > 0.05).sum(1)})
+in_use = "one circle is in use" if used == [1] else f"{used[0]} to {used[-1]} circles are in use"
+plotting.say(
+    "S² changes more than the price: the dimension, the floor, how loud $z_2$ starts. Five circles leave the dimension "
+    f"as it is. On them the KL of $z_2$ is {mean_of('kl_z2', 'ss', circles):.2f} nats, by circle "
+    + ", ".join(f"{x:.2f}" for x in by_circle.mean(0))
+    + f": **{in_use}, and the others stay at the prior for nothing**, as a Gaussian's coordinates do. Against $S^5$ the "
+    f"accuracy changes by {told(*effects['z₂ on five circles, not S⁵', 'ss'])} and the ELBO by "
+    f"{told(*effect(('ss', circles), ('ss', {}), 'elbo', 1), 2)}. How $z_2$ starts matters, too: with the circles' "
+    f"floor, $\\kappa\\ge0.01$, on $S^5$ it starts quieter still, and dies. Its KL is then "
+    f"{mean_of('kl_z2', 'ss', quiet):.2f} nats, and the accuracy changes by "
+    f"{told(*effects['z₂ on S⁵ with κ ≥ 0.01, not 1', 'ss'])}. So the floor of $\\kappa=1$, our second suspect, rather "
+    "keeps it alive."
+)
+
+by_class = {  # for each run, the share of the test images of each digit that it names rightly
+    key: np.array([[100 * x for x in r["accuracy_by_class"].values()] for r in found.values()])
+    for key, pair, change in (("ss", "ss", {}), ("nn", "nn", {}), ("sn", "sn", {}), ("S²", "ss", smaller))
+    if (found := {seed: r for seed, r in by_seed(pair, change).items() if "accuracy_by_class" in r})
+}
+weak = sorted(by_class["ss"].mean(0).argsort()[:3].tolist())
+in_each = {pair: sum(set(run.argsort()[:3].tolist()) == set(weak) for run in by_class[pair]) for pair in ("ss", "nn")}
+of_weak = {key: ", ".join(f"{x:.0f}" for x in shares.mean(0)[weak]) for key, shares in by_class.items()}
+plotting.say(
+    f"Which digits does S+S lose? In {in_each['ss']} of {len(by_class['ss'])} runs that have kept it the three worst "
+    f"are {', '.join(map(str, weak))}, as they are in {in_each['nn']} of {len(by_class['nn'])} runs of N+N. On average "
+    f"S+S names {of_weak['ss']}% of them rightly, N+N {of_weak['nn']}%, S+N {of_weak['sn']}%, and S+S with $z_2$ on "
+    f"$S^2$ {of_weak['S²']}%."
+)
+paper_lag = {
+    d2: np.mean([paper.TABLE3[(d1, d2), "ss"] - paper.TABLE3[(d1, d2), "sn"] for d1 in (5, 10, 50)])
+    for d2 in (5, 10, 50)
+}
+plotting.say(
+    "**What is left.** With $z_2$ on $S^2$ the KL of $z_2$, the bumps and the accuracy on the own labels of S+S are "
+    f"those of S+N, and it is still {-level[0].mean():.1f} points behind (p = {level[1]:.2g}). For that we have no "
+    "explanation. And the price does not explain the *paper's* table: its S+S pays, too, and is behind S+N by "
+    + ", ".join(f"{-lag:.1f} points at $d_2={d2}$" for d2, lag in paper_lag.items())
+    + " on average, no more where there are more directions to pay for."
 )
 
 # %% tags=["checks"]
 assert min(spherical) > 5 * floor
-assert named[0.1, "ss"] < min(named[0.1, "nn"], named[0.1, "sn"]) < 99
-assert min(named[1.0, pair] for pair in ("nn", "ss", "sn")) >= 98
+assert min(own_of["ss", 0.1]) < min(min(own_of[pair, 0.1]) for pair in ("nn", "sn"))
+assert missing[0].mean() < 0
+assert missing[1] < 0.05
+assert min(min(own_of[pair, 1.0]) for pair in chosen) >= 98
 assert weak == [4, 5, 9]
-assert in_each == len(by_class["ss"]) == 4
-assert np.delete(by_class["ss"].mean(0), weak).min() > by_class["ss"].mean(0)[weak].max() + 15
-assert over_seeds["ss"] < 0.5 < 2 < over_seeds["nn"]
-for change in (changes["α = 1"], smaller):
-    points, p = effect("ss", change)
+for what in ("α = 1, not 0.1", "z₂ of dimension 2, not 5"):
+    points, p = effects[what, "ss"]
     assert len(points) == 5
     assert points.mean() > 3
     assert p < 0.05
-    assert effect("nn", change)[1] > 0.05
-    assert effect("sn", change)[1] > 0.05
-assert p_apart.mean < 0.05
+    assert min(effects[what, pair][1] for pair in ("nn", "sn")) > 0.05
+assert p_apart["sn"] < 0.05 < p_apart["nn"]
 assert (active[:, :2] > 0.3).all()
 assert (active[:, 3:] < 0.05).all()
-assert said["ss", 5] < said["sn", 2] < said["ss", 2] < said["sn", 5]
-assert blunt["ss", 5] < blunt["ss", 2] < blunt["sn", 5]
+assert blunt[5] + 5 < blunt[2]
+for name, scale, most in (("kl_z2", 1, 0.3), ("prior_concentration", 1, 3), ("labelled_accuracy", 100, 1.5)):
+    assert abs(effect(("ss", smaller), ("sn", smaller), name, scale)[0].mean()) < most  # level with S+N
+assert level[0].mean() < -2
+assert level[1] < 0.05
+assert paper_lag[50] > paper_lag[5]
 assert [round(d * math.log(2), 2) for d in (1, 2, 5)] == [0.69, 1.39, 3.47]
 big = torch.tensor([1e4, 4e4], dtype=torch.float64)
 for m in (3, 6):
     assert abs(float(kl_to_uniform(big, m).diff()) - (m - 1) * math.log(2)) < 1e-3
 print(
     "Checked: the z2 of S+S is far above its floor; with α = 1, and with a smaller sphere for z2, its accuracy rises; "
-    "halving the width costs d log 2."
+    "halving the width costs d log 2; on S² S+S and S+N differ in accuracy alone."
 )
 
 # %% [markdown]
 # ```sh
-# hvae reproduce table3 --data mnist-5k --preset paper --seeds 5 --configs 5,5 5,2 --pairs nn ss sn --alpha 1
+# hvae reproduce table3 --data mnist-5k --preset paper --seeds 5 --configs 5,5 5,2
+# hvae reproduce table3 --data mnist-5k --preset paper --seeds 5 --configs 5,5 --alpha 1
+# hvae reproduce table3 --data mnist-5k --preset paper --seeds 5 --configs 5,5 --pairs ss --scheme circles
 # ```
 #
 # ## Test yourself
