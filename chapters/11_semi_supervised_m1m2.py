@@ -1124,7 +1124,7 @@ plotting.say(
     "S² changes more than the price: the dimension, the floor, how loud $z_2$ starts. Five circles leave the dimension "
     f"as it is. On them the KL of $z_2$ is {mean_of('kl_z2', 'ss', circles):.2f} nats, by circle "
     + ", ".join(f"{x:.2f}" for x in by_circle.mean(0))
-    + f": **{in_use}, and the others stay at the prior for nothing**, as a Gaussian's coordinates do. Against $S^5$ the "
+    + f": **{in_use}, and the others stay at the prior for nothing**, like a Gaussian's coordinates. Against $S^5$ the "
     f"accuracy changes by {told(*effects['z₂ on five circles, not S⁵', 'ss'])} and the ELBO by "
     f"{told(*effect(('ss', circles), ('ss', {}), 'elbo', 1), 2)}. How $z_2$ starts matters, too: with the circles' "
     f"floor, $\\kappa\\ge0.01$, on $S^5$ it starts quieter still, and dies. Its KL is then "
