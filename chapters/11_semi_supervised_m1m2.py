@@ -1019,8 +1019,10 @@ def effect(after, before, name="accuracy", scale=100):
 def told(points, p, digits=1):
     if not len(points):
         return ""
-    count = "one seed" if p is None else f"{len(points)} seeds, p = {p:.2g}"
-    return f"{points.mean():+.{digits}f} ({count})".replace("-", "−")
+    p_value = str(results.PValue(p))
+    count = "one seed" if p is None else f"{len(points)} seeds, p {'' if '<' in p_value else '= '}{p_value}"
+    no_break = count.replace(" ", "\u00a0").replace(",\u00a0", ", ")
+    return f"{points.mean():+.{digits}f} ({no_break})".replace("-", "−")
 
 
 effects = {
