@@ -22,6 +22,7 @@ from matplotlib.image import imread
 
 from hvae_tutorial import __version__, cli, records
 from hvae_tutorial.experiments import registry
+from hvae_tutorial.experiments.estimate import in_words
 from hvae_tutorial.experiments.execute import execute
 from hvae_tutorial.experiments.experiment import groups
 from hvae_tutorial.experiments.registry import EXPERIMENTS
@@ -336,8 +337,8 @@ def test_a_dry_run_says_what_would_be_done_and_for_how_long(
     assert asked == []
     assert list(tmp_path.iterdir()) == []
     like = records.load(experiment="table1", data="mnist", model="n", d=5)
-    hours = 1000 * statistics.median(record.training["seconds_per_epoch"] for record in like) / 3600
-    assert lines[0] == f"mnist n d=5 seed=0: at most {hours:.1f} h"
+    longest = in_words(1000 * statistics.median(record.training["seconds_per_epoch"] for record in like))
+    assert lines[0] == f"mnist n d=5 seed=0: at most {longest}"
     assert len(lines) == 5
     assert lines[-1].startswith(f"table1: 4 of 4 runs to do in {tmp_path}/table1-mnist; training takes at most ")
 
