@@ -213,14 +213,24 @@ def test_dropout_brings_link_prediction_to_the_paper() -> None:
 
 def test_the_accuracies_in_the_text_are_those_of_the_records() -> None:
     text = " ".join(README.split())
-    runs = {1: "one run each", 5: "five runs each"}
-    for d in (5, 10):
-        accuracies = []
-        for model, name in (("nn", "N+N"), ("ss", "S+S"), ("sn", "S+N")):
-            cell = {"data": "mnist-5k", "model": model, "d": [d, d], "alpha": 0.1}
-            found = records.load(experiment="table3", scheme="end-to-end", warmup_epochs=100, **cell)
-            accuracies.append(f"{name} {Cell.of([100 * r.results['accuracy'] for r in found], digits=1)}%")
-        assert f"d = ({d}, {d}), {runs[len(found)]}: {', '.join(accuracies)}" in text
+    usual = {"experiment": "table3", "scheme": "end-to-end", "warmup_epochs": 100}
+
+    def accuracy(**settings: Any) -> str:
+        return f"{Cell.of([100 * r.results['accuracy'] for r in records.load(**usual | settings)], digits=1)}%"
+
+    for beginning, d, alpha, count in (
+        ("d = (5, 5), five runs each", 5, 0.1, 5),
+        ("with α = 1 in place of 0.1", 5, 1.0, 5),
+        ("d = (10, 10), one run each", 10, 0.1, 1),
+    ):
+        cell = {"data": "mnist-5k", "d": [d, d], "alpha": alpha}
+        assert len(records.load(**usual | cell)) == 3 * count
+        pairs = (("nn", "N+N"), ("ss", "S+S"), ("sn", "S+N"))
+        accuracies = ", ".join(f"{name} {accuracy(model=model, **cell)}" for model, name in pairs)
+        assert f"{beginning}: {accuracies}" in text
+    nn, ss = (accuracy(data="mnist", model=model, d=[5, 5], alpha=1.0) for model in ("nn", "ss"))
+    published = " and ".join(f"{paper.TABLE3[(5, 5), model]:.1f}" for model in ("nn", "ss"))
+    assert f"On all of MNIST with α = 1, one run each: N+N {nn}, S+S {ss} (the paper: {published})" in text
     for model, d, name in (("n", 2, "R²"), ("s", 2, "S²"), ("s", 1, "as many coordinates as R²,")):
         found = records.load(experiment="table1", data="mnist-5k", model=model, d=d)
         assert len(found) == 3
