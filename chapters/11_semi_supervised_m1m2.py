@@ -1135,7 +1135,7 @@ plotting.say(
     + " nats: **one circle is in use, the others stay at the prior for nothing**, as Gaussian coordinates do. "
     f"These runs name {percent(alive)} of the test images, those on $S^5$ {percent(by_seed('ss', {}).values())}. In "
     f"the other one $z_2$ dies: its KL is zero. So it is in all {len(dead) - len(died)} runs on $S^5$ with that "
-    f"small floor, $\\kappa\\ge0.01$, and the runs with a dead one name {percent(dead)}. So the floor of $\\kappa=1$, our "
+    f"small floor, $\\kappa\\ge0.01$, and the runs with a dead one name {percent(dead)}. The floor of $\\kappa=1$, our "
     "second suspect, rather keeps $z_2$ alive. And the accuracy of S+S follows what its $z_2$ has: "
     f"{percent(dead)} with nothing, {percent(by_seed('ss', {}).values())} with {mean_of('kl_z2', 'ss', {}):.2f} nats "
     f"on $S^5$, {percent(alive)} with {by_circle.sum(1).mean():.2f} on circles, "
